@@ -1,0 +1,2 @@
+//! Brings up everything on one machine.
+fn main() {}

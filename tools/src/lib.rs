@@ -1,0 +1,1 @@
+//! The five to-do tools: their specifications and their execution.

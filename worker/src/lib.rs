@@ -1,0 +1,1 @@
+//! The worker of Errand: claims runs and drives the tool loop.
