@@ -1,0 +1,2 @@
+DROP TABLE schema_generations, idempotency_keys, workers, tool_calls, steps, messages, runs, conversations, tasks, task_counters,
+    refresh_tokens, users;

@@ -1,0 +1,3 @@
+//! All SQL, a file a subject. Functions take a connection or an executor: the caller owns the transaction.
+
+pub mod tasks;
