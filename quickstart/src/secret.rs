@@ -1,0 +1,108 @@
+//! Secrets: made once from the system's random source, kept in files that only
+//! their owner can read, never shown by `Debug`.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// A password or key. Hexadecimal when it was made here, so that it fits into a
+/// URL, a configuration file and a shell line as it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Secret(…)")
+    }
+}
+
+impl Secret {
+    /// A fresh secret of `bytes` random bytes, twice as many characters.
+    pub fn random(bytes: usize) -> Result<Self> {
+        let mut raw = vec![0; bytes];
+        random_bytes(&mut raw)?;
+        Ok(Self(raw.iter().map(|byte| format!("{byte:02x}")).collect()))
+    }
+
+    /// The secret's text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The secret kept in the file, made at the first call. A file that others
+    /// could read is closed to them again.
+    pub(crate) fn kept_in(path: &Path) -> Result<Self> {
+        match fs::read_to_string(path) {
+            Ok(text) if !text.trim().is_empty() => {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+                    .map_err(Error::path("protect", path))?;
+                Ok(Self(text.trim().to_owned()))
+            }
+            Ok(_) => Self::make_in(path),
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Self::make_in(path),
+            Err(fault) => Err(Error::path("read", path)(fault)),
+        }
+    }
+
+    fn make_in(path: &Path) -> Result<Self> {
+        let secret = Self::random(24)?;
+        write_private(path, &format!("{}\n", secret.0))?;
+        Ok(secret)
+    }
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
+    let draft = path.with_extension("draft");
+    match fs::remove_file(&draft) {
+        Ok(()) => {}
+        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {}
+        Err(fault) => return Err(Error::path("remove", &draft)(fault)),
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(Error::path("create", &draft))?;
+    file.write_all(text.as_bytes())
+        .map_err(Error::path("write", &draft))?;
+    file.sync_all().map_err(Error::path("write", &draft))?;
+    fs::rename(&draft, path).map_err(Error::path("write", path))
+}
+
+/// Fills the buffer from the system's random source.
+pub(crate) fn random_bytes(buffer: &mut [u8]) -> Result<()> {
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(buffer))
+        .map_err(Error::io("read random bytes from /dev/urandom"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn a_secret_is_made_once_and_readable_by_its_owner_only() {
+        let scratch = Scratch::new(None).unwrap();
+        let path = scratch.path().join("key");
+        let first = Secret::kept_in(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(Secret::kept_in(&path).unwrap(), first);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(first.expose().len() >= 32);
+    }
+
+    #[test]
+    fn two_secrets_differ_and_debug_shows_neither() {
+        let (one, two) = (Secret::random(16).unwrap(), Secret::random(16).unwrap());
+        assert_ne!(one, two);
+        assert!(!format!("{one:?}").contains(one.expose()));
+    }
+}
