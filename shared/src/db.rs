@@ -1,3 +1,88 @@
 //! All SQL, a file a subject. Functions take a connection or an executor: the caller owns the transaction.
+//!
+//! What a chat writes (a post, a claim, a finish) is one statement over arrays of rows: one round trip and one commit,
+//! for one row or for many.
 
+pub mod auth_tokens;
+pub mod claims;
+pub mod conversations;
+pub mod finishes;
+pub mod idempotency;
+pub mod messages;
+pub mod posts;
+pub mod rescue;
+pub mod runs;
+pub mod schema;
+pub mod steps;
 pub mod tasks;
+pub mod users;
+pub mod workers;
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::config::StoreSettings;
+
+/// Whether a commit waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// What a person was promised: a posted message, a finished run.
+    Flushed,
+    /// What is done again if a crash of Postgres loses it: claims, steps of built-in tools, heartbeats.
+    Relaxed,
+}
+
+/// Options for a connection as the settings say.
+///
+/// # Errors
+/// If the URL is not one of Postgres.
+pub fn connect_options(settings: &StoreSettings, durability: Durability) -> Result<PgConnectOptions, sqlx::Error> {
+    let statement_timeout = settings.database_statement_timeout_ms.as_millis().to_string();
+    let mut options = PgConnectOptions::from_str(settings.database_url.reveal())?
+        .application_name("errand")
+        .options([("statement_timeout", statement_timeout.as_str())]);
+    if durability == Durability::Relaxed {
+        options = options.options([("synchronous_commit", "off")]);
+    }
+    Ok(options)
+}
+
+/// A pool that connects when first used, so that a process can start while Postgres is down.
+///
+/// # Errors
+/// If the URL is not one of Postgres.
+pub fn pool(settings: &StoreSettings, durability: Durability) -> Result<PgPool, sqlx::Error> {
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.database_pool_size)
+        .acquire_timeout(settings.database_acquire_timeout_ms)
+        .idle_timeout(Duration::from_secs(60))
+        // A ping before each use costs a round trip; a broken connection shows itself soon enough.
+        .test_before_acquire(false)
+        .connect_lazy_with(connect_options(settings, durability)?))
+}
+
+/// Whether an error says that Postgres is away or overloaded, rather than that the statement was wrong.
+pub fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // 08 connection, 25006 read-only, 53 out of resources, 57 ended by an operator or a time-out.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("08") || code == "25006" || code.starts_with("53") || code.starts_with("57")),
+        _ => false,
+    }
+}
+
+/// Whether an error is the violation of the constraint or unique index with this name.
+pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.constraint() == Some(constraint))
+}

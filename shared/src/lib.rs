@@ -2,4 +2,16 @@
 //!
 //! It knows no HTTP framework, no model and no tool loop.
 
+pub mod chat;
+pub mod clock;
+pub mod config;
 pub mod db;
+pub mod finals;
+pub mod lifecycle;
+pub mod limits;
+pub mod notifier;
+pub mod redis_client;
+pub mod run;
+pub mod telemetry;
+
+pub use uuid::Uuid;

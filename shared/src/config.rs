@@ -1,0 +1,151 @@
+//! Settings: from the environment, `.env` or the command line; a bad one ends the program with one line that names it.
+
+mod secret;
+mod stores;
+
+pub use secret::Secret;
+pub use stores::{RedisSettings, StoreSettings};
+
+use clap::{
+    Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+/// Exit code for a bad setting.
+pub const BAD_SETTING: u8 = 2;
+
+/// Parses a program's settings after reading `.env` (which never overrides the environment).
+///
+/// # Errors
+/// What to print and the exit code to end with: help and version with 0, a bad setting with [`BAD_SETTING`] and one
+/// line that names it and never shows its value.
+pub fn parse<P: Parser>() -> Result<P, Exit> {
+    match dotenvy::dotenv() {
+        Err(error) if !error.not_found() => {
+            return Err(Exit { code: BAD_SETTING, text: ".env: not readable as NAME=value lines\n".to_owned() });
+        }
+        _ => {}
+    }
+    P::try_parse().map_err(|error| Exit::from_clap(&error))
+}
+
+/// Why a program ends before it began.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code.
+    pub code: u8,
+    /// What to print: to standard output if the code is 0, else to standard error.
+    pub text: String,
+}
+
+impl Exit {
+    /// A bad setting, by the name of its environment variable.
+    pub fn bad_setting(name: &str, reason: impl std::fmt::Display) -> Self {
+        Self { code: BAD_SETTING, text: format!("error: {name}: {reason}\n") }
+    }
+
+    fn from_clap(error: &clap::Error) -> Self {
+        if !error.use_stderr() {
+            return Self { code: 0, text: error.to_string() };
+        }
+        let argument = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(name)) => name.clone(),
+            Some(ContextValue::Strings(names)) => names.join(", "),
+            _ => String::new(),
+        };
+        // clap's own text shows the value, which may be a secret.
+        let text = match error.kind() {
+            ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+                let reason = std::error::Error::source(error)
+                    .map_or_else(|| "not a valid value".to_owned(), ToString::to_string);
+                format!("error: {}: {reason}\n", setting_name(&argument))
+            }
+            ErrorKind::MissingRequiredArgument => format!("error: {}: required\n", setting_name(&argument)),
+            _ => error.to_string().lines().next().unwrap_or_default().to_owned() + "\n",
+        };
+        Self { code: BAD_SETTING, text }
+    }
+
+    /// Prints the text and gives the exit code.
+    pub fn report(&self) -> std::process::ExitCode {
+        use std::io::Write;
+        let written = if self.code == 0 {
+            std::io::stdout().write_all(self.text.as_bytes())
+        } else {
+            std::io::stderr().write_all(self.text.as_bytes())
+        };
+        match written {
+            Ok(()) => self.code.into(),
+            Err(_) => 1.into(),
+        }
+    }
+}
+
+/// `--worker-concurrency <N>` is known to operators as `WORKER_CONCURRENCY`.
+fn setting_name(argument: &str) -> String {
+    argument
+        .split([' ', '='])
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches('-')
+        .replace('-', "_")
+        .to_uppercase()
+}
+
+/// Parses a duration given in whole milliseconds, at least one.
+///
+/// # Errors
+/// If it is not a whole number above zero.
+pub fn milliseconds(text: &str) -> Result<std::time::Duration, String> {
+    positive(text).map(std::time::Duration::from_millis)
+}
+
+/// Parses a duration given in whole seconds, at least one.
+///
+/// # Errors
+/// If it is not a whole number above zero.
+pub fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    positive(text).map(std::time::Duration::from_secs)
+}
+
+/// A century in milliseconds, so that sums of durations never overflow.
+const LONGEST: u64 = 100 * 366 * 86_400 * 1000;
+
+fn positive(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(number) if (1..=LONGEST).contains(&number) => Ok(number),
+        _ => Err("must be a whole number above zero".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[arg(long, env = "ERRAND_TEST_BEAT_MS", value_parser = milliseconds)]
+        beat_ms: std::time::Duration,
+    }
+
+    fn exit_of(arguments: &[&str]) -> Exit {
+        Exit::from_clap(&Program::try_parse_from(arguments).unwrap_err())
+    }
+
+    #[test]
+    fn a_bad_setting_is_one_line_that_names_it_and_hides_its_value() {
+        let exit = exit_of(&["program", "--beat-ms", "s3cret"]);
+        assert_eq!(exit.code, BAD_SETTING);
+        assert_eq!(exit.text, "error: BEAT_MS: must be a whole number above zero\n");
+    }
+
+    #[test]
+    fn a_missing_setting_is_named() {
+        assert_eq!(exit_of(&["program"]).text, "error: BEAT_MS: required\n");
+    }
+
+    #[test]
+    fn help_is_not_an_error() {
+        assert_eq!(exit_of(&["program", "--help"]).code, 0);
+    }
+}

@@ -1,0 +1,90 @@
+//! Refresh tokens: random, stored hashed, changed at each use; one that is used twice revokes its family.
+
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+/// A token to store.
+#[derive(Clone, Debug)]
+pub struct NewToken<'a> {
+    /// SHA-256 of the token.
+    pub hash: &'a [u8],
+    /// The login it comes from.
+    pub family_id: Uuid,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// Seconds until it expires.
+    pub ttl_seconds: f64,
+}
+
+/// Stores a token.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn store(executor: impl PgExecutor<'_>, token: NewToken<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        INSERT INTO refresh_tokens (token_hash, family_id, user_id, expires_at)
+        VALUES ($1, $2, $3, now() + make_interval(secs => $4))
+        "#,
+        token.hash,
+        token.family_id,
+        token.user_id,
+        token.ttl_seconds
+    )
+    .execute(executor)
+    .await
+    .map(drop)
+}
+
+/// What a presented token is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// It was good and is now used: issue the next of its family.
+    Good {
+        /// The login it comes from.
+        family_id: Uuid,
+        /// Whose it is.
+        user_id: Uuid,
+    },
+    /// Unknown, expired or revoked; or used before, which has revoked its family.
+    Bad,
+}
+
+/// Uses a token, in the caller's transaction.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn present(connection: &mut PgConnection, hash: &[u8]) -> Result<Presented, sqlx::Error> {
+    let used = sqlx::query!(
+        r#"
+        UPDATE refresh_tokens SET used_at = now()
+        WHERE token_hash = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > now()
+        RETURNING family_id, user_id
+        "#,
+        hash
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let Some(token) = used {
+        return Ok(Presented::Good { family_id: token.family_id, user_id: token.user_id });
+    }
+    revoke_family(connection, hash).await?;
+    Ok(Presented::Bad)
+}
+
+/// Revokes the family of a token, known or not: a logout.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn revoke_family(executor: impl PgExecutor<'_>, hash: &[u8]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        UPDATE refresh_tokens SET revoked_at = now()
+        WHERE revoked_at IS NULL AND family_id = (SELECT family_id FROM refresh_tokens WHERE token_hash = $1)
+        "#,
+        hash
+    )
+    .execute(executor)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,240 @@
+//! The claim: who takes a run, with all that is needed to go on with it.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use sqlx::{PgExecutor, types::Json};
+use uuid::Uuid;
+
+/// A claimed run: the lease and what the worker must know, so that no read follows the claim.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The run.
+    pub run_id: Uuid,
+    /// The token that fences every later write: only its holder can change the run.
+    pub token: Uuid,
+    /// The run's conversation.
+    pub conversation_id: Uuid,
+    /// Whose run it is.
+    pub user_id: Uuid,
+    /// What the user is called.
+    pub user_name: String,
+    /// How often the run has been claimed, this time included.
+    pub attempt: i32,
+    /// Attempts that ended in a fault of the run itself.
+    pub failures: i32,
+    /// The high part of this lease's event numbers.
+    pub epoch: i32,
+    /// The database's time at the claim.
+    pub now: DateTime<Utc>,
+    /// When the run is over, whoever holds it.
+    pub deadline_at: DateTime<Utc>,
+    /// Whether its user has asked for an end.
+    pub cancel_requested: bool,
+    /// The user's message.
+    pub message: String,
+    /// Earlier turns of the conversation, oldest first.
+    pub history: Vec<PastTurn>,
+    /// Steps that an earlier attempt has committed.
+    pub journal: Vec<PastStep>,
+}
+
+/// An earlier run of the conversation as its messages tell it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PastTurn {
+    /// How it ended; an open run never stands before a claimed one.
+    pub status: String,
+    /// Its messages by slot.
+    pub messages: Vec<PastMessage>,
+}
+
+/// A stored message.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PastMessage {
+    /// `user`, `assistant` or `tool`.
+    pub role: String,
+    /// The text; of a tool its result as JSON.
+    pub content: String,
+    /// Of a tool: the model's id of the call.
+    pub tool_call_id: Option<String>,
+    /// Of a tool: its name.
+    pub name: Option<String>,
+    /// Of a tool: its `step` and `arguments`.
+    pub metadata: serde_json::Value,
+}
+
+/// A committed step of this run.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PastStep {
+    /// Its number, from 0.
+    pub step: i16,
+    /// What the model said beside its calls.
+    pub content: String,
+    /// The model that answered.
+    pub model: String,
+    /// Tokens sent.
+    pub prompt_tokens: i64,
+    /// Tokens received.
+    pub completion_tokens: i64,
+    /// Its calls by index.
+    pub calls: Vec<PastCall>,
+}
+
+/// A committed tool call of this run.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PastCall {
+    /// The model's id of the call.
+    pub tool_call_id: String,
+    /// The tool.
+    pub tool_name: String,
+    /// The arguments without `user_id`.
+    pub arguments: serde_json::Value,
+    /// What the tool answered.
+    pub result: serde_json::Value,
+}
+
+/// How much of a conversation a claim brings along, and how long a run may take.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimBounds {
+    /// Earlier turns, at most.
+    pub history_turns: i64,
+    /// Bytes of earlier messages, at most; the newest turns are kept.
+    pub history_bytes: i64,
+    /// Seconds from the first claim to the deadline.
+    pub deadline_seconds: f64,
+}
+
+/// Claims those of the runs that are ready: queued, due, and the first open run of their conversation. One statement
+/// and one commit for all; a run that somebody else has, or is about to have, is left out.
+///
+/// # Errors
+/// A fault of Postgres. A violation of `runs_one_at_a_time` fails the whole batch: claim one by one then.
+pub async fn claim(
+    executor: impl PgExecutor<'_>,
+    worker_id: Uuid,
+    run_ids: &[Uuid],
+    bounds: ClaimBounds,
+) -> Result<Vec<Lease>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        WITH wanted AS MATERIALIZED (
+            SELECT r.id FROM runs r
+            WHERE r.id = ANY($1) AND r.status = 'queued' AND r.available_at <= now()
+              AND NOT EXISTS (SELECT FROM runs e
+                WHERE e.user_id = r.user_id AND e.conversation_id = r.conversation_id AND e.seq < r.seq
+                  AND e.status IN ('queued', 'running', 'waiting_approval'))
+            ORDER BY r.id FOR NO KEY UPDATE SKIP LOCKED
+        ), claimed AS (
+            UPDATE runs r SET status = 'running', lease_token = gen_random_uuid(), worker_id = $2,
+                attempt = r.attempt + 1, epoch = r.epoch + 1, claimed_at = now(),
+                first_claimed_at = COALESCE(r.first_claimed_at, now()),
+                deadline_at = COALESCE(r.deadline_at, now() + make_interval(secs => $3))
+            FROM wanted w WHERE r.id = w.id
+            RETURNING r.*
+        )
+        SELECT c.id, c.lease_token AS "token!", c.conversation_id, c.user_id, u.name AS user_name, c.attempt,
+            c.failures, c.epoch, now() AS "now!", c.deadline_at AS "deadline_at!",
+            c.cancel_requested_at IS NOT NULL AS "cancel_requested!", m.content AS message,
+            COALESCE((
+                SELECT jsonb_agg(jsonb_build_object('status', t.status, 'messages', t.messages) ORDER BY t.seq)
+                FROM (SELECT p.seq, p.status, said.messages,
+                          (sum(said.bytes) OVER (ORDER BY p.seq DESC))::int8 AS bytes
+                      FROM (SELECT e.id, e.seq, e.status FROM runs e
+                            WHERE e.conversation_id = c.conversation_id AND e.seq < c.seq
+                            ORDER BY e.seq DESC LIMIT $4) p
+                      CROSS JOIN LATERAL (
+                          SELECT sum(octet_length(h.content))::int8 AS bytes,
+                              jsonb_agg(jsonb_build_object('role', h.role, 'content', h.content, 'tool_call_id',
+                                  h.tool_call_id, 'name', h.name, 'metadata', h.metadata) ORDER BY h.slot) AS messages
+                          FROM messages h WHERE h.run_id = p.id) said) t
+                WHERE t.bytes <= $5
+            ), '[]') AS "history!: Json<Vec<PastTurn>>",
+            CASE WHEN c.attempt = 1 THEN '[]' ELSE COALESCE((
+                SELECT jsonb_agg(jsonb_build_object('step', s.step, 'content', s.content, 'model', s.model,
+                    'prompt_tokens', s.prompt_tokens, 'completion_tokens', s.completion_tokens, 'calls', COALESCE((
+                        SELECT jsonb_agg(jsonb_build_object('tool_call_id', k.tool_call_id, 'tool_name', k.tool_name,
+                            'arguments', k.arguments, 'result', k.result) ORDER BY k.call_index)
+                        FROM tool_calls k WHERE k.run_id = s.run_id AND k.step = s.step), '[]')) ORDER BY s.step)
+                FROM steps s WHERE s.run_id = c.id
+            ), '[]') END AS "journal!: Json<Vec<PastStep>>"
+        FROM claimed c
+        JOIN users u ON u.id = c.user_id
+        JOIN messages m ON m.run_id = c.id AND m.slot = 0
+        "#,
+        run_ids,
+        worker_id,
+        bounds.deadline_seconds,
+        bounds.history_turns,
+        bounds.history_bytes,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Lease {
+            run_id: row.id,
+            token: row.token,
+            conversation_id: row.conversation_id,
+            user_id: row.user_id,
+            user_name: row.user_name,
+            attempt: row.attempt,
+            failures: row.failures,
+            epoch: row.epoch,
+            now: row.now,
+            deadline_at: row.deadline_at,
+            cancel_requested: row.cancel_requested,
+            message: row.message,
+            history: row.history.0,
+            journal: row.journal.0,
+        })
+        .collect())
+}
+
+/// Finds runs that are ready, longest due first, for workers that can't hear the bell.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn find_ready(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT r.id FROM runs r
+        WHERE r.status = 'queued' AND r.available_at <= now()
+          AND NOT EXISTS (SELECT FROM runs e
+            WHERE e.user_id = r.user_id AND e.conversation_id = r.conversation_id AND e.seq < r.seq
+              AND e.status IN ('queued', 'running', 'waiting_approval'))
+        ORDER BY r.ring_at LIMIT $1
+        "#,
+        limit
+    )
+    .fetch_all(executor)
+    .await
+}
+
+/// Hands a run back: queued again and ready at once. True if the lease was still this one.
+///
+/// With `failed`, the attempt counts as a fault of the run and waits for `delay_seconds`.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn release(
+    executor: impl PgExecutor<'_>,
+    run_id: Uuid,
+    token: Uuid,
+    failed: Option<&str>,
+    delay_seconds: f64,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE runs SET status = 'queued', lease_token = NULL, worker_id = NULL,
+            failures = failures + CASE WHEN $3::text IS NULL THEN 0 ELSE 1 END, last_error = COALESCE($3, last_error),
+            available_at = now() + make_interval(secs => $4), ring_at = now() + make_interval(secs => $4)
+        WHERE id = $1 AND lease_token = $2 AND status = 'running'
+        "#,
+        run_id,
+        token,
+        failed,
+        delay_seconds
+    )
+    .execute(executor)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,106 @@
+//! Conversations.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+/// A conversation as its user sees it.
+#[derive(Clone, Debug)]
+pub struct Conversation {
+    /// The id.
+    pub id: Uuid,
+    /// The title.
+    pub title: String,
+    /// Its first open run, if it has one.
+    pub active_run_id: Option<Uuid>,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+    /// When something last happened in it.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A user's conversations, newest `updated_at` first, after `(updated_at, id)` if given.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn page(
+    executor: impl PgExecutor<'_>,
+    user_id: Uuid,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Conversation>, sqlx::Error> {
+    let (updated_at, id) = after.unzip();
+    sqlx::query_as!(
+        Conversation,
+        r#"
+        SELECT c.id, c.title, c.created_at, c.updated_at,
+            (SELECT r.id FROM runs r WHERE r.user_id = c.user_id AND r.conversation_id = c.id
+                AND r.status IN ('queued', 'running', 'waiting_approval') ORDER BY r.seq LIMIT 1) AS active_run_id
+        FROM conversations c
+        WHERE c.user_id = $1 AND ($2::timestamptz IS NULL OR (c.updated_at, c.id) < ($2, $3::uuid))
+        ORDER BY c.updated_at DESC, c.id DESC LIMIT $4
+        "#,
+        user_id,
+        updated_at,
+        id,
+        limit
+    )
+    .fetch_all(executor)
+    .await
+}
+
+/// One conversation of a user.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn find(
+    executor: impl PgExecutor<'_>,
+    user_id: Uuid,
+    id: Uuid,
+) -> Result<Option<Conversation>, sqlx::Error> {
+    sqlx::query_as!(
+        Conversation,
+        r#"
+        SELECT c.id, c.title, c.created_at, c.updated_at,
+            (SELECT r.id FROM runs r WHERE r.user_id = c.user_id AND r.conversation_id = c.id
+                AND r.status IN ('queued', 'running', 'waiting_approval') ORDER BY r.seq LIMIT 1) AS active_run_id
+        FROM conversations c WHERE c.user_id = $1 AND c.id = $2
+        "#,
+        user_id,
+        id
+    )
+    .fetch_optional(executor)
+    .await
+}
+
+/// Renames a conversation. False if it is not there or not this user's.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn rename(
+    executor: impl PgExecutor<'_>,
+    user_id: Uuid,
+    id: Uuid,
+    title: &str,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "UPDATE conversations SET title = $3, updated_at = now() WHERE user_id = $1 AND id = $2",
+        user_id,
+        id,
+        title
+    )
+    .execute(executor)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Deletes a conversation with all that is in it. False if it is not there or not this user's.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn delete(executor: impl PgExecutor<'_>, user_id: Uuid, id: Uuid) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!("DELETE FROM conversations WHERE user_id = $1 AND id = $2", user_id, id)
+        .execute(executor)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,225 @@
+//! Runs as their users see them, and what users do to them: cancel, retry.
+
+use sqlx::{PgExecutor, types::Json};
+use uuid::Uuid;
+
+use super::steps::with_user_id;
+use crate::{
+    chat::{ChatResponse, RunProblem, ToolCallRecord, Usage},
+    run::{RunStatus, status_column},
+};
+
+/// A tool call as the journal has it.
+#[derive(Debug, serde::Deserialize)]
+struct JournalCall {
+    tool_call_id: String,
+    tool_name: String,
+    arguments: serde_json::Value,
+    result: serde_json::Value,
+}
+
+/// The answers of runs as far as they have come, in no order; runs that are not there are left out. With `only_final`,
+/// those still open are left out too. One query whatever their number.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn responses(
+    executor: impl PgExecutor<'_>,
+    run_ids: &[Uuid],
+    only_final: bool,
+) -> Result<Vec<(Uuid, ChatResponse)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT r.id, r.user_id, r.conversation_id, r.status, r.failure_reason, m.content AS "content?",
+            (SELECT COALESCE(sum(s.prompt_tokens), 0)::int8 FROM steps s WHERE s.run_id = r.id) AS "prompt!",
+            (SELECT COALESCE(sum(s.completion_tokens), 0)::int8 FROM steps s WHERE s.run_id = r.id) AS "completion!",
+            COALESCE((SELECT jsonb_agg(jsonb_build_object('tool_call_id', k.tool_call_id, 'tool_name', k.tool_name,
+                    'arguments', k.arguments, 'result', k.result) ORDER BY k.step, k.call_index)
+                FROM tool_calls k WHERE k.run_id = r.id), '[]') AS "calls!: Json<Vec<JournalCall>>"
+        FROM runs r LEFT JOIN messages m ON m.run_id = r.id AND m.slot = 32767
+        WHERE r.id = ANY($1) AND (NOT $2 OR r.status IN ('succeeded', 'failed', 'cancelled'))
+        "#,
+        run_ids,
+        only_final
+    )
+    .fetch_all(executor)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let tool_calls = row
+                .calls
+                .0
+                .into_iter()
+                .map(|call| ToolCallRecord {
+                    arguments: with_user_id(&call.arguments, row.user_id),
+                    tool_call_id: call.tool_call_id,
+                    tool_name: call.tool_name,
+                    result: call.result,
+                })
+                .collect();
+            let response = ChatResponse {
+                conversation_id: row.conversation_id,
+                message: row.content.unwrap_or_default(),
+                tool_calls,
+                usage: Usage::new(row.prompt, row.completion),
+                run_id: row.id,
+                status: status_column(&row.status)?,
+                problem: row.failure_reason.as_deref().map(RunProblem::failed),
+            };
+            Ok((row.user_id, response))
+        })
+        .collect()
+}
+
+/// The answer of one run of a user.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn response(
+    executor: impl PgExecutor<'_>,
+    user_id: Uuid,
+    run_id: Uuid,
+) -> Result<Option<ChatResponse>, sqlx::Error> {
+    let found = responses(executor, &[run_id], false).await?;
+    Ok(found.into_iter().find(|(owner, _)| *owner == user_id).map(|(_, response)| response))
+}
+
+/// Of the runs given, those that are no longer there.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn missing(executor: impl PgExecutor<'_>, run_ids: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT i.id AS "id!" FROM unnest($1::uuid[]) AS i (id) WHERE NOT EXISTS (SELECT FROM runs r WHERE r.id = i.id)"#,
+        run_ids
+    )
+    .fetch_all(executor)
+    .await
+}
+
+/// How many runs are queued, counted up to `limit`.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn count_queued(executor: impl PgExecutor<'_>, limit: i64) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (SELECT FROM runs WHERE status = 'queued' LIMIT $1) queued"#,
+        limit
+    )
+    .fetch_one(executor)
+    .await
+}
+
+/// A run about to be cancelled.
+#[derive(Clone, Debug)]
+pub struct CancelTarget {
+    /// The run.
+    pub run_id: Uuid,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Its epoch.
+    pub epoch: i32,
+}
+
+/// Marks a run as to be cancelled and tells where it stands. None if it is not there or not this user's. A final run is
+/// left as it is; a running one is ended by its worker; a queued or parked one is the caller's to finish.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn request_cancel(
+    executor: impl PgExecutor<'_>,
+    user_id: Uuid,
+    run_id: Uuid,
+) -> Result<Option<CancelTarget>, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        UPDATE runs SET cancel_requested_at = CASE
+            WHEN status IN ('queued', 'running', 'waiting_approval') THEN COALESCE(cancel_requested_at, now())
+            ELSE cancel_requested_at END
+        WHERE id = $2 AND user_id = $1
+        RETURNING id, status, epoch
+        "#,
+        user_id,
+        run_id
+    )
+    .fetch_optional(executor)
+    .await?;
+    row.map(|row| Ok(CancelTarget { run_id: row.id, status: status_column(&row.status)?, epoch: row.epoch }))
+        .transpose()
+}
+
+/// Marks every open run of a conversation as to be cancelled, for a conversation that is about to be deleted.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn request_cancel_all(
+    executor: impl PgExecutor<'_>,
+    user_id: Uuid,
+    conversation_id: Uuid,
+) -> Result<Vec<CancelTarget>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"
+        UPDATE runs SET cancel_requested_at = COALESCE(cancel_requested_at, now())
+        WHERE user_id = $1 AND conversation_id = $2 AND status IN ('queued', 'running', 'waiting_approval')
+        RETURNING id, status, epoch
+        "#,
+        user_id,
+        conversation_id
+    )
+    .fetch_all(executor)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok(CancelTarget { run_id: row.id, status: status_column(&row.status)?, epoch: row.epoch }))
+        .collect()
+}
+
+/// What became of a retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// Queued again under the same id.
+    Queued,
+    /// Not a failed or cancelled run, or not the last of its conversation.
+    NotRetryable,
+    /// Not there, or not this user's.
+    NotFound,
+}
+
+/// Queues a failed or cancelled run again if it is the last of its conversation. Its tool results leave the messages;
+/// they stand in the journal, with which the next attempt goes on.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn retry(executor: impl PgExecutor<'_>, user_id: Uuid, run_id: Uuid) -> Result<Retried, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"
+        WITH target AS MATERIALIZED (
+            SELECT r.id, r.conversation_id, r.seq, c.last_seq FROM runs r JOIN conversations c ON c.id = r.conversation_id
+            WHERE r.id = $2 AND r.user_id = $1
+        ), locked AS MATERIALIZED (
+            -- Another last_seq than the one seen: a message came while this waited, and the run is no longer the last.
+            SELECT c.id, c.last_seq FROM conversations c WHERE c.id = (SELECT conversation_id FROM target)
+            FOR NO KEY UPDATE
+        ), queued AS (
+            UPDATE runs r SET status = 'queued', finished_at = NULL, final_event_seq = NULL, failure_reason = NULL,
+                cancel_requested_at = NULL, deadline_at = NULL, first_claimed_at = NULL, failures = 0, rescues = 0,
+                worker_id = NULL, queued_at = now(), available_at = now(), ring_at = now() + interval '5 seconds'
+            FROM target t JOIN locked l ON l.id = t.conversation_id AND l.last_seq = t.last_seq
+            WHERE r.id = t.id AND r.status IN ('failed', 'cancelled')
+              AND NOT EXISTS (SELECT FROM runs n WHERE n.conversation_id = t.conversation_id AND n.seq > t.seq)
+            RETURNING r.id
+        ), withdrawn AS (
+            DELETE FROM messages m USING queued q WHERE m.run_id = q.id AND m.role = 'tool'
+        )
+        SELECT EXISTS (SELECT FROM target) AS "found!", EXISTS (SELECT FROM queued) AS "queued!"
+        "#,
+        user_id,
+        run_id
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(match (row.found, row.queued) {
+        (_, true) => Retried::Queued,
+        (true, false) => Retried::NotRetryable,
+        (false, _) => Retried::NotFound,
+    })
+}

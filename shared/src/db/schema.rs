@@ -1,0 +1,60 @@
+//! Migrations, and whether this program can live with the schema it finds.
+
+use sqlx::{ConnectOptions, PgExecutor, migrate::Migrator, postgres::PgConnectOptions};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// The generation of the schema that this program was written for. Each migration that adds to
+/// `schema_generations` raises it.
+pub const GENERATION: i32 = 1;
+
+/// Brings the schema up to this program's generation. Any number of processes may try at once: the migrator holds an
+/// advisory lock. Migrations of a newer program are left alone.
+///
+/// # Errors
+/// If Postgres can't be reached or refuses a statement.
+pub async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
+    // A migration may take longer than any statement of a request.
+    let mut connection = options.clone().options([("statement_timeout", "0")]).connect().await?;
+    Migrator::with_migrations(MIGRATIONS.iter().cloned().collect())
+        .set_ignore_missing(true)
+        .run(&mut connection)
+        .await
+        .map_err(|error| sqlx::Error::Migrate(Box::new(error)))
+}
+
+/// Whether this program can live with the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compatibility {
+    /// It can.
+    Compatible,
+    /// The schema lacks what this program needs: it has yet to be migrated.
+    TooOld {
+        /// The generation found.
+        found: i32,
+    },
+    /// The schema has dropped what this program needs.
+    TooNew {
+        /// The oldest generation of program that can live with the schema.
+        oldest_program: i32,
+    },
+}
+
+/// Compares the schema with [`GENERATION`].
+///
+/// # Errors
+/// If Postgres can't be asked, or the schema was never migrated.
+pub async fn compatibility(executor: impl PgExecutor<'_>) -> Result<Compatibility, sqlx::Error> {
+    let newest = sqlx::query!(
+        "SELECT generation, oldest_program FROM schema_generations ORDER BY generation DESC LIMIT 1"
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(if newest.generation < GENERATION {
+        Compatibility::TooOld { found: newest.generation }
+    } else if newest.oldest_program > GENERATION {
+        Compatibility::TooNew { oldest_program: newest.oldest_program }
+    } else {
+        Compatibility::Compatible
+    })
+}

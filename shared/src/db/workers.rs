@@ -1,0 +1,108 @@
+//! Workers: one row each, vouched for by a heartbeat on the database's clock.
+
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+/// A worker as it presents itself.
+#[derive(Clone, Debug)]
+pub struct WorkerRow {
+    /// A fresh id for each start of a process.
+    pub id: Uuid,
+    /// Where it runs.
+    pub host: String,
+    /// Its program's version.
+    pub version: String,
+    /// Runs it takes at once, at most.
+    pub concurrency: i32,
+}
+
+/// Beats: makes the worker's row, or dates it anew. True if an admin has asked the worker to drain.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn beat(executor: impl PgExecutor<'_>, worker: &WorkerRow, in_flight: i32) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        INSERT INTO workers (id, host, version, concurrency, in_flight) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), in_flight = EXCLUDED.in_flight
+        RETURNING draining
+        "#,
+        worker.id,
+        worker.host,
+        worker.version,
+        worker.concurrency,
+        in_flight
+    )
+    .fetch_one(executor)
+    .await
+}
+
+/// The runs that bear a worker's id, with their leases.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn held(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT id, lease_token AS "token!" FROM runs WHERE worker_id = $1 AND status = 'running'"#,
+        worker_id
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.token)).collect())
+}
+
+/// Hands back everything a worker still holds: queued again and ready, at no cost of an attempt. Returns the runs.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn release_all(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        WITH mine AS MATERIALIZED (
+            SELECT id FROM runs WHERE worker_id = $1 AND status = 'running' ORDER BY id FOR NO KEY UPDATE
+        )
+        UPDATE runs r SET status = 'queued', lease_token = NULL, worker_id = NULL, available_at = now(),
+            ring_at = now() + interval '5 seconds'
+        FROM mine m WHERE r.id = m.id
+        RETURNING r.id
+        "#,
+        worker_id
+    )
+    .fetch_all(executor)
+    .await
+}
+
+/// Strikes a worker off the list when it stops, unless it still holds a run.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn leave(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        DELETE FROM workers w WHERE w.id = $1
+          AND NOT EXISTS (SELECT FROM runs r WHERE r.worker_id = w.id AND r.status = 'running')
+        "#,
+        worker_id
+    )
+    .execute(executor)
+    .await
+    .map(drop)
+}
+
+/// Strikes off workers that have been dead for a day and hold nothing, a hundred at most.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn forget_dead(executor: impl PgExecutor<'_>) -> Result<u64, sqlx::Error> {
+    sqlx::query!(
+        r#"
+        DELETE FROM workers WHERE id IN (
+            SELECT w.id FROM workers w WHERE w.heartbeat_at < now() - interval '1 day'
+              AND NOT EXISTS (SELECT FROM runs r WHERE r.worker_id = w.id AND r.status = 'running')
+            LIMIT 100 FOR UPDATE SKIP LOCKED)
+        "#
+    )
+    .execute(executor)
+    .await
+    .map(|done| done.rows_affected())
+}

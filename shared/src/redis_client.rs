@@ -1,0 +1,91 @@
+//! How the programs reach Redis, and what our keys are called.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub},
+};
+
+use crate::config::RedisSettings;
+
+/// A way to Redis that may be down at any time: every connection is made when first used and made again after a fault.
+#[derive(Clone)]
+pub struct RedisClient {
+    client: Client,
+    commands: ConnectionManager,
+    prefix: Arc<str>,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for RedisClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisClient").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl RedisClient {
+    /// A client; nothing is connected yet.
+    ///
+    /// # Errors
+    /// If the URL is not one of Redis.
+    pub fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
+        let client = Client::open(settings.redis_url.reveal())?;
+        let commands = client.get_connection_manager_lazy(
+            ConnectionManagerConfig::new()
+                .set_connection_timeout(Some(settings.redis_timeout_ms))
+                .set_response_timeout(Some(settings.redis_timeout_ms))
+                .set_max_delay(Duration::from_secs(1))
+                .set_number_of_retries(1),
+        )?;
+        Ok(Self {
+            client,
+            commands,
+            prefix: settings.redis_prefix.as_str().into(),
+            timeout: settings.redis_timeout_ms,
+        })
+    }
+
+    /// The shared connection for ordinary, short commands.
+    pub fn commands(&self) -> ConnectionManager {
+        self.commands.clone()
+    }
+
+    /// How long an ordinary command may take.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// A connection of the caller's own for commands that block up to `block`.
+    ///
+    /// # Errors
+    /// If Redis can't be reached within the time-out.
+    pub async fn blocking(&self, block: Duration) -> Result<MultiplexedConnection, RedisError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.timeout))
+            // A server that answers nothing at all is noticed one time-out after the block has ended.
+            .set_response_timeout(Some(block + self.timeout.max(Duration::from_secs(1))));
+        self.client.get_multiplexed_async_connection_with_config(&config).await
+    }
+
+    /// A connection of the caller's own for subscriptions.
+    ///
+    /// # Errors
+    /// If Redis can't be reached within the time-out.
+    pub async fn subscriber(&self) -> Result<PubSub, RedisError> {
+        match tokio::time::timeout(self.timeout, self.client.get_async_pubsub()).await {
+            Ok(connected) => connected,
+            Err(elapsed) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed).into()),
+        }
+    }
+
+    /// The list of hints: ids of runs that are ready.
+    pub fn ready_key(&self) -> String {
+        format!("{}ready", self.prefix)
+    }
+
+    /// The channel on which final runs are told.
+    pub fn finals_channel(&self) -> String {
+        format!("{}finals", self.prefix)
+    }
+}
