@@ -1,0 +1,335 @@
+//! From the calls that a model wrote to the calls that are made: cleaned, named, bounded.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{Limits, ToolCall, clean};
+
+/// The longest id of a call, in characters: what the journal can keep.
+const MAX_ID_CHARS: usize = 255;
+
+/// The longest name of a tool, in characters: what providers take back in a transcript.
+const MAX_NAME_CHARS: usize = 64;
+
+/// What stands in the transcript for arguments that were refused: some servers parse what they are sent back.
+pub(crate) const NO_ARGUMENTS: &str = "{}";
+
+/// A call that is to be made, or to be answered with its refusal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedCall {
+    /// Its place in its step, counted from 0.
+    pub index: u16,
+    /// Not empty, at most 255 characters, unique in its run.
+    pub id: String,
+    /// Not empty, at most 64 characters out of `A-Z a-z 0-9 _ -`; no such tool need exist.
+    pub name: String,
+    /// The cleaned arguments, or why they are refused: malformed JSON, not an object, too large, or one call too many.
+    pub arguments: Result<Map<String, Value>, String>,
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    success: bool,
+    error: String,
+    message: &'a str,
+}
+
+impl PlannedCall {
+    /// The result of a refused call, as JSON text: `{success: false, error: "VALIDATION_ERROR: …", message}`. None for
+    /// a call that is to be made.
+    pub fn refusal(&self) -> Option<String> {
+        let why = self.arguments.as_ref().err()?;
+        Some(failed_result("VALIDATION_ERROR", why))
+    }
+
+    /// The arguments as the journal keeps them: null if they were refused.
+    pub fn journal_arguments(&self) -> Value {
+        self.arguments
+            .as_ref()
+            .map_or(Value::Null, |arguments| Value::Object(arguments.clone()))
+    }
+
+    /// The call as the model is shown it again.
+    pub(crate) fn as_tool_call(&self) -> ToolCall {
+        ToolCall {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            arguments: self
+                .arguments
+                .as_ref()
+                .map_or_else(|_| NO_ARGUMENTS.to_owned(), object_text),
+        }
+    }
+}
+
+/// A failed tool's result as JSON text.
+pub(crate) fn failed_result(code: &str, message: &str) -> String {
+    let result = Refusal {
+        success: false,
+        error: format!("{code}: {message}"),
+        message,
+    };
+    serde_json::to_string(&result).unwrap_or_else(|_| r#"{"success":false}"#.to_owned())
+}
+
+/// An object as JSON text.
+pub(crate) fn object_text(object: &Map<String, Value>) -> String {
+    serde_json::to_string(object).unwrap_or_else(|_| NO_ARGUMENTS.to_owned())
+}
+
+/// The ids given out so far. Models repeat them, leave them empty, or make them absurdly long.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ids(HashSet<String>);
+
+impl Ids {
+    /// Takes the id if it will do, else makes one of the call's place.
+    pub(crate) fn claim(&mut self, wished: &str, step: u16, index: usize) -> String {
+        let wished = wished.trim();
+        if !wished.is_empty() && wished.chars().count() <= MAX_ID_CHARS && self.0.insert(wished.to_owned()) {
+            return wished.to_owned();
+        }
+        let made = format!("call_{step}_{index}");
+        if self.0.insert(made.clone()) {
+            return made;
+        }
+        // A model that guessed it: count up until one is free, which ends because the set is finite.
+        let mut more = 1_usize;
+        loop {
+            let again = format!("{made}_{more}");
+            if self.0.insert(again.clone()) {
+                return again;
+            }
+            more += 1;
+        }
+    }
+}
+
+/// Plans the calls of one step. `cut_off` says that the model ran out of tokens, so that missing arguments are a loss
+/// and not a short form of none.
+pub(crate) fn plan(
+    calls: Vec<ToolCall>,
+    limits: &Limits,
+    cut_off: bool,
+    step: u16,
+    ids: &mut Ids,
+) -> Vec<PlannedCall> {
+    calls
+        .into_iter()
+        .zip(0_u16..)
+        .map(|(call, index)| {
+            let place = usize::from(index);
+            let arguments = if place < limits.max_calls_per_step {
+                arguments(&call.arguments, limits, cut_off)
+            } else {
+                Err(format!(
+                    "only {} tool calls may be made at once; make this one later",
+                    limits.max_calls_per_step
+                ))
+            };
+            PlannedCall {
+                index,
+                id: ids.claim(&clean::text(call.id), step, place),
+                name: tool_name(&call.name),
+                arguments,
+            }
+        })
+        .collect()
+}
+
+fn arguments(text: &str, limits: &Limits, cut_off: bool) -> Result<Map<String, Value>, String> {
+    if text.len() > limits.max_argument_bytes {
+        return Err(format!(
+            "the arguments have {} bytes, only {} are allowed",
+            text.len(),
+            limits.max_argument_bytes
+        ));
+    }
+    if text.trim().is_empty() && !cut_off {
+        // Many servers send nothing for a call without arguments.
+        return Ok(Map::new());
+    }
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Ok(clean::object(object)),
+        Ok(_) => Err("the arguments are not a JSON object".to_owned()),
+        Err(_) if cut_off => {
+            Err("the arguments were cut off by the length limit; use shorter ones".to_owned())
+        }
+        Err(error) => Err(format!("the arguments are not valid JSON: {error}")),
+    }
+}
+
+/// Providers refuse a transcript with other names, which would fail every later step of the run.
+fn tool_name(name: &str) -> String {
+    let name: String = name
+        .trim_matches(|char: char| char == '\0' || char.is_whitespace())
+        .chars()
+        .filter(|&char| char != '\0')
+        .map(|char| {
+            if char.is_ascii_alphanumeric() || char == '-' {
+                char
+            } else {
+                '_'
+            }
+        })
+        .take(MAX_NAME_CHARS)
+        .collect();
+    if name.is_empty() {
+        "unnamed".to_owned()
+    } else {
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
+        ToolCall {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            arguments: arguments.to_owned(),
+        }
+    }
+
+    fn one(arguments: &str, cut_off: bool) -> PlannedCall {
+        let calls = vec![call("c", "add_task", arguments)];
+        plan(calls, &Limits::default(), cut_off, 0, &mut Ids::default()).remove(0)
+    }
+
+    #[test]
+    fn arguments_are_an_object_or_are_refused_with_the_reason() {
+        let cases = [
+            (r#"{"title":"a"}"#, Ok(json!({"title": "a"}))),
+            ("{}", Ok(json!({}))),
+            ("", Ok(json!({}))),
+            (" \n", Ok(json!({}))),
+            (r#"{"title":"a\u0000b"}"#, Ok(json!({"title": "ab"}))),
+            ("null", Err("not a JSON object")),
+            ("[1]", Err("not a JSON object")),
+            (r#""text""#, Err("not a JSON object")),
+            ("{\"title\":", Err("not valid JSON")),
+            ("title=a", Err("not valid JSON")),
+            (r#"{"title":"\ud800"}"#, Err("not valid JSON")),
+            (r#"{"n":1e999}"#, Err("not valid JSON")),
+        ];
+        for (text, expected) in cases {
+            let planned = one(text, false);
+            match (planned.arguments.clone(), expected) {
+                (Ok(got), Ok(want)) => assert_eq!(Value::Object(got), want, "{text}"),
+                (Err(why), Err(part)) => assert!(why.contains(part), "{text}: {why}"),
+                (got, want) => panic!("{text}: got {got:?}, want {want:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn endless_nesting_is_refused_and_not_a_crash() {
+        let text = format!("{{\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
+        assert!(one(&text, false).arguments.is_err());
+    }
+
+    #[test]
+    fn cut_off_arguments_are_refused_as_such() {
+        for text in ["", "{\"title\":\"mi"] {
+            let why = one(text, true).arguments.unwrap_err();
+            assert!(why.contains("cut off"), "{text}: {why}");
+        }
+        assert!(
+            one(r#"{"title":"milk"}"#, true).arguments.is_ok(),
+            "a whole call of a cut answer is made"
+        );
+    }
+
+    #[test]
+    fn large_arguments_are_refused_by_their_bytes() {
+        let limit = Limits::default().max_argument_bytes;
+        let fits = format!("{{\"a\":\"{}\"}}", "x".repeat(limit - 8));
+        assert_eq!(fits.len(), limit);
+        assert!(one(&fits, false).arguments.is_ok());
+        let too_large = format!("{fits} ");
+        assert!(one(&too_large, false).arguments.unwrap_err().contains("bytes"));
+    }
+
+    #[test]
+    fn calls_beyond_the_bound_of_a_step_are_refused_one_by_one() {
+        let limits = Limits {
+            max_calls_per_step: 2,
+            ..Limits::default()
+        };
+        let calls = (0..4).map(|n| call(&n.to_string(), "list_tasks", "{}")).collect();
+        let planned = plan(calls, &limits, false, 0, &mut Ids::default());
+        let made: Vec<bool> = planned.iter().map(|call| call.arguments.is_ok()).collect();
+        assert_eq!(made, [true, true, false, false]);
+        assert_eq!(planned[3].index, 3);
+    }
+
+    #[test]
+    fn ids_are_kept_where_they_will_do_and_made_where_not() {
+        let mut ids = Ids::default();
+        let long = "x".repeat(256);
+        let fits = "é".repeat(255);
+        let wished = ["a", "a", "", " ", &long, &fits, "call_0_7", "\u{20}b "];
+        let got: Vec<String> = wished
+            .iter()
+            .enumerate()
+            .map(|(n, id)| ids.claim(id, 0, n))
+            .collect();
+        assert_eq!(
+            got,
+            [
+                "a",
+                "call_0_1",
+                "call_0_2",
+                "call_0_3",
+                "call_0_4",
+                fits.as_str(),
+                "call_0_7",
+                "b"
+            ]
+        );
+        assert_eq!(ids.claim("", 0, 7), "call_0_7_1");
+        assert_eq!(ids.claim("a", 0, 7), "call_0_7_2");
+    }
+
+    #[test]
+    fn names_are_what_a_provider_takes_back() {
+        let cases = [
+            ("add_task", "add_task"),
+            (" add\0_task\n", "add_task"),
+            ("functions.add-task", "functions_add-task"),
+            ("удали", "_____"),
+            ("", "unnamed"),
+            ("\0", "unnamed"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(tool_name(name), expected, "{name:?}");
+        }
+        assert_eq!(tool_name(&"x".repeat(1_000)).len(), 64);
+    }
+
+    #[test]
+    fn a_refused_call_has_a_result_and_is_shown_without_its_arguments() {
+        let planned = one("nonsense", false);
+        let result: Value = serde_json::from_str(&planned.refusal().unwrap()).unwrap();
+        assert_eq!(result["success"], json!(false));
+        assert!(
+            result["error"]
+                .as_str()
+                .unwrap()
+                .starts_with("VALIDATION_ERROR: ")
+        );
+        assert!(result["message"].is_string());
+        assert_eq!(planned.journal_arguments(), Value::Null);
+        assert_eq!(planned.as_tool_call().arguments, "{}");
+
+        let good = one(r#"{"title":"milk"}"#, false);
+        assert_eq!(good.refusal(), None);
+        assert_eq!(good.journal_arguments(), json!({"title": "milk"}));
+        assert_eq!(good.as_tool_call().arguments, r#"{"title":"milk"}"#);
+    }
+}
