@@ -1,0 +1,6 @@
+//! The loop from outside: by tables, and by what holds for everything.
+
+mod build;
+mod history;
+mod properties;
+mod tables;

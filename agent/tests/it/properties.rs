@@ -1,0 +1,263 @@
+//! What holds for every history and for every model, however odd.
+
+use std::collections::HashSet;
+
+use errand_agent::{
+    Action, AgentRun, FinishReason, JournalledStep, Limits, Message, ModelAnswer, PastCall, Prompt, ToolCall,
+    Turn, TurnOutcome, Usage,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn odd_text() -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), "[a-c]{1,3}", "\\PC{0,40}", any::<String>()]
+}
+
+fn id() -> impl Strategy<Value = String> {
+    prop_oneof!["[ab]?", "call_[01]_[01]", odd_text(), Just("x".repeat(300))]
+}
+
+fn arguments() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(r#"{"title":"a\u0000b"}"#.to_owned()),
+        Just("{}".to_owned()),
+        Just("[1]".to_owned()),
+        Just("{\"cut".to_owned()),
+        Just(format!("{{\"a\":\"{}\"}}", "x".repeat(20_000))),
+        odd_text(),
+    ]
+}
+
+fn past_call() -> impl Strategy<Value = PastCall> {
+    (0_u16..4, id(), odd_text(), prop::bool::ANY, "[x\"é]{0,400}").prop_map(
+        |(step, id, name, object, result)| {
+            let arguments = if object {
+                json!({"title": name})
+            } else {
+                Value::Null
+            };
+            PastCall {
+                step,
+                id,
+                name,
+                arguments,
+                result,
+            }
+        },
+    )
+}
+
+fn past_calls(max: usize) -> impl Strategy<Value = Vec<PastCall>> {
+    vec(past_call(), 0..max).prop_map(|mut calls| {
+        calls.sort_by_key(|call| call.step);
+        calls
+    })
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    let outcome = prop_oneof![
+        Just(TurnOutcome::Succeeded),
+        Just(TurnOutcome::Failed),
+        Just(TurnOutcome::Cancelled)
+    ];
+    (odd_text(), past_calls(8), prop::option::of(odd_text()), outcome).prop_map(
+        |(user, calls, reply, outcome)| Turn {
+            user,
+            calls,
+            reply,
+            outcome,
+        },
+    )
+}
+
+fn journal() -> impl Strategy<Value = Vec<JournalledStep>> {
+    vec((odd_text(), vec(past_call(), 0..4)), 0..4).prop_map(|steps| {
+        (0_u16..)
+            .zip(steps)
+            .map(|(step, (content, calls))| {
+                let calls = calls.into_iter().map(|call| PastCall { step, ..call }).collect();
+                JournalledStep { step, content, calls }
+            })
+            .collect()
+    })
+}
+
+fn answer() -> impl Strategy<Value = ModelAnswer> {
+    let call =
+        (id(), odd_text(), arguments()).prop_map(|(id, name, arguments)| ToolCall { id, name, arguments });
+    let finish = prop_oneof![
+        Just(FinishReason::Stop),
+        Just(FinishReason::Length),
+        Just(FinishReason::ContentFilter),
+        Just(FinishReason::ToolCalls),
+        odd_text().prop_map(FinishReason::Other),
+    ];
+    (
+        odd_text(),
+        prop::option::of(odd_text()),
+        vec(call, 0..20),
+        finish,
+        any::<(u64, u64)>(),
+    )
+        .prop_map(
+            |(content, refusal, tool_calls, finish, (prompt_tokens, completion_tokens))| ModelAnswer {
+                content,
+                refusal,
+                tool_calls,
+                finish,
+                usage: Usage {
+                    prompt_tokens,
+                    completion_tokens,
+                },
+                model: "m".to_owned(),
+            },
+        )
+}
+
+fn small() -> impl Strategy<Value = Limits> {
+    (0_u16..6, 0_usize..6, 0_usize..40, 0_usize..30, 0_usize..2_000).prop_map(
+        |(max_steps, max_calls_per_step, max_calls, history_max_messages, history_max_tokens)| Limits {
+            max_steps,
+            max_calls_per_step,
+            max_calls,
+            history_max_messages,
+            history_max_tokens,
+            max_argument_bytes: 100,
+            max_result_bytes: 300,
+        },
+    )
+}
+
+fn run(limits: Limits, history: Vec<Turn>, journal: Vec<JournalledStep>) -> AgentRun {
+    let prompt = Prompt {
+        user_name: "Ann".to_owned(),
+        today: "2026-01-31".to_owned(),
+    };
+    AgentRun::new(limits, &prompt, history, "now".to_owned(), journal)
+}
+
+/// Every tool call is answered right after, by its id, once; no answer stands alone; roles alternate.
+fn check(messages: &[Message]) -> Result<(), TestCaseError> {
+    let mut open: Vec<&str> = Vec::new();
+    let mut after_user = false;
+    for (place, message) in messages.iter().enumerate() {
+        prop_assert_eq!(matches!(message, Message::System { .. }), place == 0);
+        if let Message::Tool { tool_call_id, .. } = message {
+            prop_assert!(!open.is_empty(), "an orphan answer at {}", place);
+            prop_assert_eq!(open.remove(0), tool_call_id.as_str());
+            continue;
+        }
+        prop_assert!(open.is_empty(), "unanswered calls before {}", place);
+        prop_assert!(
+            !(after_user && matches!(message, Message::User { .. })),
+            "two user messages at {}",
+            place
+        );
+        after_user = matches!(message, Message::User { .. });
+        if let Message::Assistant { content, tool_calls } = message {
+            prop_assert!(
+                !tool_calls.is_empty() || !content.trim().is_empty(),
+                "a blank message at {}",
+                place
+            );
+            let ids: HashSet<&str> = tool_calls.iter().map(|call| call.id.as_str()).collect();
+            prop_assert_eq!(ids.len(), tool_calls.len());
+            for call in tool_calls {
+                prop_assert!(!call.id.is_empty() && call.id.chars().count() <= 255);
+                prop_assert!(matches!(
+                    serde_json::from_str(&call.arguments),
+                    Ok(Value::Object(_))
+                ));
+            }
+            open = tool_calls.iter().map(|call| call.id.as_str()).collect();
+        }
+    }
+    prop_assert!(open.is_empty());
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn the_transcript_is_valid_and_bounded_for_every_history(
+        limits in small(),
+        history in vec(turn(), 0..12),
+        journal in journal(),
+    ) {
+        let limits = Limits { max_steps: 10, ..limits };
+        let without = run(limits, Vec::new(), journal.clone());
+        let run = run(limits, history.clone(), journal);
+        let (Action::CallModel { messages }, Action::CallModel { messages: kept }) = (run.next(), without.next())
+        else {
+            return Err(TestCaseError::fail("the model is not asked"));
+        };
+        check(messages)?;
+        // What is always shown is shown: the prompt, then (after the history) the message and the journal.
+        let shown = messages.len() - kept.len();
+        prop_assert!(shown <= limits.history_max_messages);
+        prop_assert_eq!(&messages[0], &kept[0]);
+        prop_assert_eq!(&messages[shown + 1..], &kept[1..]);
+        // No less than the text is estimated, so the text keeps to the bound as well.
+        let text: usize = messages[1..=shown].iter().map(|message| match message {
+            Message::System { content } | Message::User { content } | Message::Tool { content, .. }
+            | Message::Assistant { content, .. } => content.chars().count(),
+        }).sum();
+        prop_assert!(text / 4 <= limits.history_max_tokens);
+        // Whole turns, the newest ones.
+        let users = messages[1..=shown].iter().filter_map(|message| match message {
+            Message::User { content } => Some(content),
+            _ => None,
+        });
+        for (shown, turn) in users.rev().zip(history.iter().rev()) {
+            prop_assert_eq!(shown, &turn.user);
+        }
+    }
+
+    #[test]
+    fn a_run_always_ends_within_its_steps(
+        limits in small(),
+        journal in journal(),
+        answers in vec(answer(), 6),
+    ) {
+        let begun = journal.len();
+        let mut run = run(limits, Vec::new(), journal);
+        let mut answers = answers.into_iter();
+        let mut asked = 0_usize;
+        let mut ids = HashSet::new();
+        let ended = loop {
+            match run.next() {
+                Action::CallModel { messages } => {
+                    check(messages)?;
+                    asked += 1;
+                    prop_assert!(asked + begun <= usize::from(limits.max_steps));
+                    run.model_answered(answers.next().unwrap());
+                }
+                Action::CallTools { step, calls } => {
+                    prop_assert_eq!(usize::from(step) + 1, asked + begun);
+                    prop_assert!(!calls.is_empty());
+                    prop_assert!(calls.iter().filter(|call| call.arguments.is_ok()).count() <= limits.max_calls_per_step);
+                    let mut results = Vec::new();
+                    for call in calls {
+                        prop_assert!(ids.insert(call.id.clone()), "an id twice: {:?}", call.id);
+                        prop_assert!(!call.name.is_empty() && call.name.chars().count() <= 100);
+                        let kept = format!("{}{}{}", call.id, call.name, call.journal_arguments());
+                        prop_assert!(!kept.contains('\0') && !kept.contains("\\u0000"));
+                        results.push(call.refusal().unwrap_or_else(|| "\"".repeat(400)));
+                    }
+                    prop_assert!(!run.said().contains('\0'));
+                    prop_assert!(ids.len() <= limits.max_calls);
+                    run.tools_finished(results);
+                }
+                Action::Reply { text } => {
+                    prop_assert!(!text.trim().is_empty() && !text.contains('\0'));
+                    break true;
+                }
+                Action::Fail(failure) => {
+                    prop_assert!(!failure.to_string().is_empty());
+                    break true;
+                }
+            }
+        };
+        prop_assert!(ended);
+    }
+}
