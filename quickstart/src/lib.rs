@@ -5,7 +5,12 @@
 //! own, which they may restart, freeze or crash. Nothing here speaks SQL or
 //! knows what the programs do with their services.
 
+mod backing;
+mod cargo;
+pub mod cli;
 pub mod error;
+mod folder;
+mod http;
 mod logs;
 mod owner;
 pub mod packages;
@@ -14,8 +19,13 @@ pub mod ports;
 pub mod postgres;
 mod process;
 pub mod redis;
+mod run_command;
 mod say;
 mod scratch;
 pub mod secret;
+mod services;
+mod signals;
+mod test;
+mod up;
 
 pub use error::{Error, Result};

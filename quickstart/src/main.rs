@@ -1,2 +1,7 @@
-//! Brings up everything on one machine.
-fn main() {}
+//! The program of the quick start: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    errand_quickstart::cli::main()
+}
