@@ -6,11 +6,9 @@ use crate::cli::OutsideArgs;
 use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::packages::{Found, PG_BIN_VARIABLE, REDIS_SERVER_VARIABLE};
-use crate::pid_file;
 use crate::ports::Ports;
 use crate::postgres::{self, Postgres};
 use crate::redis::{self, Redis};
-use crate::say::tell;
 
 /// How long each service may take until it is ready. Postgres may have a crash
 /// to recover from, so this is no tight bound.
@@ -61,12 +59,8 @@ impl Backing {
         Ok(Self { postgres, redis })
     }
 
-    /// Servers that keep their data in the folder, after ending what a killed
-    /// start may have left running there.
+    /// Servers that keep their data in the folder.
     pub(crate) async fn durable(found: &Found, folder: &Folder, ports: &mut Ports) -> Result<Self> {
-        for name in pid_file::end_left_over(&folder.run()).await? {
-            tell(&format!("Ended {name}, which an earlier start had left running."));
-        }
         let postgres = postgres::Settings {
             bin: found.postgres_bin.clone(),
             home: folder.home("postgres"),
@@ -101,7 +95,7 @@ impl Backing {
         }
     }
 
-    /// Waits until one of them ends unasked, and starts it again.
+    /// Waits until one of them ends unasked.
     pub(crate) async fn next_death(&mut self) -> Result<Death> {
         tokio::select! {
             fault = self.postgres.died() => Ok(Death { service: Service::Postgres, fault: fault? }),

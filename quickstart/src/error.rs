@@ -24,9 +24,9 @@ pub enum Error {
         /// What the system answered.
         source: io::Error,
     },
-    /// A child process ended before it was ready.
-    #[error("{name} ended before it was ready ({status}). The last lines of {}:\n{tail}", log.display())]
-    EndedEarly {
+    /// A child process ended without having been asked.
+    #[error("{name} ended ({status}). The last lines of {}:\n{tail}", log.display())]
+    Ended {
         /// Which program.
         name: String,
         /// How it ended.

@@ -4,7 +4,8 @@
 //! it, so root hands them to the `postgres` user that Debian's package made, or
 //! to `nobody`.
 
-use std::os::unix::fs::chown;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -48,6 +49,21 @@ impl Owner {
     /// Makes the path this user's.
     pub(crate) fn take(self, path: &Path) -> Result<()> {
         chown(path, Some(self.uid), Some(self.gid)).map_err(Error::path("hand over", path))
+    }
+
+    /// Makes the folder and all that is in it this user's, if it is another's:
+    /// root's services ran as `nobody` before there was a user `postgres`.
+    pub(crate) fn take_tree(self, path: &Path) -> Result<()> {
+        let info = fs::symlink_metadata(path).map_err(Error::path("read", path))?;
+        if info.uid() == self.uid {
+            return Ok(());
+        }
+        if info.is_dir() {
+            for entry in fs::read_dir(path).map_err(Error::path("read", path))? {
+                self.take_tree(&entry.map_err(Error::path("read", path))?.path())?;
+            }
+        }
+        lchown(path, Some(self.uid), Some(self.gid)).map_err(Error::path("hand over", path))
     }
 
     /// Whether this user can get into the folder, which must exist. False when a

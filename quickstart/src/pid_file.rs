@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
+use crate::say::tell;
 use crate::secret::write_private;
 
 /// How long a left-over process may take to end before it is killed.
@@ -30,8 +31,8 @@ pub(crate) fn forget(file: &Path) {
     drop(fs::remove_file(file));
 }
 
-/// Ends every process that is noted in the folder and still lives; gives the
-/// names of those it ended.
+/// Ends every process that is noted in the folder and still lives, says so, and
+/// gives their names.
 pub(crate) async fn end_left_over(folder: &Path) -> Result<Vec<String>> {
     let mut ended = Vec::new();
     let mut files: Vec<PathBuf> = Vec::new();
@@ -43,13 +44,16 @@ pub(crate) async fn end_left_over(folder: &Path) -> Result<Vec<String>> {
         if let Some((pid, started)) = read(&file)
             && start_time(pid).as_deref() == Some(started.as_str())
         {
+            let name = file
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            tell(&format!(
+                "Ending {name}, which an earlier start has left running."
+            ));
             end(pid, &started).await?;
-            ended.push(
-                file.file_stem()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-            );
+            ended.push(name);
         }
         forget(&file);
     }

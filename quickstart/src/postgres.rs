@@ -100,7 +100,7 @@ impl Postgres {
         postgres.prepare().await?;
         for left in (0..PORT_TRIES).rev() {
             match postgres.launch().await {
-                Err(Error::EndedEarly { .. }) if left > 0 && !ports::is_free(postgres.settings.port) => {
+                Err(Error::Ended { .. }) if left > 0 && !ports::is_free(postgres.settings.port) => {
                     postgres.settings.port = ports::any_free()?;
                 }
                 ended => {
@@ -182,7 +182,7 @@ impl Postgres {
         let until = Instant::now() + self.settings.ready_within;
         while Instant::now() < until {
             if let Some(status) = process.ended()? {
-                return Err(process.ended_early(status));
+                return Err(process.fault_of_end(status));
             }
             if cluster::is_ready(&self.settings.home, process.pid()) {
                 return Ok(());
@@ -232,7 +232,7 @@ impl Postgres {
         match &mut self.process {
             Some(process) => {
                 let status = process.wait().await?;
-                Ok(process.ended_early(status))
+                Ok(process.fault_of_end(status))
             }
             None => std::future::pending().await,
         }

@@ -145,9 +145,9 @@ impl Process {
         Ok(status)
     }
 
-    /// The fault to report when it has ended before it was ready.
-    pub(crate) fn ended_early(&self, status: ExitStatus) -> Error {
-        Error::EndedEarly {
+    /// The fault to report when it has ended unasked.
+    pub(crate) fn fault_of_end(&self, status: ExitStatus) -> Error {
+        Error::Ended {
             name: self.spec.name.clone(),
             status,
             log: self.spec.log.clone(),

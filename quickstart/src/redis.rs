@@ -88,7 +88,7 @@ impl Redis {
         };
         for left in (0..PORT_TRIES).rev() {
             match redis.launch().await {
-                Err(Error::EndedEarly { .. }) if left > 0 && !ports::is_free(redis.settings.port) => {
+                Err(Error::Ended { .. }) if left > 0 && !ports::is_free(redis.settings.port) => {
                     redis.settings.port = ports::any_free()?;
                 }
                 ended => {
@@ -171,8 +171,8 @@ impl Redis {
         let config = home.join("redis.conf");
         write_private(&config, &(lines.join("\n") + "\n"))?;
         if let Some(owner) = owner {
-            owner.take(home)?;
             owner.take(&config)?;
+            owner.take_tree(home)?;
         }
         Ok(config)
     }
@@ -187,7 +187,7 @@ impl Redis {
         let until = Instant::now() + *ready_within;
         while Instant::now() < until {
             if let Some(status) = process.ended()? {
-                return Err(process.ended_early(status));
+                return Err(process.fault_of_end(status));
             }
             if let Some(pid) = process.pid()
                 && probe::answers(*port, password.as_ref(), pid).await
@@ -229,7 +229,7 @@ impl Redis {
         match &mut self.process {
             Some(process) => {
                 let status = process.wait().await?;
-                Ok(process.ended_early(status))
+                Ok(process.fault_of_end(status))
             }
             None => std::future::pending().await,
         }

@@ -10,6 +10,7 @@ use crate::cli::ServicesArgs;
 use crate::error::Result;
 use crate::folder::Folder;
 use crate::packages::{Found, Places, find_or_install};
+use crate::pid_file;
 use crate::ports::Ports;
 use crate::run_command::{self, exit_code};
 use crate::say::{say, tell};
@@ -33,6 +34,7 @@ async fn start(found: &Found, folder: Option<&Folder>) -> Result<Backing> {
     match folder {
         None => Backing::ephemeral(found).await,
         Some(folder) => {
+            pid_file::end_left_over(&folder.run()).await?;
             let mut ports = Ports::open(&folder.root().join("ports"))?;
             Backing::durable(found, folder, &mut ports).await
         }

@@ -24,7 +24,7 @@ pub(super) async fn prepare(settings: &Settings, owner: Option<Owner>) -> Result
     match fs::read_to_string(&version_file) {
         Ok(version) => {
             if let Some(owner) = owner {
-                owner.take(&settings.home)?;
+                owner.take_tree(&settings.home)?;
             }
             fitting(settings, version.trim()).await
         }
@@ -161,6 +161,13 @@ pub(super) async fn create_database(settings: &Settings, name: &str) -> Result<(
         .env("LC_ALL", "C");
     match run_helper("createdb", &mut command).await {
         Err(Error::Helper { message, .. }) if message.contains("already exists") => Ok(()),
+        Err(Error::Helper { message, .. }) if message.contains("password authentication failed") => {
+            Err(Error::Unusable(format!(
+                "the data in {} was made with another password than the one kept beside it. Put the file \
+                 secrets/postgres-password back, or move both away to begin anew",
+                settings.home.display()
+            )))
+        }
         ended => ended.map(drop),
     }
 }

@@ -2,4 +2,5 @@
 
 mod folder;
 mod postgres;
+mod program;
 mod redis;

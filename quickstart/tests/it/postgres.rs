@@ -135,7 +135,7 @@ async fn a_folder_in_use_and_a_taken_port_are_said_clearly() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(message.contains("ended before it was ready"), "{message}");
+    assert!(message.contains(" ended (exit status"), "{message}");
     assert!(message.contains("Address already in use"), "{message}");
 }
 
