@@ -12,7 +12,7 @@ use crate::redis::{self, Redis};
 
 /// How long each service may take until it is ready. Postgres may have a crash
 /// to recover from, so this is no tight bound.
-const READY_WITHIN: std::time::Duration = std::time::Duration::from_secs(120);
+const READY_WITHIN: std::time::Duration = std::time::Duration::from_mins(2);
 
 /// Where Postgres and Redis are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -92,7 +92,7 @@ pub(crate) struct UpArgs {
 pub(crate) struct TestArgs {
     #[command(flatten)]
     pub(crate) outside: OutsideArgs,
-    /// Take DATABASE_URL and REDIS_URL from the environment instead of private servers.
+    /// Take `DATABASE_URL` and `REDIS_URL` from the environment instead of private servers.
     #[arg(long, conflicts_with_all = ["database_url", "redis_url"])]
     pub(crate) use_env: bool,
     /// Never install packages; say what is missing instead.
@@ -110,7 +110,7 @@ pub(crate) struct ServicesArgs {
     pub(crate) durable: bool,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
-    /// A command to run with DATABASE_URL and REDIS_URL; the exit code is its own.
+    /// A command to run with `DATABASE_URL` and `REDIS_URL`; the exit code is its own.
     #[arg(last = true)]
     pub(crate) command: Vec<OsString>,
 }

@@ -1,15 +1,13 @@
-//! Where the system's packages have put Postgres and Redis, and how to get them
-//! when they are not there.
-//!
-//! Debian's default cluster and service are not used and not touched.
+//! Where the system's packages have put Postgres and Redis, and what is missing.
 
-use std::ffi::OsStr;
+mod install;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
 use crate::owner::is_root;
-use crate::say::tell;
+
+pub(crate) use install::find_or_install;
 
 /// The command that installs what is missing on Debian and its kin.
 pub const INSTALL: &str =
@@ -96,35 +94,6 @@ pub fn find_here() -> Result<Found> {
     find(&Places::of_this_machine())
 }
 
-/// Finds the packages, installing them when that is allowed and possible: as
-/// root, or through a `sudo` that asks no password.
-pub(crate) fn find_or_install(places: &Places, may_install: bool) -> Result<Found> {
-    let missing = match find(places) {
-        Err(missing) if may_install => missing,
-        found => return found,
-    };
-    let prefix: &[&str] = if is_root() { &[] } else { &["sudo", "-n"] };
-    if program(places, "apt-get").is_none() || !(is_root() || succeeds("sudo", &["-n", "true"])) {
-        return Err(missing);
-    }
-    tell(&format!(
-        "Postgres or Redis is not installed. Installing both: {INSTALL}"
-    ));
-    tell("(Debian may start services of its own with them; Errand does not use those.)");
-    apt(prefix, &["update"])?;
-    apt(
-        prefix,
-        &[
-            "install",
-            "-y",
-            "--no-install-recommends",
-            "postgresql",
-            "redis-server",
-        ],
-    )?;
-    find(places)
-}
-
 fn postgres_bin(places: &Places) -> Option<PathBuf> {
     if places.postgres.is_some() {
         return places.postgres.clone().filter(|bin| is_postgres_bin(bin));
@@ -200,43 +169,6 @@ fn missing(postgres: bool, redis: bool, places: &Places) -> String {
         "{what} not installed, and this system has no apt-get. Install PostgreSQL 14 or newer (with initdb and \
          createdb) and redis-server 6.2 or newer with its package manager and put them into PATH, then try again"
     )
-}
-
-fn succeeds(name: &str, args: &[&str]) -> bool {
-    Command::new(name)
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
-fn apt(prefix: &[&str], args: &[&str]) -> Result<()> {
-    // `env` carries the setting through sudo, which clears the environment.
-    let line: Vec<&str> = prefix
-        .iter()
-        .chain(&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"])
-        .chain(args)
-        .copied()
-        .collect();
-    let [name, rest @ ..] = line.as_slice() else {
-        return Ok(());
-    };
-    let status = Command::new(OsStr::new(name))
-        .args(rest)
-        .stdin(Stdio::null())
-        // Standard output may be meant for a shell.
-        .stdout(std::io::stderr())
-        .status()
-        .map_err(Error::io(format!("run {}", line.join(" "))))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Error::Missing(format!(
-        "`{}` failed ({status}); what it wrote is above. Install Postgres and Redis by hand and try again:\n  {INSTALL}",
-        line.join(" ")
-    )))
 }
 
 #[cfg(test)]

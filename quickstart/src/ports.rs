@@ -72,12 +72,19 @@ impl Ports {
         };
         self.given.insert(port);
         if self.remembered.insert(name.to_owned(), port) != Some(port) {
-            let lines: String = self
+            let lines: Vec<String> = self
                 .remembered
                 .iter()
-                .map(|(name, port)| format!("{name}={port}\n"))
+                .map(|(name, port)| format!("{name}={port}"))
                 .collect();
-            write_private(&self.file, &lines)?;
+            write_private(
+                &self.file,
+                &(lines.join(
+                    "
+",
+                ) + "
+"),
+            )?;
         }
         Ok(port)
     }

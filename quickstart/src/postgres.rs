@@ -88,7 +88,7 @@ impl Postgres {
             port: ports::any_free()?,
             password: Secret::random(16)?,
             profile: Profile::Ephemeral,
-            ready_within: Duration::from_secs(60),
+            ready_within: Duration::from_mins(1),
             pid_file: None,
             tied_to_us,
         };

@@ -32,7 +32,7 @@ pub(crate) async fn run(
         .kill_on_drop(true)
         .spawn()
         .map_err(Error::io(format!("run {name}")))?;
-    let waited = tokio::select! {
+    let mut waited = tokio::select! {
         status = child.wait() => Some(status),
         signal = signals.next() => {
             if signal == Signal::SIGINT {
@@ -42,23 +42,20 @@ pub(crate) async fn run(
             }
         }
     };
-    let waited = match waited {
-        Some(status) => Some(status),
-        None => {
-            if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-                kill(Pid::from_raw(pid), Signal::SIGTERM)
-                    .map_err(|errno| Error::io(format!("stop {name}"))(errno.into()))?;
-            }
-            end_within(&mut child, TERM_GRACE).await
+    if waited.is_none() {
+        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            kill(Pid::from_raw(pid), Signal::SIGTERM)
+                .map_err(|errno| Error::io(format!("stop {name}"))(errno.into()))?;
         }
-    };
-    match waited {
-        Some(status) => status.map_err(Error::io(format!("wait for {name}"))),
-        None => {
-            child.kill().await.map_err(Error::io(format!("kill {name}")))?;
-            child.wait().await.map_err(Error::io(format!("wait for {name}")))
-        }
+        waited = end_within(&mut child, TERM_GRACE).await;
     }
+    if waited.is_none() {
+        child.kill().await.map_err(Error::io(format!("kill {name}")))?;
+        waited = Some(child.wait().await);
+    }
+    waited
+        .unwrap_or_else(|| Err(std::io::Error::other("it has not ended")))
+        .map_err(Error::io(format!("wait for {name}")))
 }
 
 async fn end_within(child: &mut Child, grace: Duration) -> Option<std::io::Result<ExitStatus>> {

@@ -25,7 +25,12 @@ impl Secret {
     pub fn random(bytes: usize) -> Result<Self> {
         let mut raw = vec![0; bytes];
         random_bytes(&mut raw)?;
-        Ok(Self(raw.iter().map(|byte| format!("{byte:02x}")).collect()))
+        let digits = raw.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        Ok(Self(
+            digits
+                .filter_map(|digit| char::from_digit(u32::from(digit), 16))
+                .collect(),
+        ))
     }
 
     /// The secret's text.

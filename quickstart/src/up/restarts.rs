@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const MOST: usize = 5;
 
 /// Over which deaths are counted.
-const WINDOW: Duration = Duration::from_secs(120);
+const WINDOW: Duration = Duration::from_mins(2);
 
 /// The first pause; it doubles from death to death.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);

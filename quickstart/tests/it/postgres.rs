@@ -21,7 +21,7 @@ fn settings(home: &Path, port: u16, password: &Secret) -> Settings {
         port,
         password: password.clone(),
         profile: Profile::Durable,
-        ready_within: Duration::from_secs(60),
+        ready_within: Duration::from_mins(1),
         pid_file: None,
         tied_to_us: false,
     }
