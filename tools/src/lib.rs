@@ -1,1 +1,17 @@
-//! The five to-do tools: their specifications and their execution.
+//! The five to-do tools: their specifications and their execution in the caller's transaction.
+//!
+//! The worker's loop and the API's MCP server call the same functions, and the task routes share [`rules`]. Nothing
+//! here knows who calls: no model, no HTTP, no transaction of its own. The user is always the caller's word, never an
+//! argument.
+
+mod arguments;
+mod call;
+mod failure;
+mod outcome;
+pub mod rules;
+mod schema;
+mod spec;
+
+pub use call::call;
+pub use outcome::{ToolOutcome, injected, internal_error};
+pub use spec::{Annotations, ToolSpec, find, specs};

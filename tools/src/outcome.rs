@@ -1,0 +1,124 @@
+//! What comes of a call, as the model and the user see it.
+
+use errand_shared::{Uuid, db::tasks::Task};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+
+/// What a call came to. A failed one is an answer too.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolOutcome {
+    /// The `success` of the result.
+    pub success: bool,
+    /// The result: an object that begins with `success` and holds a `message` for a person.
+    pub result: Value,
+}
+
+/// Of `add_task`, `complete_task` and `update_task`.
+#[derive(Serialize)]
+pub(crate) struct OneTask {
+    pub(crate) success: bool,
+    pub(crate) task: Task,
+    pub(crate) message: String,
+}
+
+/// Of `list_tasks`.
+#[derive(Serialize)]
+pub(crate) struct ManyTasks {
+    pub(crate) success: bool,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) total: i64,
+    pub(crate) message: String,
+}
+
+/// Of `delete_task`.
+#[derive(Serialize)]
+pub(crate) struct Gone {
+    pub(crate) success: bool,
+    pub(crate) deleted_task: GoneTask,
+    pub(crate) message: String,
+}
+
+/// What is left of a deleted task.
+#[derive(Serialize)]
+pub(crate) struct GoneTask {
+    pub(crate) id: i64,
+    pub(crate) title: String,
+}
+
+impl ToolOutcome {
+    /// The result of a call that did what it was to do.
+    ///
+    /// # Errors
+    /// If the result cannot be written as JSON: a fault, so that the caller undoes the effect.
+    pub(crate) fn success(result: &impl Serialize) -> Result<Self, sqlx::Error> {
+        let result = serde_json::to_value(result).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        Ok(Self {
+            success: true,
+            result,
+        })
+    }
+
+    /// The result of a call that failed in an expected way.
+    pub(crate) fn failure(failure: &Failure) -> Self {
+        let message = failure.to_string();
+        let result = Map::from_iter([
+            ("success".to_owned(), Value::Bool(false)),
+            (
+                "error".to_owned(),
+                Value::String(format!("{}: {message}", failure.code())),
+            ),
+            ("message".to_owned(), Value::String(message)),
+        ]);
+        Self {
+            success: false,
+            result: Value::Object(result),
+        }
+    }
+}
+
+/// The outcome of a call that was undone because of a fault. It tells nothing of the fault.
+pub fn internal_error() -> ToolOutcome {
+    ToolOutcome::failure(&Failure::Internal)
+}
+
+/// The arguments as users are shown them: with the `user_id` that the server injects, in front and in place of any that
+/// the model made up.
+pub fn injected(arguments: &Map<String, Value>, user_id: Uuid) -> Value {
+    let ours = ("user_id".to_owned(), Value::String(user_id.to_string()));
+    let rest = arguments.iter().filter(|(name, _)| *name != "user_id");
+    Value::Object(
+        std::iter::once(ours)
+            .chain(rest.map(|(name, value)| (name.clone(), value.clone())))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_injected_user_stands_first_and_overwrites() {
+        let Value::Object(arguments) = json!({"title": "milk", "user_id": "someone else", "limit": 3}) else {
+            panic!()
+        };
+        let shown = injected(&arguments, Uuid::nil()).to_string();
+        let expected = r#"{"user_id":"00000000-0000-0000-0000-000000000000","title":"milk","limit":3}"#;
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn an_internal_error_is_an_outcome_like_others() {
+        let outcome = internal_error();
+        assert!(!outcome.success);
+        let text = outcome.result.to_string();
+        assert!(
+            text.starts_with(r#"{"success":false,"error":"INTERNAL_ERROR: The tool failed"#),
+            "{text}"
+        );
+    }
+}

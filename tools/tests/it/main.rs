@@ -1,0 +1,7 @@
+//! The tools against a real Postgres, a database for each test.
+
+mod failures;
+mod list;
+mod store;
+mod world;
+mod write;
