@@ -1,1 +1,21 @@
-//! The worker of Errand: claims runs and drives the tool loop.
+//! The worker: claims runs under a lease, drives the model's tool loop, stores the replies.
+//!
+//! It knows no HTTP but the model's and its own health; it never sees the API.
+
+mod admin;
+mod context;
+mod executor;
+mod failure;
+mod finisher;
+mod heartbeat;
+mod in_flight;
+mod model;
+mod queue;
+mod rescuer;
+mod settings;
+mod tool_step;
+mod transcript;
+mod worker;
+
+pub use settings::{LivenessSettings, ModelSettings, RunSettings, WorkerSettings};
+pub use worker::{StartError, Worker};

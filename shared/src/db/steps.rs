@@ -39,8 +39,9 @@ pub struct CallRecord {
     pub success: bool,
 }
 
-/// Begins the transaction of a step: locks the run's row where the lease is still this one. [`record`] tells whether it
-/// was. The commit does not wait for the disk: the run's finish flushes everything before it, and a step that a crash of
+/// Begins the transaction of a step: locks the run's row where the lease is still this one, then the user's task counter,
+/// so that steps of one user that touch several tasks can't deadlock. [`record`] tells whether the lease held. The commit
+/// does not wait for the disk: the run's finish flushes everything before it, and a step that a crash of
 /// Postgres loses is asked of the model again, its effects lost with it.
 ///
 /// # Errors
@@ -49,12 +50,15 @@ pub async fn begin(
     pool: &PgPool,
     run_id: Uuid,
     token: Uuid,
+    user_id: Uuid,
 ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    // One round trip instead of three. The simple protocol takes several statements but no parameters; what is put
-    // into the text is two UUIDs.
+    // One round trip instead of four. The simple protocol takes several statements but no parameters; what is put
+    // into the text is UUIDs.
     pool.begin_with(AssertSqlSafe(format!(
         "BEGIN; SET LOCAL synchronous_commit TO off; \
-         SELECT FROM runs WHERE id = '{run_id}' AND lease_token = '{token}' AND status = 'running' FOR NO KEY UPDATE"
+         SELECT FROM runs WHERE id = '{run_id}' AND lease_token = '{token}' AND status = 'running' \
+         FOR NO KEY UPDATE; \
+         SELECT FROM task_counters WHERE user_id = '{user_id}' FOR NO KEY UPDATE"
     )))
     .await
 }

@@ -37,18 +37,32 @@ pub async fn beat(executor: impl PgExecutor<'_>, worker: &WorkerRow, in_flight: 
     .await
 }
 
-/// The runs that bear a worker's id, with their leases.
+/// A run that bears a worker's id.
+#[derive(Clone, Debug)]
+pub struct HeldRun {
+    /// The run.
+    pub run_id: Uuid,
+    /// Its lease.
+    pub token: Uuid,
+    /// Whether its user has asked for an end.
+    pub cancel_requested: bool,
+}
+
+/// The runs that bear a worker's id.
 ///
 /// # Errors
 /// A fault of Postgres.
-pub async fn held(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"SELECT id, lease_token AS "token!" FROM runs WHERE worker_id = $1 AND status = 'running'"#,
+pub async fn held(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<Vec<HeldRun>, sqlx::Error> {
+    sqlx::query_as!(
+        HeldRun,
+        r#"
+        SELECT id AS run_id, lease_token AS "token!", cancel_requested_at IS NOT NULL AS "cancel_requested!"
+        FROM runs WHERE worker_id = $1 AND status = 'running'
+        "#,
         worker_id
     )
     .fetch_all(executor)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.token)).collect())
+    .await
 }
 
 /// Hands back everything a worker still holds: queued again and ready, at no cost of an attempt. Returns the runs.

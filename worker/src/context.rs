@@ -1,0 +1,59 @@
+//! What every part of the worker shares.
+
+use std::time::Duration;
+
+use errand_agent::Limits;
+use errand_shared::{Uuid, db::claims::ClaimBounds, notifier::Notifier};
+use sqlx::PgPool;
+
+use crate::{in_flight::InFlight, model::ModelClient, settings::WorkerSettings};
+
+/// The parts of a running worker.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// A fresh id for this start of the process.
+    pub(crate) worker_id: Uuid,
+    /// The settings.
+    pub(crate) settings: WorkerSettings,
+    /// Postgres, with commits that wait for the disk.
+    pub(crate) pool: PgPool,
+    /// Postgres, with commits that do not: claims only.
+    pub(crate) claims: PgPool,
+    /// The bell and the news.
+    pub(crate) notifier: Notifier,
+    /// The model.
+    pub(crate) model: ModelClient,
+    /// What is in flight.
+    pub(crate) in_flight: InFlight,
+}
+
+/// Bytes of an estimated token, generously: what a claim may bring along for each token of history.
+const BYTES_A_TOKEN: i64 = 8;
+
+impl Context {
+    /// What a claim brings along.
+    pub(crate) fn claim_bounds(&self) -> ClaimBounds {
+        let run = &self.settings.run;
+        ClaimBounds {
+            history_turns: i64::from(run.history_max_messages),
+            history_bytes: i64::from(run.history_max_tokens) * BYTES_A_TOKEN,
+            deadline_seconds: run.run_deadline_seconds.as_secs_f64(),
+        }
+    }
+
+    /// The bounds of the tool loop.
+    pub(crate) fn limits(&self) -> Limits {
+        let run = &self.settings.run;
+        Limits {
+            max_steps: run.run_max_steps,
+            history_max_messages: usize::from(run.history_max_messages),
+            history_max_tokens: run.history_max_tokens as usize,
+            ..Limits::default()
+        }
+    }
+
+    /// How long after a run's deadline the rescuer leaves it to its own worker.
+    pub(crate) fn overdue_grace(&self) -> Duration {
+        self.settings.liveness.worker_dead_after_ms
+    }
+}

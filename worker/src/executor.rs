@@ -1,0 +1,196 @@
+//! Drives one run from its claim to its end.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use errand_agent::{Action, AgentRun, ModelAnswer, Prompt};
+use errand_shared::{
+    Uuid,
+    chat::{ToolCallRecord, Usage},
+    db::{
+        claims::{self, Lease},
+        finishes::{Ending, Finish},
+        steps::{StepRecord, with_user_id},
+    },
+    run::EVENTS_PER_EPOCH,
+};
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use crate::{
+    context::Context,
+    failure::{Disposition, RunFailure},
+    finisher,
+    in_flight::{Flight, Interrupt},
+    tool_step, transcript,
+};
+
+/// Drives a run. Whatever happens, it is ended, handed back, or left to whom it belongs by then.
+pub(crate) async fn execute(context: Arc<Context>, lease: Lease) {
+    let mut flight = context.in_flight.enter(lease.run_id, lease.token);
+    let mut drive = Drive::new(&context, &lease);
+    let driven = AssertUnwindSafe(drive.to_the_reply(&mut flight)).catch_unwind().await;
+    let ending = match driven {
+        Ok(Ok(ending)) => Ok(ending),
+        Ok(Err(failure)) => Err(failure),
+        Err(_panic) => Err(RunFailure::Panicked),
+    };
+    if let Err(error) = conclude(&context, &lease, drive, ending).await {
+        tracing::warn!(run.id = %lease.run_id, %error, "the run could not be concluded; it will be handed back");
+    }
+}
+
+/// What has happened in this attempt so far.
+struct Drive<'a> {
+    context: &'a Context,
+    lease: &'a Lease,
+    deadline: Instant,
+    tool_calls: Vec<ToolCallRecord>,
+    /// The model call whose step is not journalled yet.
+    open_step: Option<StepRecord>,
+}
+
+impl<'a> Drive<'a> {
+    fn new(context: &'a Context, lease: &'a Lease) -> Self {
+        let left = (lease.deadline_at - lease.now).to_std().unwrap_or(Duration::ZERO);
+        Self {
+            context,
+            lease,
+            deadline: Instant::now() + left,
+            tool_calls: transcript::records(&lease.journal, lease.user_id),
+            open_step: None,
+        }
+    }
+
+    async fn to_the_reply(&mut self, flight: &mut Flight) -> Result<Ending, RunFailure> {
+        if self.lease.cancel_requested {
+            return Err(RunFailure::Cancelled);
+        }
+        let lease = self.lease;
+        let prompt = Prompt {
+            user_name: lease.user_name.clone(),
+            today: lease.now.format("%A, %-d %B %Y").to_string(),
+        };
+        let mut run = AgentRun::new(
+            self.context.limits(),
+            &prompt,
+            transcript::history(lease.history.clone()),
+            lease.message.clone(),
+            transcript::journal(&lease.journal),
+        );
+        loop {
+            match run.next() {
+                Action::CallModel { messages } => {
+                    let number = run.step();
+                    let asked = Instant::now();
+                    let answer = tokio::select! {
+                        answer = self.context.model.ask(messages, self.deadline) => answer?,
+                        why = flight.interrupted() => return Err(interruption(why)),
+                    };
+                    self.open_step = Some(self.step_record(number, &answer, asked));
+                    run.model_answered(answer);
+                }
+                Action::CallTools { calls, .. } => {
+                    let Some(mut step) = self.open_step.take() else {
+                        // The loop asks for tools only after an answer.
+                        return Err(RunFailure::Panicked);
+                    };
+                    run.said().clone_into(&mut step.content);
+                    let records = tool_step::perform(&self.context.pool, lease, &step, calls).await?;
+                    let results = records.iter().map(|record| record.result.to_string()).collect();
+                    self.tool_calls.extend(records.into_iter().map(|record| ToolCallRecord {
+                        tool_call_id: record.tool_call_id,
+                        tool_name: record.tool_name,
+                        arguments: with_user_id(&record.arguments, lease.user_id),
+                        result: record.result,
+                    }));
+                    run.tools_finished(results);
+                }
+                Action::Reply { text } => {
+                    return Ok(Ending::Succeeded {
+                        message_id: Uuid::now_v7(),
+                        content: text.to_owned(),
+                        tool_calls: serde_json::to_value(&self.tool_calls)
+                            .map_err(|error| RunFailure::Database(sqlx::Error::Encode(error.into())))?,
+                    });
+                }
+                Action::Fail(failure) => return Err(RunFailure::Agent(*failure)),
+            }
+        }
+    }
+
+    fn step_record(&self, number: u16, answer: &ModelAnswer, asked: Instant) -> StepRecord {
+        let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
+        StepRecord {
+            step: i16::try_from(number).unwrap_or(i16::MAX),
+            attempt: self.lease.attempt,
+            model: answer.model.clone(),
+            content: String::new(),
+            usage: Usage::new(tokens(answer.usage.prompt_tokens), tokens(answer.usage.completion_tokens)),
+            model_ms: i32::try_from(asked.elapsed().as_millis()).unwrap_or(i32::MAX),
+            tools_ms: 0,
+        }
+    }
+}
+
+const fn interruption(why: Interrupt) -> RunFailure {
+    match why {
+        Interrupt::Cancelled => RunFailure::Cancelled,
+        Interrupt::Stopping => RunFailure::Stopping,
+        Interrupt::LeaseLost | Interrupt::None => RunFailure::LeaseLost,
+    }
+}
+
+/// Ends the run, hands it back or drops it.
+async fn conclude(
+    context: &Context,
+    lease: &Lease,
+    mut drive: Drive<'_>,
+    driven: Result<Ending, RunFailure>,
+) -> Result<(), sqlx::Error> {
+    let ending = match driven {
+        Ok(ending) => ending,
+        Err(failure) => {
+            let disposition = failure.disposition(lease.failures, context.settings.run.run_max_attempts);
+            tracing::warn!(run.id = %lease.run_id, run.attempt = lease.attempt, %failure, ?disposition, "an attempt ended");
+            match disposition {
+                Disposition::Drop => return Ok(()),
+                Disposition::Release => return release(context, lease, None, Duration::ZERO).await,
+                Disposition::Retry(delay) => {
+                    return release(context, lease, Some(&failure.to_string()), delay).await;
+                }
+                Disposition::Cancel => {
+                    // The step that told of the cancel was committed with its calls; read them back for the answer.
+                    drive.tool_calls =
+                        errand_shared::db::steps::calls_of(&context.pool, lease.run_id, lease.user_id).await?;
+                    Ending::Cancelled
+                }
+                Disposition::Fail(reason) => Ending::Failed { reason, error: failure.to_string() },
+            }
+        }
+    };
+    let finish = Finish {
+        run_id: lease.run_id,
+        token: Some(lease.token),
+        final_event_seq: i64::from(lease.epoch) * EVENTS_PER_EPOCH + 1,
+        ending,
+        last_step: drive.open_step,
+    };
+    if !finisher::finish(context, finish, drive.tool_calls).await? {
+        tracing::warn!(run.id = %lease.run_id, "the lease was lost before the end");
+    }
+    Ok(())
+}
+
+async fn release(
+    context: &Context,
+    lease: &Lease,
+    failed: Option<&str>,
+    delay: Duration,
+) -> Result<(), sqlx::Error> {
+    let released =
+        claims::release(&context.pool, lease.run_id, lease.token, failed, delay.as_secs_f64()).await?;
+    if released && delay.is_zero() {
+        context.notifier.ring(lease.run_id);
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Ends a run: the commit, then the news, then the bell for the conversation's next run.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use errand_shared::{
+    chat::{ChatResponse, RunProblem, ToolCallRecord},
+    db::{
+        self,
+        finishes::{self, Ending, Finish, Finished},
+        runs,
+    },
+    run::RunStatus,
+};
+use sqlx::PgPool;
+
+use crate::context::Context;
+
+/// Ends a run under its lease, trying again while Postgres is away. False if the lease was lost.
+///
+/// # Errors
+/// The last fault of Postgres. The run is then still this worker's, and its reconciliation hands it back.
+pub(crate) async fn finish(
+    context: &Context,
+    finish: Finish,
+    tool_calls: Vec<ToolCallRecord>,
+) -> Result<bool, sqlx::Error> {
+    // A reply in hand is worth some patience: asking the model again costs more.
+    let patience = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(2))
+        .with_max_times(10)
+        .with_jitter();
+    let batch = std::slice::from_ref(&finish);
+    let finished = (|| finishes::finish(&context.pool, batch)).retry(patience).when(db::is_outage).await?;
+    let Some(finished) = finished.into_iter().next() else {
+        return Ok(false);
+    };
+    context.notifier.tell_final(&response(&finished, &finish.ending, tool_calls));
+    ring_next(context, &finished).await;
+    Ok(true)
+}
+
+/// Ends runs that nobody drives any more. Returns those that were ended.
+///
+/// # Errors
+/// A fault of Postgres.
+pub(crate) async fn finish_strays(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Error> {
+    let finished = finishes::finish(&context.pool, finishes).await?;
+    let ids: Vec<_> = finished.iter().map(|run| run.run_id).collect();
+    for (_, response) in runs::responses(&context.pool, &ids, true).await? {
+        context.notifier.tell_final(&response);
+    }
+    for run in &finished {
+        ring_next(context, run).await;
+    }
+    Ok(finished.len())
+}
+
+async fn ring_next(context: &Context, finished: &Finished) {
+    if let Some(next) = next_run(&context.pool, finished).await {
+        context.notifier.ring(next);
+    }
+}
+
+/// The next run of the conversation. A failed look is no loss: the bell that is due rings it.
+async fn next_run(pool: &PgPool, finished: &Finished) -> Option<errand_shared::Uuid> {
+    if !finished.look_again {
+        return finished.next;
+    }
+    finishes::next_queued(pool, finished.user_id, finished.conversation_id).await.ok().flatten()
+}
+
+fn response(finished: &Finished, ending: &Ending, tool_calls: Vec<ToolCallRecord>) -> ChatResponse {
+    let (message, problem) = match (finished.status, ending) {
+        (RunStatus::Succeeded, Ending::Succeeded { content, .. }) => (content.clone(), None),
+        (RunStatus::Failed, Ending::Failed { reason, .. }) => (String::new(), Some(RunProblem::failed(reason))),
+        _ => (String::new(), None),
+    };
+    ChatResponse {
+        conversation_id: finished.conversation_id,
+        message,
+        tool_calls,
+        usage: finished.usage,
+        run_id: finished.run_id,
+        status: finished.status,
+        problem,
+    }
+}

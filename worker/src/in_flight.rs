@@ -1,0 +1,109 @@
+//! What this worker has in flight: one entry a lease, from its claim to its end.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use errand_shared::Uuid;
+use tokio::{sync::watch, time::Instant};
+
+/// Why a run in flight is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// Nothing asks for it.
+    None,
+    /// Its user has asked for an end.
+    Cancelled,
+    /// Its lease is somebody else's: write and publish nothing.
+    LeaseLost,
+    /// The worker's grace time is over: hand it back.
+    Stopping,
+}
+
+#[derive(Debug)]
+struct Entry {
+    token: Uuid,
+    since: Instant,
+    interrupt: watch::Sender<Interrupt>,
+}
+
+/// The leases in flight; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InFlight(Arc<Mutex<HashMap<Uuid, Entry>>>);
+
+/// A run in flight until dropped.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    in_flight: InFlight,
+    run_id: Uuid,
+    token: Uuid,
+    interrupt: watch::Receiver<Interrupt>,
+}
+
+impl InFlight {
+    /// Enters a lease.
+    pub(crate) fn enter(&self, run_id: Uuid, token: Uuid) -> Flight {
+        let (sender, interrupt) = watch::channel(Interrupt::None);
+        self.entries().insert(run_id, Entry { token, since: Instant::now(), interrupt: sender });
+        Flight { in_flight: self.clone(), run_id, token, interrupt }
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.entries().len()
+    }
+
+    /// Whether this lease is in flight here.
+    pub(crate) fn holds(&self, run_id: Uuid, token: Uuid) -> bool {
+        self.entries().get(&run_id).is_some_and(|entry| entry.token == token)
+    }
+
+    /// Interrupts one run.
+    pub(crate) fn interrupt(&self, run_id: Uuid, why: Interrupt) {
+        if let Some(entry) = self.entries().get(&run_id) {
+            entry.interrupt.send_replace(why);
+        }
+    }
+
+    /// Interrupts every run.
+    pub(crate) fn interrupt_all(&self, why: Interrupt) {
+        for entry in self.entries().values() {
+            entry.interrupt.send_replace(why);
+        }
+    }
+
+    /// Interrupts the runs that were entered before `seen` and whose lease is not among those held then.
+    pub(crate) fn interrupt_lost(&self, seen: Instant, is_held: impl Fn(Uuid, Uuid) -> bool) {
+        for (run_id, entry) in self.entries().iter() {
+            if entry.since < seen && !is_held(*run_id, entry.token) {
+                entry.interrupt.send_replace(Interrupt::LeaseLost);
+            }
+        }
+    }
+
+    /// No code that panics runs under the lock, so a poisoned one is as good as any.
+    fn entries(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    /// Ends when something asks the run to stop, and says what.
+    pub(crate) async fn interrupted(&mut self) -> Interrupt {
+        match self.interrupt.wait_for(|why| *why != Interrupt::None).await {
+            Ok(why) => *why,
+            // A newer lease of the same run took the entry's place.
+            Err(_closed) => Interrupt::LeaseLost,
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut entries = self.in_flight.entries();
+        if entries.get(&self.run_id).is_some_and(|entry| entry.token == self.token) {
+            entries.remove(&self.run_id);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The worker program.
+
+use std::process::ExitCode;
+
+use errand_shared::{config, lifecycle::Lifecycle, telemetry};
+use errand_worker::{StartError, Worker, WorkerSettings};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings: WorkerSettings = match config::parse() {
+        Ok(settings) => settings,
+        Err(exit) => return exit.report(),
+    };
+    telemetry::init(settings.log.clone());
+    let lifecycle = Lifecycle::new();
+    if let Err(error) = lifecycle.stop_on_signals() {
+        tracing::error!(%error, "signals can't be heard");
+        return ExitCode::FAILURE;
+    }
+    let worker = match Worker::start(settings).await {
+        Ok(worker) => worker,
+        Err(StartError::Setting(exit)) => return exit.report(),
+        Err(StartError::Listen(address, error)) => {
+            return config::Exit::bad_setting("ADMIN_LISTEN_ADDR", format!("{address}: {error}")).report();
+        }
+    };
+    worker.run(lifecycle).await;
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,92 @@
+//! The model's server: one streamed call, tried again after passing faults. The only user of async-openai.
+
+mod fault;
+mod gather;
+mod transport;
+mod wire;
+
+pub(crate) use fault::ModelFault;
+
+use std::time::Duration;
+
+use async_openai::{Client, config::OpenAIConfig};
+use backon::{ExponentialBuilder, Retryable};
+use errand_agent::{Message, ModelAnswer};
+use errand_shared::config::Exit;
+use futures::StreamExt;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::settings::ModelSettings;
+use gather::Gather;
+use transport::Transport;
+use wire::{Chunk, Request, ToolOffer};
+
+/// Where requests go if no base URL is set.
+const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
+
+/// A client of the model's server; connections are kept and shared.
+#[derive(Debug)]
+pub(crate) struct ModelClient {
+    client: Client<OpenAIConfig>,
+    settings: ModelSettings,
+    tools: Vec<ToolOffer>,
+}
+
+impl ModelClient {
+    /// A client that offers these tools with every call.
+    ///
+    /// # Errors
+    /// If the settings make no HTTP client.
+    pub(crate) fn new(settings: ModelSettings, tools: Vec<errand_agent::ToolSpec>) -> Result<Self, Exit> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .pool_max_idle_per_host(usize::MAX)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Exit::bad_setting("OPENAI_BASE_URL", error))?;
+        let config = OpenAIConfig::new()
+            .with_api_base(settings.openai_base_url.as_deref().unwrap_or(OPENAI_BASE_URL))
+            .with_api_key(settings.openai_api_key.as_ref().map_or("", |key| key.reveal()));
+        // Its own transport, because async-openai's default tries again by itself and obeys Retry-After without a cap.
+        let client = Client::build(http.clone(), config).with_http_service(Transport::new(http));
+        Ok(Self { client, settings, tools: tools.into_iter().map(ToolOffer::from).collect() })
+    }
+
+    /// Asks the model, trying again after passing faults until `deadline`.
+    ///
+    /// # Errors
+    /// The last fault.
+    pub(crate) async fn ask(&self, messages: &[Message], deadline: Instant) -> Result<ModelAnswer, ModelFault> {
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(self.settings.model_retry_base_ms)
+            .with_max_delay(self.settings.model_retry_max_ms)
+            .with_max_times(self.settings.model_retries as usize)
+            .with_jitter();
+        let request = Request::new(&self.settings, messages, &self.tools);
+        let tries = (|| self.ask_once(&request))
+            .retry(backoff)
+            .when(ModelFault::is_passing)
+            .adjust(|fault, delay| match (delay, fault.retry_after()) {
+                (Some(delay), Some(wanted)) => Some(wanted.clamp(delay, self.settings.model_retry_max_ms)),
+                (delay, _) => delay,
+            })
+            .notify(|fault, delay| tracing::warn!(%fault, ?delay, "the model is asked again"));
+        timeout_at(deadline, tries).await.unwrap_or(Err(ModelFault::RunDeadline))
+    }
+
+    async fn ask_once(&self, request: &Request<'_>) -> Result<ModelAnswer, ModelFault> {
+        timeout(self.settings.model_timeout_ms, self.stream(request)).await.unwrap_or(Err(ModelFault::TimedOut))
+    }
+
+    async fn stream(&self, request: &Request<'_>) -> Result<ModelAnswer, ModelFault> {
+        let idle = self.settings.model_idle_timeout_ms;
+        let mut chunks = timeout(idle, self.client.chat().create_stream_byot::<_, Chunk>(request))
+            .await
+            .map_err(|_elapsed| ModelFault::TimedOut)??;
+        let mut gather = Gather::default();
+        while let Some(chunk) = timeout(idle, chunks.next()).await.map_err(|_elapsed| ModelFault::TimedOut)? {
+            gather.add(chunk?)?;
+        }
+        gather.finish()
+    }
+}

@@ -1,0 +1,145 @@
+//! Feeds the queue: takes hints for as many places as are free, claims their runs, passes the leases on.
+
+use std::{sync::Arc, time::Duration};
+
+use errand_shared::{
+    Uuid,
+    db::claims::{self, Lease},
+    redis_client::RedisClient,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Claimed, hints::Hints};
+use crate::context::Context;
+
+/// The longest wait after a fault.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The one that claims.
+pub(crate) struct Feeder {
+    context: Arc<Context>,
+    hints: Hints,
+    places: Arc<Semaphore>,
+    out: mpsc::Sender<Claimed>,
+    draining: watch::Receiver<bool>,
+    stop: CancellationToken,
+}
+
+impl Feeder {
+    /// A feeder that claims for as many places as the settings give.
+    pub(crate) fn new(
+        context: Arc<Context>,
+        redis: RedisClient,
+        out: mpsc::Sender<Claimed>,
+        draining: watch::Receiver<bool>,
+        stop: CancellationToken,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(context.settings.worker_concurrency as usize));
+        Self { context, hints: Hints::new(redis), places, out, draining, stop }
+    }
+
+    /// Feeds until the worker stops or nobody takes leases any more.
+    pub(crate) async fn run(mut self) {
+        let stop = self.stop.clone();
+        // What waits from before this start need not wait for its bell.
+        stop.run_until_cancelled(self.sweep()).await;
+        while !stop.is_cancelled() {
+            if stop.run_until_cancelled(self.draining.wait_for(|draining| !draining)).await.is_none() {
+                return;
+            }
+            let Some(permits) = self.free_places().await else { return };
+            let taken = tokio::select! {
+                taken = self.hints.take(permits.len()) => taken,
+                // Dropping a pop may drop what it has popped: the bell that is due rings again.
+                () = stop.cancelled() => return,
+            };
+            match taken {
+                Ok(ids) if ids.is_empty() => {}
+                Ok(ids) => self.claim(&ids, permits).await,
+                Err(error) => {
+                    tracing::warn!(%error, "Redis gives no hints; looking in Postgres");
+                    drop(permits);
+                    self.without_redis().await;
+                }
+            }
+        }
+    }
+
+    /// All places that are free, at least one, at most a batch. None if the worker stops.
+    async fn free_places(&self) -> Option<Vec<OwnedSemaphorePermit>> {
+        let batch = self.context.settings.worker_claim_batch as usize;
+        let first = self.stop.run_until_cancelled(Arc::clone(&self.places).acquire_owned()).await?.ok()?;
+        let mut permits = vec![first];
+        while permits.len() < batch
+            && let Ok(permit) = Arc::clone(&self.places).try_acquire_owned()
+        {
+            permits.push(permit);
+        }
+        Some(permits)
+    }
+
+    /// Claims and passes on. Hints that are not claimable are dropped.
+    async fn claim(&self, ids: &[Uuid], permits: Vec<OwnedSemaphorePermit>) {
+        let leases = match self.claim_batch(ids).await {
+            Ok(leases) => leases,
+            Err(error) => {
+                tracing::warn!(%error, hints = ids.len(), "runs could not be claimed; their bells will ring again");
+                self.pause(LONGEST_PAUSE.min(self.context.settings.liveness.rescue_interval_ms)).await;
+                return;
+            }
+        };
+        for (lease, permit) in leases.into_iter().zip(permits) {
+            if let Err(unsent) = self.out.send(Claimed { lease, permit }).await {
+                tracing::warn!(run.id = %unsent.0.lease.run_id, "nobody takes the claimed run");
+            }
+        }
+    }
+
+    /// One bad row must not fail its whole batch.
+    async fn claim_batch(&self, ids: &[Uuid]) -> Result<Vec<Lease>, sqlx::Error> {
+        let Context { claims, worker_id, .. } = &*self.context;
+        let bounds = self.context.claim_bounds();
+        match claims::claim(claims, *worker_id, ids, bounds).await {
+            Err(sqlx::Error::Database(error)) if ids.len() > 1 => {
+                tracing::warn!(%error, "a batch of claims failed; claiming one by one");
+                let mut leases = Vec::with_capacity(ids.len());
+                for id in ids {
+                    match claims::claim(claims, *worker_id, std::slice::from_ref(id), bounds).await {
+                        Ok(claimed) => leases.extend(claimed),
+                        Err(error) => tracing::warn!(run.id = %id, %error, "the run could not be claimed"),
+                    }
+                }
+                Ok(leases)
+            }
+            claimed => claimed,
+        }
+    }
+
+    /// Until Redis may be asked again: what is ready is found in Postgres, every rescuer interval.
+    async fn without_redis(&self) {
+        let interval = self.context.settings.liveness.rescue_interval_ms;
+        let until = Instant::now() + LONGEST_PAUSE;
+        while Instant::now() < until && !self.stop.is_cancelled() {
+            self.sweep().await;
+            self.pause(interval).await;
+        }
+    }
+
+    async fn sweep(&self) {
+        let Some(permits) = self.free_places().await else { return };
+        let room = i64::try_from(permits.len()).unwrap_or(i64::MAX);
+        match claims::find_ready(&self.context.claims, room).await {
+            Ok(ids) if ids.is_empty() => {}
+            Ok(ids) => self.claim(&ids, permits).await,
+            Err(error) => tracing::warn!(%error, "Postgres could not be asked for runs"),
+        }
+    }
+
+    async fn pause(&self, time: Duration) {
+        self.stop.run_until_cancelled(tokio::time::sleep(time)).await;
+    }
+}

@@ -1,0 +1,139 @@
+//! The worker's settings.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, Parser};
+use errand_shared::{
+    config::{Exit, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
+    telemetry::LogSettings,
+};
+
+/// Claims runs, drives the model's tool loop, stores the replies.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "errand-worker", version, about)]
+pub struct WorkerSettings {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub store: StoreSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub redis: RedisSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub model: ModelSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub run: RunSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub liveness: LivenessSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub log: LogSettings,
+    /// Where /healthz and /readyz are served; each worker on a host needs its own.
+    #[arg(long, env = "ADMIN_LISTEN_ADDR", default_value = "127.0.0.1:9091")]
+    pub admin_listen_addr: SocketAddr,
+    /// Runs at once, at most.
+    #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub worker_concurrency: u32,
+    /// Runs claimed in one statement, at most.
+    #[arg(long, env = "WORKER_CLAIM_BATCH", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub worker_claim_batch: u32,
+    /// How long runs may go on after SIGTERM before they are handed back, in seconds.
+    #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value = "25", value_parser = seconds)]
+    pub shutdown_grace_seconds: Duration,
+}
+
+/// The model's server and how it is called.
+#[derive(Args, Clone, Debug)]
+pub struct ModelSettings {
+    /// Key of the model's server; may be absent if a base URL is set.
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
+    pub openai_api_key: Option<Secret>,
+    /// Any OpenAI-compatible server; https://api.openai.com/v1 if absent.
+    #[arg(long, env = "OPENAI_BASE_URL")]
+    pub openai_base_url: Option<String>,
+    /// The model.
+    #[arg(long, env = "OPENAI_MODEL", default_value = "gpt-4")]
+    pub openai_model: String,
+    /// Sampling temperature, 0 to 2.
+    #[arg(long, env = "OPENAI_TEMPERATURE", default_value_t = 0.7)]
+    pub openai_temperature: f32,
+    /// Tokens of one answer, at most.
+    #[arg(long, env = "OPENAI_MAX_TOKENS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub openai_max_tokens: u32,
+    /// Time-out of one try of a call, in milliseconds, from the request to the end of the answer.
+    #[arg(long, env = "MODEL_TIMEOUT_MS", default_value = "120000", value_parser = milliseconds)]
+    pub model_timeout_ms: Duration,
+    /// How long a stream may stay silent, in milliseconds.
+    #[arg(long, env = "MODEL_IDLE_TIMEOUT_MS", default_value = "60000", value_parser = milliseconds)]
+    pub model_idle_timeout_ms: Duration,
+    /// Tries again after a passing fault (429, 5xx, connection), at most.
+    #[arg(long, env = "MODEL_RETRIES", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub model_retries: u32,
+    /// First wait between two tries, in milliseconds; it doubles, with jitter.
+    #[arg(long, env = "MODEL_RETRY_BASE_MS", default_value = "500", value_parser = milliseconds)]
+    pub model_retry_base_ms: Duration,
+    /// Longest wait between two tries, in milliseconds, whatever Retry-After says.
+    #[arg(long, env = "MODEL_RETRY_MAX_MS", default_value = "20000", value_parser = milliseconds)]
+    pub model_retry_max_ms: Duration,
+}
+
+/// The bounds of a run.
+#[derive(Args, Clone, Debug)]
+pub struct RunSettings {
+    /// How long a run may take from its first claim, in seconds.
+    #[arg(long, env = "RUN_DEADLINE_SECONDS", default_value = "300", value_parser = seconds)]
+    pub run_deadline_seconds: Duration,
+    /// How often a run may fail, or its worker die, before it is given up.
+    #[arg(long, env = "RUN_MAX_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=100))]
+    pub run_max_attempts: i32,
+    /// Model calls of a run, at most.
+    #[arg(long, env = "RUN_MAX_STEPS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub run_max_steps: u16,
+    /// Messages of earlier turns shown to the model, at most.
+    #[arg(long, env = "HISTORY_MAX_MESSAGES", default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub history_max_messages: u16,
+    /// Tokens of earlier turns shown to the model, at most, by estimate.
+    #[arg(long, env = "HISTORY_MAX_TOKENS", default_value_t = 16000)]
+    pub history_max_tokens: u32,
+}
+
+/// How workers know of each other's life.
+#[derive(Args, Clone, Debug)]
+pub struct LivenessSettings {
+    /// Distance of heartbeats, in milliseconds.
+    #[arg(long, env = "HEARTBEAT_MS", default_value = "2000", value_parser = milliseconds)]
+    pub heartbeat_ms: Duration,
+    /// Age of a heartbeat at which a worker counts as dead, in milliseconds.
+    #[arg(long, env = "WORKER_DEAD_AFTER_MS", default_value = "6000", value_parser = milliseconds)]
+    pub worker_dead_after_ms: Duration,
+    /// Distance of the rescuer's sweeps, in milliseconds.
+    #[arg(long, env = "RESCUE_INTERVAL_MS", default_value = "1000", value_parser = milliseconds)]
+    pub rescue_interval_ms: Duration,
+}
+
+impl WorkerSettings {
+    /// Checks what one setting alone can't tell.
+    ///
+    /// # Errors
+    /// The bad setting.
+    pub fn check(&self) -> Result<(), Exit> {
+        let model = &self.model;
+        if model.openai_api_key.is_none() && model.openai_base_url.is_none() {
+            return Err(Exit::bad_setting("OPENAI_API_KEY", "required unless OPENAI_BASE_URL is set"));
+        }
+        if let Some(url) = &model.openai_base_url
+            && !reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        {
+            return Err(Exit::bad_setting("OPENAI_BASE_URL", "must be an http or https URL"));
+        }
+        if !(0.0..=2.0).contains(&model.openai_temperature) {
+            return Err(Exit::bad_setting("OPENAI_TEMPERATURE", "must be between 0 and 2"));
+        }
+        if self.liveness.worker_dead_after_ms < self.liveness.heartbeat_ms * 2 {
+            return Err(Exit::bad_setting("WORKER_DEAD_AFTER_MS", "must be at least twice HEARTBEAT_MS"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! The tool calls of one step: effects, results, journal and fence in one transaction.
+
+use errand_agent::PlannedCall;
+use errand_shared::db::{
+    claims::Lease,
+    steps::{self, CallRecord, Recorded, StepRecord},
+};
+use errand_tools::ToolOutcome;
+use sqlx::{Acquire, PgConnection, PgPool};
+use tokio::time::Instant;
+
+use crate::failure::RunFailure;
+
+/// Makes a step's calls and commits them with their results. Returns the calls as journalled.
+///
+/// A tool that fails in the database spoils the transaction; the step is then made again with a savepoint around each
+/// call, so that the failed ones are undone and answered with an internal error.
+///
+/// # Errors
+/// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`] as found under the run's lock; a fault of Postgres. Only with
+/// [`RunFailure::Cancelled`] has the step been committed.
+pub(crate) async fn perform(
+    pool: &PgPool,
+    lease: &Lease,
+    step: &StepRecord,
+    calls: &[PlannedCall],
+) -> Result<Vec<CallRecord>, RunFailure> {
+    match attempt(pool, lease, step.clone(), calls, Savepoints::None).await {
+        Err(RunFailure::Database(error @ sqlx::Error::Database(_))) if !errand_shared::db::is_outage(&error) => {
+            tracing::warn!(run.id = %lease.run_id, %error, "a tool failed in the database");
+            attempt(pool, lease, step.clone(), calls, Savepoints::EachCall).await
+        }
+        done => done,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Savepoints {
+    None,
+    EachCall,
+}
+
+async fn attempt(
+    pool: &PgPool,
+    lease: &Lease,
+    mut step: StepRecord,
+    calls: &[PlannedCall],
+    savepoints: Savepoints,
+) -> Result<Vec<CallRecord>, RunFailure> {
+    let started = Instant::now();
+    let mut transaction = steps::begin(pool, lease.run_id, lease.token, lease.user_id).await?;
+    let mut records = Vec::with_capacity(calls.len());
+    for call in calls {
+        let outcome = match savepoints {
+            Savepoints::None => make(&mut transaction, lease, call).await?,
+            Savepoints::EachCall => make_undoable(&mut transaction, lease, call).await?,
+        };
+        records.push(CallRecord {
+            tool_call_id: call.id.clone(),
+            tool_name: call.name.clone(),
+            arguments: call.journal_arguments(),
+            result: outcome.result,
+            success: outcome.success,
+        });
+    }
+    step.tools_ms = i32::try_from(started.elapsed().as_millis()).unwrap_or(i32::MAX);
+    match steps::record(&mut transaction, lease.run_id, lease.token, &step, &records).await? {
+        Recorded::LeaseLost => Err(RunFailure::LeaseLost),
+        Recorded::Written { cancel_requested } => {
+            transaction.commit().await?;
+            if cancel_requested { Err(RunFailure::Cancelled) } else { Ok(records) }
+        }
+    }
+}
+
+async fn make(
+    connection: &mut PgConnection,
+    lease: &Lease,
+    call: &PlannedCall,
+) -> Result<ToolOutcome, sqlx::Error> {
+    match (&call.arguments, call.refusal()) {
+        (Ok(arguments), _) => errand_tools::call(connection, lease.user_id, &call.name, arguments).await,
+        (Err(_), refusal) => {
+            let result = serde_json::from_str(&refusal.unwrap_or_default())
+                .map_err(|error| sqlx::Error::Encode(error.into()))?;
+            Ok(ToolOutcome { success: false, result })
+        }
+    }
+}
+
+async fn make_undoable(
+    connection: &mut PgConnection,
+    lease: &Lease,
+    call: &PlannedCall,
+) -> Result<ToolOutcome, sqlx::Error> {
+    let mut savepoint = connection.begin().await?;
+    match make(&mut savepoint, lease, call).await {
+        Ok(outcome) => {
+            savepoint.commit().await?;
+            Ok(outcome)
+        }
+        Err(sqlx::Error::Database(_)) => {
+            savepoint.rollback().await?;
+            Ok(errand_tools::internal_error())
+        }
+        Err(fault) => Err(fault),
+    }
+}

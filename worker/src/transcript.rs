@@ -1,0 +1,90 @@
+//! From what a claim brought along to what the agent understands.
+
+use errand_agent::{JournalledStep, PastCall, Turn, TurnOutcome};
+use errand_shared::{
+    Uuid,
+    chat::ToolCallRecord,
+    db::{
+        claims::{PastMessage, PastStep, PastTurn},
+        steps::with_user_id,
+    },
+};
+
+/// The conversation's earlier turns.
+pub(crate) fn history(turns: Vec<PastTurn>) -> Vec<Turn> {
+    turns.into_iter().map(turn).collect()
+}
+
+fn turn(past: PastTurn) -> Turn {
+    let mut turn = Turn {
+        user: String::new(),
+        calls: Vec::new(),
+        reply: None,
+        outcome: match past.status.as_str() {
+            "succeeded" => TurnOutcome::Succeeded,
+            "cancelled" => TurnOutcome::Cancelled,
+            _ => TurnOutcome::Failed,
+        },
+    };
+    for message in past.messages {
+        match message.role.as_str() {
+            "user" => turn.user = message.content,
+            "assistant" => turn.reply = Some(message.content),
+            _ => turn.calls.push(past_call(message)),
+        }
+    }
+    turn
+}
+
+fn past_call(mut message: PastMessage) -> PastCall {
+    PastCall {
+        step: message.metadata.get("step").and_then(serde_json::Value::as_u64).map_or(0, saturating),
+        id: message.tool_call_id.unwrap_or_default(),
+        name: message.name.unwrap_or_default(),
+        arguments: message.metadata.get_mut("arguments").map_or(serde_json::Value::Null, serde_json::Value::take),
+        result: message.content,
+    }
+}
+
+fn saturating(step: u64) -> u16 {
+    u16::try_from(step).unwrap_or(u16::MAX)
+}
+
+/// What an earlier attempt of the run has committed.
+pub(crate) fn journal(steps: &[PastStep]) -> Vec<JournalledStep> {
+    steps
+        .iter()
+        .map(|past| {
+            let step = u16::try_from(past.step).unwrap_or_default();
+            JournalledStep {
+                step,
+                content: past.content.clone(),
+                calls: past
+                    .calls
+                    .iter()
+                    .map(|call| PastCall {
+                        step,
+                        id: call.tool_call_id.clone(),
+                        name: call.tool_name.clone(),
+                        arguments: call.arguments.clone(),
+                        result: call.result.to_string(),
+                    })
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+/// The calls of an earlier attempt as the run's user sees them.
+pub(crate) fn records(steps: &[PastStep], user_id: Uuid) -> Vec<ToolCallRecord> {
+    steps
+        .iter()
+        .flat_map(|step| &step.calls)
+        .map(|call| ToolCallRecord {
+            tool_call_id: call.tool_call_id.clone(),
+            tool_name: call.tool_name.clone(),
+            arguments: with_user_id(&call.arguments, user_id),
+            result: call.result.clone(),
+        })
+        .collect()
+}

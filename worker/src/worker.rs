@@ -1,0 +1,231 @@
+//! The worker's life: starts its parts, runs the queue through apalis, stops in order.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use apalis::layers::WorkerBuilderExt;
+use apalis_core::worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt};
+use backon::{ExponentialBuilder, Retryable};
+use errand_shared::{
+    Uuid,
+    config::Exit,
+    db::{self, Durability, schema, workers},
+    lifecycle::Lifecycle,
+    notifier::Notifier,
+    redis_client::RedisClient,
+};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    admin,
+    context::Context,
+    executor,
+    heartbeat::{Heartbeat, Pulse},
+    in_flight::{InFlight, Interrupt},
+    model::ModelClient,
+    queue::{Claimed, Feeder, LeaseQueue},
+    rescuer,
+    settings::WorkerSettings,
+};
+
+/// How long handing back may take after the grace time.
+const HAND_BACK: Duration = Duration::from_secs(5);
+
+/// Why a worker could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A setting is bad.
+    Setting(Exit),
+    /// The admin listener could not be opened.
+    Listen(SocketAddr, std::io::Error),
+}
+
+impl From<Exit> for StartError {
+    fn from(exit: Exit) -> Self {
+        Self::Setting(exit)
+    }
+}
+
+/// A worker whose parts are made and whose admin listener is open.
+#[derive(Debug)]
+pub struct Worker {
+    context: Arc<Context>,
+    redis: RedisClient,
+    heartbeat: PgPool,
+    admin: TcpListener,
+    /// Ends what must outlive the last run: heartbeat, admin listener, notifier.
+    ended: Lifecycle,
+}
+
+impl Worker {
+    /// Makes a worker. Neither Postgres nor Redis need be there yet.
+    ///
+    /// # Errors
+    /// A bad setting, or an address that can't be listened on.
+    pub async fn start(settings: WorkerSettings) -> Result<Self, StartError> {
+        settings.check()?;
+        let bad_database = |error: sqlx::Error| Exit::bad_setting("DATABASE_URL", error);
+        let redis = RedisClient::new(&settings.redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
+        let pool = db::pool(&settings.store, Durability::Flushed).map_err(bad_database)?;
+        let claims = small_pool(&settings, 2).map_err(bad_database)?;
+        let heartbeat = small_pool(&settings, 1).map_err(bad_database)?;
+        let admin = TcpListener::bind(settings.admin_listen_addr)
+            .await
+            .map_err(|error| StartError::Listen(settings.admin_listen_addr, error))?;
+        let offers = errand_tools::specs()
+            .iter()
+            .map(|spec| errand_agent::ToolSpec {
+                name: spec.name.to_owned(),
+                description: spec.description.to_owned(),
+                parameters: spec.parameters.clone(),
+            })
+            .collect();
+        let ended = Lifecycle::new();
+        let context = Context {
+            worker_id: Uuid::now_v7(),
+            model: ModelClient::new(settings.model.clone(), offers)?,
+            notifier: Notifier::start(redis.clone(), &ended),
+            in_flight: InFlight::default(),
+            pool,
+            claims,
+            settings,
+        };
+        Ok(Self { context: Arc::new(context), redis, heartbeat, admin, ended })
+    }
+
+    /// Where the admin listener is.
+    ///
+    /// # Errors
+    /// If the system can't tell.
+    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// The id under which this worker holds its leases.
+    pub fn id(&self) -> Uuid {
+        self.context.worker_id
+    }
+
+    /// Works until asked to stop; then takes no new run, finishes what it has within the grace time, hands back the
+    /// rest.
+    pub async fn run(self, lifecycle: Lifecycle) {
+        let Self { context, redis, heartbeat, admin, ended } = self;
+        tracing::info!(worker.id = %context.worker_id, "the worker starts");
+        ended.spawn(admin::serve(admin, Arc::clone(&context), ended.clone()));
+        if wait_for_schema(&context, &lifecycle).await {
+            work(&context, redis, heartbeat, &lifecycle, &ended).await;
+        }
+        context.notifier.close();
+        ended.stop();
+        if !ended.drained(HAND_BACK).await {
+            tracing::warn!("some parts of the worker did not end in time");
+        }
+        tracing::info!("the worker has stopped");
+    }
+}
+
+/// A pool of a few connections whose commits do not wait for the disk.
+fn small_pool(settings: &WorkerSettings, size: u32) -> Result<PgPool, sqlx::Error> {
+    Ok(PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(settings.store.database_acquire_timeout_ms)
+        .test_before_acquire(false)
+        .connect_lazy_with(db::connect_options(&settings.store, Durability::Relaxed)?))
+}
+
+/// Migrates, or waits until Postgres can be reached to do so. False if asked to stop before.
+async fn wait_for_schema(context: &Context, lifecycle: &Lifecycle) -> bool {
+    let options = match db::connect_options(&context.settings.store, Durability::Flushed) {
+        Ok(options) => options,
+        Err(error) => {
+            tracing::error!(%error, "DATABASE_URL");
+            return false;
+        }
+    };
+    let patience = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .without_max_times()
+        .with_jitter();
+    let migrated = (|| schema::migrate(&options))
+        .retry(patience)
+        .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Postgres"));
+    lifecycle.token().run_until_cancelled(migrated).await.is_some()
+}
+
+async fn work(
+    context: &Arc<Context>,
+    redis: RedisClient,
+    heartbeat: PgPool,
+    lifecycle: &Lifecycle,
+    ended: &Lifecycle,
+) {
+    let (heartbeat, pulse) = Heartbeat::new(Arc::clone(context), heartbeat, host_name());
+    ended.spawn(heartbeat.run(ended.clone()));
+    lifecycle.spawn_until_stopped(rescuer::run(Arc::clone(context), pulse.good_since.clone()));
+    run_queue(context, redis, pulse, lifecycle).await;
+    hand_back(context).await;
+}
+
+/// Runs the queue through apalis until the feeder has stopped and the last run has ended, or the grace time is over.
+async fn run_queue(context: &Arc<Context>, redis: RedisClient, pulse: Pulse, lifecycle: &Lifecycle) {
+    let (out, claimed) = mpsc::channel(context.settings.worker_claim_batch as usize);
+    let feeder = Feeder::new(Arc::clone(context), redis, out, pulse.draining, lifecycle.token());
+    lifecycle.spawn(feeder.run());
+    let runs = TaskTracker::new();
+    let spawner = runs.clone();
+    let driven = Arc::clone(context);
+    // A name of its own for each start: apalis tells workers apart by it.
+    let worker = WorkerBuilder::new(format!("errand-{}", context.worker_id))
+        .backend(LeaseQueue::new(claimed))
+        .catch_panic()
+        .parallelize(move |run| spawner.spawn(run))
+        .build(move |claimed: Claimed| {
+            let context = Arc::clone(&driven);
+            async move {
+                let Claimed { lease, permit } = claimed;
+                executor::execute(context, lease).await;
+                drop(permit);
+            }
+        });
+    let grace = async {
+        lifecycle.stopped().await;
+        tokio::time::sleep(context.settings.shutdown_grace_seconds).await;
+    };
+    tokio::select! {
+        ended = worker.run() => {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the queue ended");
+            }
+        }
+        () = grace => {
+            tracing::warn!(in_flight = context.in_flight.len(), "the grace time is over; handing back");
+            context.in_flight.interrupt_all(Interrupt::Stopping);
+        }
+    }
+    runs.close();
+    if tokio::time::timeout(HAND_BACK, runs.wait()).await.is_err() {
+        tracing::warn!(in_flight = context.in_flight.len(), "some runs did not stop in time");
+    }
+}
+
+/// Hands back whatever still bears this worker's id, and leaves the list of workers.
+async fn hand_back(context: &Context) {
+    let handed_back = async {
+        for run_id in workers::release_all(&context.pool, context.worker_id).await? {
+            context.notifier.ring(run_id);
+        }
+        workers::leave(&context.pool, context.worker_id).await
+    };
+    match tokio::time::timeout(HAND_BACK, handed_back).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "what is left could not be handed back; others will take it up"),
+        Err(_elapsed) => tracing::warn!("Postgres did not take what is left in time; others will take it up"),
+    }
+}
+
+/// The machine's name, for the list of workers.
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}
