@@ -7,6 +7,7 @@
 mod answer;
 mod clean;
 mod failure;
+mod ids;
 mod limits;
 mod message;
 mod plan;

@@ -1,6 +1,7 @@
 //! The loop itself: a state machine that asks for one thing at a time.
 
-use crate::plan::{self, Ids, failed_result};
+use crate::ids::Ids;
+use crate::plan::{self, failed_result};
 use crate::transcript::{self, bounded_result};
 use crate::{
     AgentFailure, FinishReason, JournalledStep, Limits, Message, ModelAnswer, PlannedCall, Prompt, ToolCall,

@@ -6,7 +6,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::plan::{Ids, NO_ARGUMENTS, object_text};
+use crate::ids::Ids;
+use crate::plan::{NO_ARGUMENTS, object_text};
 use crate::{Limits, Message, PastCall, PlannedCall, ToolCall, Turn, TurnOutcome};
 
 /// What a message costs beyond its text, in tokens: role, separators, ids. Rounded up.

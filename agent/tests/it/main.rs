@@ -2,5 +2,6 @@
 
 mod build;
 mod history;
+mod limits;
 mod properties;
 mod tables;

@@ -1,7 +1,7 @@
 //! The statements beneath, as the HTTP routes use them.
 
 use errand_shared::db::tasks::{self, Change, Filter};
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::world::User;
 
@@ -54,16 +54,20 @@ async fn the_writers_of_one_user_take_turns_and_so_cannot_deadlock(pool: PgPool)
         tasks::add(&pool, user.id, "a", None).await.unwrap();
         tasks::add(&pool, user.id, "b", None).await.unwrap();
     }
+    let options = (*pool.connect_options())
+        .clone()
+        .options([("lock_timeout", "20ms")]);
+    let impatient = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await
+        .unwrap();
     let mut first = pool.begin().await.unwrap();
     tasks::set_completed(&mut *first, ann.id, 1, true).await.unwrap();
 
     // Another task of the same user has to wait.
     for write in 0..3 {
-        let mut second = pool.begin().await.unwrap();
-        sqlx::query!("SET LOCAL lock_timeout = '20ms'")
-            .execute(&mut *second)
-            .await
-            .unwrap();
+        let mut second = impatient.begin().await.unwrap();
         let waited = match write {
             0 => tasks::set_completed(&mut *second, ann.id, 2, true).await.err(),
             1 => tasks::delete(&mut *second, ann.id, 2).await.err(),
@@ -94,6 +98,7 @@ async fn the_writers_of_one_user_take_turns_and_so_cannot_deadlock(pool: PgPool)
 
     tasks::set_completed(&mut *first, ann.id, 2, true).await.unwrap();
     first.commit().await.unwrap();
+    impatient.close().await;
 }
 
 #[sqlx::test(migrations = "../migrations")]
