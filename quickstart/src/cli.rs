@@ -77,6 +77,9 @@ pub(crate) struct UpArgs {
     /// How the programs are compiled.
     #[arg(long, value_enum, default_value_t = BuildProfile::Release)]
     pub(crate) profile: BuildProfile,
+    /// Take the programs from this folder and compile nothing.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "profile")]
+    pub(crate) bin_dir: Option<PathBuf>,
     /// Send no message.
     #[arg(long)]
     pub(crate) no_chat: bool,

@@ -1,6 +1,9 @@
 //! As much of an HTTP client as the quick start needs: one request, one
 //! connection, JSON, 127.0.0.1.
 
+#[cfg(test)]
+pub(crate) mod canned;
+
 use std::net::Ipv4Addr;
 use std::pin::Pin;
 use std::time::Duration;
@@ -98,4 +101,39 @@ async fn collect(mut body: Incoming) -> Result<Vec<u8>, Fault> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::canned::Canned;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_carries_its_token_and_body_and_a_problem_is_read() {
+        let server = Canned::serve(vec![(502, r#"{"detail":"Agent execution failed: no key"}"#)]);
+        let body = json!({ "message": "hi" });
+        let answer = send(
+            server.port,
+            Method::POST,
+            "/api/1/chat",
+            Some("t.o.k"),
+            Some(&body),
+        )
+        .await
+        .unwrap();
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+        assert_eq!(answer.problem(), "502 Bad Gateway Agent execution failed: no key");
+        let request = server.requests().remove(0);
+        assert!(request.starts_with("POST /api/1/chat HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("authorization: Bearer t.o.k\r\n"), "{request}");
+        assert!(request.ends_with(r#"{"message":"hi"}"#), "{request}");
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_a_fault() {
+        let port = crate::ports::any_free().unwrap();
+        assert!(send(port, Method::GET, "/readyz", None, None).await.is_err());
+    }
 }

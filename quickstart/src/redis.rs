@@ -203,7 +203,7 @@ impl Redis {
     pub fn url(&self) -> String {
         let Settings { port, password, .. } = &self.settings;
         match password {
-            Some(password) => format!("redis://:{}@127.0.0.1:{port}", password.expose()),
+            Some(password) => format!("redis://default:{}@127.0.0.1:{port}", password.expose()),
             None => format!("redis://127.0.0.1:{port}"),
         }
     }

@@ -8,14 +8,14 @@ mod report;
 mod restarts;
 mod stack;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::backing::Urls;
 use crate::cargo;
 use crate::cli::UpArgs;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::folder::Folder;
 use crate::packages::{Places, find_or_install};
 use crate::say::{say, tell};
@@ -62,16 +62,31 @@ pub(crate) async fn run(args: UpArgs) -> Result<ExitCode> {
     ended.and_then(|code| stopped.map(|()| code))
 }
 
+/// The compiled programs: from the given folder, else from cargo.
 async fn build(args: &UpArgs, model: &Model) -> Result<Programs> {
-    say("Compiling Errand's programs; the first time this takes some minutes.");
     let mut packages = vec!["errand-api", "errand-worker"];
     packages.extend((*model == Model::Demo).then_some("errand-model"));
-    let mut built = cargo::build(&packages, args.profile).await?.into_iter();
+    let paths = if let Some(folder) = &args.bin_dir {
+        packages
+            .iter()
+            .map(|name| in_folder(folder, name))
+            .collect::<Result<_>>()?
+    } else {
+        say("Compiling Errand's programs; the first time this takes some minutes.");
+        cargo::build(&packages, args.profile).await?
+    };
+    let mut built = paths.into_iter();
     Ok(Programs {
         api: built.next().unwrap_or_default(),
         worker: built.next().unwrap_or_default(),
         model: built.next(),
     })
+}
+
+fn in_folder(folder: &Path, name: &str) -> Result<PathBuf> {
+    let path = folder.join(name);
+    path.canonicalize()
+        .map_err(Error::path("find the program", &path))
 }
 
 /// From ready to the signal that ends it.

@@ -153,3 +153,90 @@ async fn call(
 fn unexpected(what: &str, answer: &Answer) -> Error {
     Error::Unusable(format!("{what} was answered with {}", answer.problem()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::canned::Canned;
+    use crate::scratch::Scratch;
+
+    const LOGGED_IN: &str =
+        r#"{"user":{"id":"u1"},"access_token":"tok","token_type":"bearer","expires_in":3600}"#;
+    const ANSWERED: &str = r#"{"status":"succeeded","message":"Done.","run_id":"r1"}"#;
+
+    fn open_folder(scratch: &Scratch) -> Folder {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        Folder::open(None, scratch.path()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_first_start_registers_and_adds_a_task_and_the_second_logs_in_and_lists() {
+        let scratch = Scratch::new(None).unwrap();
+        let folder = open_folder(&scratch);
+        let server = Canned::serve(vec![(201, LOGGED_IN), (200, ANSWERED)]);
+        let account = first_user(server.port, &folder).await.unwrap();
+        assert_eq!(
+            (account.id.as_str(), account.minutes, account.is_new),
+            ("u1", 60, true)
+        );
+        let first = chat(server.port, &account, &folder).await.unwrap();
+        assert_eq!((first.question, first.answer.as_str()), (FIRST_MESSAGE, "Done."));
+        let requests = server.requests();
+        assert!(requests[0].contains(folder.secret(PASSWORD_FILE).unwrap().expose()));
+        assert!(requests[1].starts_with("POST /api/u1/chat "));
+
+        let taken = r#"{"detail":"The e-mail is taken"}"#;
+        let pending = r#"{"status":"running","message":"","run_id":"r1"}"#;
+        let server = Canned::serve(vec![
+            (409, taken),
+            (200, LOGGED_IN),
+            (202, pending),
+            (200, ANSWERED),
+        ]);
+        let account = first_user(server.port, &folder).await.unwrap();
+        assert!(!account.is_new);
+        let later = chat(server.port, &account, &folder).await.unwrap();
+        assert_eq!((later.question, later.answer.as_str()), (LATER_MESSAGE, "Done."));
+        assert!(server.requests()[3].starts_with("GET /api/u1/runs/r1?wait=50 "));
+    }
+
+    #[tokio::test]
+    async fn a_first_message_without_an_answer_is_sent_again_by_the_next_start() {
+        let scratch = Scratch::new(None).unwrap();
+        let folder = open_folder(&scratch);
+        let failed = r#"{"status":"failed","detail":"Agent execution failed: no key"}"#;
+        let server = Canned::serve(vec![
+            (201, LOGGED_IN),
+            (502, failed),
+            (409, "{}"),
+            (200, LOGGED_IN),
+            (200, ANSWERED),
+        ]);
+        let account = first_user(server.port, &folder).await.unwrap();
+        let message = chat(server.port, &account, &folder)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("Agent execution failed: no key"), "{message}");
+        let account = first_user(server.port, &folder).await.unwrap();
+        assert_eq!(
+            chat(server.port, &account, &folder).await.unwrap().question,
+            FIRST_MESSAGE
+        );
+        server.requests();
+    }
+
+    #[tokio::test]
+    async fn another_password_in_the_database_is_said_with_the_file() {
+        let scratch = Scratch::new(None).unwrap();
+        let folder = open_folder(&scratch);
+        let server = Canned::serve(vec![(409, "{}"), (401, "{}")]);
+        let message = first_user(server.port, &folder).await.unwrap_err().to_string();
+        assert!(
+            message.contains("another password") && message.contains(PASSWORD_FILE),
+            "{message}"
+        );
+        server.requests();
+    }
+}

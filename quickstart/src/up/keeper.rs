@@ -75,3 +75,6 @@ async fn keep(program: Program, mut process: Process, stop: CancellationToken) -
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,7 @@ impl Stack {
         let mut demo_model = None;
         if let Some(program) = &programs.model {
             say("Starting the demo model.");
-            let port = ports.pick("model", Some(8090))?;
+            let port = ports.pick("model", Some(8088))?;
             let model = Program::model(common, program.clone(), port);
             let process = model.start().await?;
             self.model.keep(model, process);

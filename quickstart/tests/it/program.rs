@@ -1,9 +1,12 @@
 //! The program itself: what `services` gives to a command, keeps and ends.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use errand_quickstart::packages::find_here;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -155,5 +158,74 @@ fn missing_packages_are_said_and_nothing_is_started() {
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("Redis is not installed"), "{message}");
+    assert!(!folder.path().join("data").exists());
+}
+
+/// A script in the folder's `fake` that stands for a system program.
+fn fake(folder: &Folder, name: &str, script: &str) {
+    let path = folder.path().join("fake").join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn missing_packages_are_installed_where_that_is_possible() {
+    let folder = Folder::new();
+    let (server, log) = (folder.path().join("redis-server"), folder.path().join("apt.log"));
+    let real = find_here().unwrap().redis_server;
+    let install = format!(
+        "echo \"$DEBIAN_FRONTEND $*\" >> '{}'\ntest \"$1\" = update || ln -s '{}' '{}'",
+        log.display(),
+        real.display(),
+        server.display()
+    );
+    fake(&folder, "apt-get", &install);
+    // What an ordinary user's start goes through; root's needs none.
+    fake(&folder, "sudo", "shift; exec \"$@\"");
+    let path = format!(
+        "{}:{}",
+        folder.path().join("fake").display(),
+        std::env::var_os("PATH").unwrap().display()
+    );
+    let output = durable(&folder)
+        .args(["--", "true"])
+        .env("PATH", path)
+        .env("ERRAND_TEST_REDIS_SERVER", &server)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let install = "install -y --no-install-recommends postgresql redis-server";
+    assert_eq!(
+        std::fs::read_to_string(log).unwrap(),
+        format!("noninteractive update\nnoninteractive {install}\n")
+    );
+}
+
+#[test]
+fn a_failed_installation_says_the_command() {
+    let folder = Folder::new();
+    fake(&folder, "apt-get", "echo 'E: no network' >&2; exit 100");
+    fake(&folder, "sudo", "shift; exec \"$@\"");
+    let path = format!(
+        "{}:{}",
+        folder.path().join("fake").display(),
+        std::env::var_os("PATH").unwrap().display()
+    );
+    let output = durable(&folder)
+        .env("PATH", path)
+        .env("ERRAND_TEST_REDIS_SERVER", folder.path().join("nowhere"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("E: no network") && message.contains("by hand"),
+        "{message}"
+    );
     assert!(!folder.path().join("data").exists());
 }
