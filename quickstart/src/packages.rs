@@ -66,7 +66,7 @@ impl Places {
 /// The server programs that were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The folder that holds `initdb`, `postgres` and `createdb`.
+    /// The folder that holds `initdb`, `postgres`, `createdb` and `psql`.
     pub postgres_bin: PathBuf,
     /// The program `redis-server`.
     pub redis_server: PathBuf,
@@ -166,8 +166,8 @@ fn missing(postgres: bool, redis: bool, places: &Places) -> String {
         );
     }
     format!(
-        "{what} not installed, and this system has no apt-get. Install PostgreSQL 14 or newer (with initdb and \
-         createdb) and redis-server 6.2 or newer with its package manager and put them into PATH, then try again"
+        "{what} not installed, and this system has no apt-get. Install PostgreSQL 14 or newer (with initdb, \
+         createdb and psql) and redis-server 6.2 or newer with its package manager and put them into PATH, then try again"
     )
 }
 
@@ -194,7 +194,7 @@ mod tests {
 
     fn install_postgres(folder: &Path, version: &str) -> PathBuf {
         let bin = folder.join("versions").join(version).join("bin");
-        for name in ["initdb", "postgres", "createdb"] {
+        for name in ["initdb", "postgres", "createdb", "psql"] {
             touch(&bin.join(name));
         }
         bin

@@ -85,8 +85,10 @@ async fn build(args: &UpArgs, model: &Model) -> Result<Programs> {
 
 fn in_folder(folder: &Path, name: &str) -> Result<PathBuf> {
     let path = folder.join(name);
-    path.canonicalize()
-        .map_err(Error::path("find the program", &path))
+    if !path.is_file() {
+        return Err(Error::Unusable(format!("there is no program {}", path.display())));
+    }
+    std::path::absolute(&path).map_err(Error::path("find", &path))
 }
 
 /// From ready to the signal that ends it.

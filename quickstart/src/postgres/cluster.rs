@@ -143,33 +143,45 @@ pub(super) fn is_ready(home: &Path, pid: Option<u32>) -> bool {
 
 /// Makes a database; that it exists already is fine.
 pub(super) async fn create_database(settings: &Settings, name: &str) -> Result<()> {
-    let mut command = Command::new(settings.bin.join("createdb"));
-    without_postgres_variables(&mut command)
-        .args([
-            "--host",
-            "127.0.0.1",
-            "--username",
-            NAME,
-            "--maintenance-db",
-            "postgres",
-            "--no-password",
-        ])
-        .args(["--port", &settings.port.to_string()])
-        .arg(name)
-        .env("PGPASSWORD", settings.password.expose())
-        .env("PGCONNECT_TIMEOUT", "10")
-        .env("LC_ALL", "C");
-    match run_helper("createdb", &mut command).await {
-        Err(Error::Helper { message, .. }) if message.contains("already exists") => Ok(()),
+    // Asked first, so that a log without faults shows none.
+    let mut psql = client(settings, "psql");
+    psql.args([
+        "--no-psqlrc",
+        "--quiet",
+        "--tuples-only",
+        "--no-align",
+        "--dbname",
+        "postgres",
+    ])
+    .args(["--command", "SELECT datname FROM pg_database"]);
+    let databases = match run_helper("psql", &mut psql).await {
         Err(Error::Helper { message, .. }) if message.contains("password authentication failed") => {
-            Err(Error::Unusable(format!(
+            return Err(Error::Unusable(format!(
                 "the data in {} was made with another password than the one kept beside it. Put the file \
                  secrets/postgres-password back, or move both away to begin anew",
                 settings.home.display()
-            )))
+            )));
         }
-        ended => ended.map(drop),
+        asked => asked?,
+    };
+    if databases.lines().any(|database| database == name) {
+        return Ok(());
     }
+    let mut createdb = client(settings, "createdb");
+    createdb.args(["--maintenance-db", "postgres", name]);
+    run_helper("createdb", &mut createdb).await.map(drop)
+}
+
+/// A client program that logs in to this server.
+fn client(settings: &Settings, program: &str) -> Command {
+    let mut command = Command::new(settings.bin.join(program));
+    without_postgres_variables(&mut command)
+        .args(["--host", "127.0.0.1", "--username", NAME, "--no-password"])
+        .args(["--port", &settings.port.to_string()])
+        .env("PGPASSWORD", settings.password.expose())
+        .env("PGCONNECT_TIMEOUT", "10")
+        .env("LC_ALL", "C");
+    command
 }
 
 /// A newcomer's `PGHOST` or `PGSSLMODE` is about another server.

@@ -84,12 +84,33 @@ async fn a_second_start_keeps_the_data_and_a_wrong_password_is_refused() {
         .unwrap();
     assert_eq!(second.url(), url);
     assert_eq!(query(&url, "select answer from kept"), "42");
+    assert!(!fs::read_to_string(second.log()).unwrap().contains("ERROR"));
     let wrong = url.replace(password.expose(), "wrong");
     assert!(query(&wrong, "select 1").contains("password authentication failed"));
     assert!(
         !fs::read_to_string(second.log())
             .unwrap()
             .contains(password.expose())
+    );
+}
+
+#[tokio::test]
+async fn a_lost_password_file_is_said_clearly() {
+    let folder = Folder::new();
+    let port = any_free().unwrap();
+    drop(
+        Postgres::start(settings(folder.path(), port, &Secret::random(16).unwrap()))
+            .await
+            .unwrap(),
+    );
+    let other = Secret::random(16).unwrap();
+    let message = Postgres::start(settings(folder.path(), port, &other))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("another password") && message.contains("secrets/postgres-password"),
+        "{message}"
     );
 }
 
