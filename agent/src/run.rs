@@ -47,6 +47,8 @@ pub struct AgentRun {
     ids: Ids,
     /// Number of the next model call.
     step: u16,
+    /// Number at which this attempt has used up its model calls.
+    end: u16,
     calls: usize,
     usage: Usage,
     model: String,
@@ -66,7 +68,8 @@ impl AgentRun {
     ///
     /// `history` are the conversation's earlier runs, oldest first; the oldest are left out where the bounds demand it.
     /// `journal` are the steps that an earlier attempt of this run committed, in order: they stand, are always shown,
-    /// and count towards the limits.
+    /// and count towards the total of calls. The bound of steps is an attempt's: a run that is tried again by its user
+    /// after it ran into that bound has as many steps again.
     pub fn new(
         limits: Limits,
         prompt: &Prompt,
@@ -98,7 +101,8 @@ impl AgentRun {
                 transcript::push_calls(&mut messages, done.content, done.calls, &mut ids, &limits);
             }
         }
-        let state = if step < limits.max_steps {
+        let end = step.saturating_add(limits.max_steps).min(MAX_STEPS);
+        let state = if step < end {
             State::Asking
         } else {
             State::Failed(AgentFailure::ToolLoopLimit)
@@ -108,6 +112,7 @@ impl AgentRun {
             messages,
             ids,
             step,
+            end,
             calls,
             usage: Usage::default(),
             model: String::new(),
@@ -158,7 +163,7 @@ impl AgentRun {
     fn plan(&mut self, step: u16, content: String, tool_calls: Vec<ToolCall>, cut_off: bool) -> State {
         self.calls = self.calls.saturating_add(tool_calls.len());
         // Tools of the last step are not called: the model could not tell the user what came of them.
-        if self.step >= self.limits.max_steps || self.calls > self.limits.max_calls {
+        if self.step >= self.end || self.calls > self.limits.max_calls {
             return State::Failed(AgentFailure::ToolLoopLimit);
         }
         let calls = plan::plan(tool_calls, &self.limits, cut_off, step, &mut self.ids);

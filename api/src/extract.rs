@@ -1,0 +1,105 @@
+//! What handlers take from a request, refused with a problem.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request, rejection::BytesRejection},
+    http::{HeaderMap, header},
+};
+use serde::de::DeserializeOwned;
+
+use crate::{error::ApiError, state::App};
+
+/// A JSON body.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        let http = &app.settings.http;
+        let body = read(request, app, http.http_body_timeout_ms).await?;
+        parse(&body).map(Self)
+    }
+}
+
+async fn read(request: Request, app: &App, patience: Duration) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(patience, Bytes::from_request(request, app)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(BytesRejection::FailedToBufferBody(rejection))) if rejection.status() == 413 => {
+            Err(ApiError::TooLarge(app.settings.http.http_body_max_bytes))
+        }
+        Ok(Err(rejection)) => Err(ApiError::BadRequest(rejection.body_text())),
+        Err(_elapsed) => Err(ApiError::BodyTimeout),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    })
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        if error.is_data() {
+            ApiError::invalid(if path == "." { String::new() } else { path }, reason(&error))
+        } else {
+            not_json(&error)
+        }
+    })?;
+    json.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+fn not_json(error: &serde_json::Error) -> ApiError {
+    ApiError::BadRequest(format!("The request's body is not JSON (line {}, column {}).", error.line(), error.column()))
+}
+
+/// The error without its place, which the path tells better.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Body {
+        #[expect(dead_code, reason = "only its parsing matters")]
+        message: String,
+    }
+
+    fn status_of(body: &str) -> String {
+        match parse::<Body>(body.as_bytes()) {
+            Ok(_) => "ok".to_owned(),
+            Err(ApiError::BadRequest(_)) => "400".to_owned(),
+            Err(ApiError::Invalid(errors)) => format!("422 {}", errors[0].field),
+            Err(other) => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_400_and_what_breaks_a_rule_is_422() {
+        assert_eq!(status_of(r#"{"message":"hi"}"#), "ok");
+        assert_eq!(status_of(""), "400");
+        assert_eq!(status_of("{"), "400");
+        assert_eq!(status_of(r#"{"message":"hi"} x"#), "400");
+        assert_eq!(status_of("\"\\ud800\""), "400");
+        assert_eq!(status_of(r#"{"message":1}"#), "422 message");
+        assert_eq!(status_of("{}"), "422 ");
+        assert_eq!(status_of("[]"), "422 ");
+        assert_eq!(status_of(&"[".repeat(10_000)), "422 ");
+    }
+}

@@ -1,0 +1,3 @@
+//! The routes, a file a resource.
+
+pub(crate) mod health;
