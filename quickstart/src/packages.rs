@@ -128,7 +128,7 @@ pub(crate) fn postgres_bin_of_version(found: &Path, version: &str) -> Option<Pat
 }
 
 fn is_postgres_bin(folder: &Path) -> bool {
-    ["initdb", "postgres", "createdb"]
+    ["initdb", "postgres", "createdb", "psql"]
         .iter()
         .all(|name| folder.join(name).is_file())
 }

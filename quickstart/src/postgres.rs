@@ -4,6 +4,7 @@
 //! whatever the folder's name. Who starts it says whether it keeps its data.
 
 mod cluster;
+mod initdb;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,21 +1,19 @@
-//! The cluster's folder: made once by initdb, checked before each start.
+//! The cluster's folder: checked before each start.
 //!
-//! Knows the files that Postgres keeps there; knows nothing of running servers.
+//! Knows the files that Postgres keeps there, not how they are made.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::{NAME, Profile, Settings};
+use super::{NAME, Settings, initdb};
 use crate::error::{Error, Result};
 use crate::owner::Owner;
 use crate::packages;
 use crate::process::run_helper;
-use crate::secret::write_private;
 
 /// Makes the cluster if there is none. Gives the folder of the programs that
 /// fit it, which is another than the newest when it was made by an older version.
@@ -29,7 +27,7 @@ pub(super) async fn prepare(settings: &Settings, owner: Option<Owner>) -> Result
             fitting(settings, version.trim()).await
         }
         Err(fault) if fault.kind() == ErrorKind::NotFound => {
-            make(settings, owner).await?;
+            initdb::make(settings, owner).await?;
             Ok(settings.bin.clone())
         }
         Err(fault) => Err(Error::path("read", &version_file)(fault)),
@@ -58,56 +56,6 @@ async fn fitting(settings: &Settings, version: &str) -> Result<PathBuf> {
             settings.home.display()
         ))
     })
-}
-
-/// initdb into a folder beside, renamed when it is whole: a start that was
-/// killed half-way leaves nothing that looks like a cluster.
-async fn make(settings: &Settings, owner: Option<Owner>) -> Result<()> {
-    let draft = settings.home.with_extension("new");
-    match fs::remove_dir_all(&draft) {
-        Ok(()) => {}
-        Err(fault) if fault.kind() == ErrorKind::NotFound => {}
-        Err(fault) => return Err(Error::path("remove", &draft)(fault)),
-    }
-    DirBuilder::new()
-        .mode(0o700)
-        .create(&draft)
-        .map_err(Error::path("create", &draft))?;
-    let data = draft.join("data");
-    let password = draft.join("password");
-    write_private(&password, settings.password.expose())?;
-    if let Some(owner) = owner {
-        owner.take(&draft)?;
-        owner.take(&password)?;
-    }
-    let mut command = Command::new(settings.bin.join("initdb"));
-    command
-        .args([
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "--username",
-            NAME,
-        ])
-        .arg("--pwfile")
-        .arg(&password)
-        .arg("-D")
-        .arg(&data)
-        .current_dir(&draft);
-    if settings.profile == Profile::Ephemeral {
-        command.arg("--no-sync");
-    }
-    if let Some(owner) = owner {
-        command.uid(owner.uid).gid(owner.gid);
-    }
-    run_helper("initdb", without_postgres_variables(&mut command)).await?;
-    match fs::remove_dir(&settings.home) {
-        Ok(()) => {}
-        Err(fault) if fault.kind() == ErrorKind::NotFound => {}
-        Err(fault) => return Err(Error::path("replace", &settings.home)(fault)),
-    }
-    fs::rename(&data, &settings.home).map_err(Error::path("create", &settings.home))?;
-    fs::remove_dir_all(&draft).map_err(Error::path("remove", &draft))
 }
 
 /// Removes a `postmaster.pid` whose process is gone. While the process lives,

@@ -67,10 +67,14 @@ async fn a_dropped_server_is_stopped() {
 async fn a_second_start_keeps_the_data_and_a_wrong_password_is_refused() {
     let folder = Folder::new();
     let password = Secret::random(16).unwrap();
+    // What a start that was killed half-way has left.
+    let draft = folder.path().join("postgres-draft-old");
+    fs::create_dir(&draft).unwrap();
     let port = any_free().unwrap();
     let mut first = Postgres::start(settings(folder.path(), port, &password))
         .await
         .unwrap();
+    assert!(!draft.exists());
     assert_eq!(query(&first.url(), "show fsync"), "on");
     query(&first.url(), "create table kept as select 42 as answer");
     let url = first.url();
