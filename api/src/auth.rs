@@ -1,14 +1,137 @@
-//! Who a caller is.
+//! Who a caller is: tokens checked and issued, users known for a moment, what handlers take from a request.
+//!
+//! Passwords and refresh tokens are how a person gets a token; a request shows only the token.
 
-use errand_shared::Uuid;
+mod client;
+mod extract;
+mod keys;
+mod known;
+pub(crate) mod passwords;
+pub(crate) mod refresh;
+pub(crate) mod rules;
+pub(crate) mod session;
+mod tokens;
 
-/// Checks and issues tokens.
-#[derive(Debug)]
-pub struct Authenticator;
+use std::{fmt, time::Duration};
 
-/// The caller of a route below `/api/{user_id}`, who is that user.
-#[derive(Clone, Copy, Debug)]
-pub struct Caller {
+use chrono::{DateTime, Utc};
+use errand_shared::{Uuid, clock::Clock, config::Exit};
+use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
+
+pub(crate) use self::{client::Client, extract::OwnTokens};
+pub use self::extract::{Admin, Caller};
+use self::{known::KnownUsers, passwords::Passwords, tokens::Tokens};
+use crate::{error::ApiError, settings::AuthSettings};
+
+/// What a caller may do beside their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Nothing.
+    User,
+    /// The routes below `/admin`.
+    Admin,
+}
+
+impl Role {
+    /// The role of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "user" => Some(Self::User),
+            "admin" => Some(Self::Admin),
+            _ => None,
+        }
+    }
+}
+
+/// Whom a token speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
     /// The user.
     pub user_id: Uuid,
+    /// What they may do.
+    pub role: Role,
+    /// When the token ends; it is taken for a few seconds longer.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Checks and issues tokens.
+pub struct Authenticator {
+    tokens: Tokens,
+    known: KnownUsers,
+    passwords: Passwords,
+    clock: Clock,
+}
+
+impl Authenticator {
+    /// The keys of the settings.
+    ///
+    /// # Errors
+    /// A bad setting, by its name.
+    pub fn new(settings: &AuthSettings, pool: PgPool) -> Result<Self, Exit> {
+        Ok(Self {
+            tokens: Tokens::new(settings)?,
+            known: KnownUsers::new(pool, &settings.jwt_issuer),
+            passwords: Passwords::new(settings.password_hashes_at_once)?,
+            clock: Clock::system(),
+        })
+    }
+
+    /// With a time of day that is not the machine's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// With another bound for what a check does in Postgres than the default of the setting.
+    #[must_use]
+    pub fn with_database_timeout(mut self, timeout: Duration) -> Self {
+        self.known.set_timeout(timeout);
+        self
+    }
+
+    /// Checks a token and that its user exists; a user of an outside identity provider is made at first sight.
+    ///
+    /// # Errors
+    /// [`ApiError::Unauthorized`] for a bad token or a user that is gone, [`ApiError::DatabaseAway`] if nobody can
+    /// tell.
+    pub async fn verify(&self, token: &str) -> Result<Identity, ApiError> {
+        let checked = self.tokens.check(token, self.clock.now()).map_err(ApiError::Unauthorized)?;
+        let user_id = self.known.find(checked.subject).await?;
+        Ok(Identity { user_id, role: checked.role, expires_at: checked.expires_at })
+    }
+
+    /// Issues a token.
+    ///
+    /// # Errors
+    /// [`ApiError::NotFound`] if an outside identity provider issues the tokens; a role that does not exist or a fault
+    /// of signing.
+    pub fn issue(
+        &self,
+        user_id: Uuid,
+        role: &str,
+        now: DateTime<Utc>,
+        ttl: Duration,
+    ) -> Result<String, ApiError> {
+        let role = Role::from_name(role)
+            .ok_or_else(|| ApiError::Internal(format!("no role is called {role:?}").into()))?;
+        self.tokens.issue(user_id, role, now, ttl)
+    }
+
+    /// Whether an outside identity provider issues the tokens.
+    pub fn is_outside(&self) -> bool {
+        self.tokens.is_outside()
+    }
+
+    pub(crate) const fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").field("outside", &self.is_outside()).finish_non_exhaustive()
+    }
 }

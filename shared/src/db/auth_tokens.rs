@@ -50,11 +50,12 @@ pub enum Presented {
     Bad,
 }
 
-/// Uses a token, in the caller's transaction.
+/// Uses a token, in the caller's transaction, which must be committed even for a bad one.
 ///
 /// # Errors
 /// A fault of Postgres.
 pub async fn present(connection: &mut PgConnection, hash: &[u8]) -> Result<Presented, sqlx::Error> {
+    lock_family(connection, hash).await?;
     let used = sqlx::query!(
         r#"
         UPDATE refresh_tokens SET used_at = now()
@@ -66,17 +67,54 @@ pub async fn present(connection: &mut PgConnection, hash: &[u8]) -> Result<Prese
     .fetch_optional(&mut *connection)
     .await?;
     if let Some(token) = used {
-        return Ok(Presented::Good { family_id: token.family_id, user_id: token.user_id });
+        return Ok(Presented::Good {
+            family_id: token.family_id,
+            user_id: token.user_id,
+        });
     }
-    revoke_family(connection, hash).await?;
+    revoke(connection, hash).await?;
     Ok(Presented::Bad)
 }
 
-/// Revokes the family of a token, known or not: a logout.
+/// Revokes the family of a token, known or not, in the caller's transaction: a logout.
 ///
 /// # Errors
 /// A fault of Postgres.
-pub async fn revoke_family(executor: impl PgExecutor<'_>, hash: &[u8]) -> Result<(), sqlx::Error> {
+pub async fn revoke_family(connection: &mut PgConnection, hash: &[u8]) -> Result<(), sqlx::Error> {
+    lock_family(connection, hash).await?;
+    revoke(connection, hash).await
+}
+
+/// Forgets a user's expired tokens, which are bad whether known or not.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn forget_expired(executor: impl PgExecutor<'_>, user_id: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "DELETE FROM refresh_tokens WHERE user_id = $1 AND expires_at <= now()",
+        user_id
+    )
+    .execute(executor)
+    .await
+    .map(drop)
+}
+
+/// Makes uses of one family go one at a time: a revocation that does not wait for a use under way would miss the token
+/// which that use is about to store.
+async fn lock_family(connection: &mut PgConnection, hash: &[u8]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        r#"
+        SELECT pg_advisory_xact_lock(hashtextextended(family_id::text, 0)) AS "locked?"
+        FROM refresh_tokens WHERE token_hash = $1
+        "#,
+        hash
+    )
+    .fetch_optional(connection)
+    .await
+    .map(drop)
+}
+
+async fn revoke(executor: impl PgExecutor<'_>, hash: &[u8]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"
         UPDATE refresh_tokens SET revoked_at = now()

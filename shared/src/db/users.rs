@@ -63,8 +63,13 @@ pub async fn find_by_email(
     .fetch_optional(executor)
     .await?;
     Ok(row.map(|row| {
-        let user =
-            User { id: row.id, email: row.email, name: row.name, role: row.role, created_at: row.created_at };
+        let user = User {
+            id: row.id,
+            email: row.email,
+            name: row.name,
+            role: row.role,
+            created_at: row.created_at,
+        };
         (user, row.password_hash)
     }))
 }
@@ -74,9 +79,32 @@ pub async fn find_by_email(
 /// # Errors
 /// A fault of Postgres.
 pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<User>, sqlx::Error> {
-    sqlx::query_as!(User, "SELECT id, email, name, role, created_at FROM users WHERE id = $1", id)
-        .fetch_optional(executor)
-        .await
+    sqlx::query_as!(
+        User,
+        "SELECT id, email, name, role, created_at FROM users WHERE id = $1",
+        id
+    )
+    .fetch_optional(executor)
+    .await
+}
+
+/// Finds the user of an outside identity provider.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn find_outside(
+    executor: impl PgExecutor<'_>,
+    issuer: &str,
+    subject: &str,
+) -> Result<Option<User>, sqlx::Error> {
+    sqlx::query_as!(
+        User,
+        "SELECT id, email, name, role, created_at FROM users WHERE issuer = $1 AND subject = $2",
+        issuer,
+        subject
+    )
+    .fetch_optional(executor)
+    .await
 }
 
 /// Finds or makes the user of an outside identity provider.

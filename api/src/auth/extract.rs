@@ -1,0 +1,111 @@
+//! What handlers take from a request: who calls, and that the path is well formed and theirs.
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams, rejection::RawPathParamsRejection},
+    http::{HeaderMap, header, request::Parts},
+};
+use errand_shared::Uuid;
+
+use super::{Identity, Role, tokens};
+use crate::{error::ApiError, problem::FieldError, state::App};
+
+/// The caller of a route below `/api/{user_id}`, who is that user. An admin is nobody special there.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The user.
+    pub user_id: Uuid,
+    /// What they may do elsewhere.
+    pub role: Role,
+}
+
+/// The caller of a route below `/admin`.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin {
+    /// The user.
+    pub user_id: Uuid,
+}
+
+/// A route that only exists while we issue the tokens ourselves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnTokens;
+
+impl FromRequestParts<App> for Identity {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        app.auth.verify(bearer(&parts.headers)?).await
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let identity = Identity::from_request_parts(parts, app).await?;
+        let params = RawPathParams::from_request_parts(parts, app).await.map_err(|rejection| match rejection {
+            RawPathParamsRejection::InvalidUtf8InPathParam(_) => ApiError::invalid("path", "must be UTF-8"),
+            other => ApiError::internal(other),
+        })?;
+        if path_user(&params)? != identity.user_id {
+            return Err(ApiError::Forbidden("Cannot access another user's chat"));
+        }
+        Ok(Self { user_id: identity.user_id, role: identity.role })
+    }
+}
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let identity = Identity::from_request_parts(parts, app).await?;
+        match identity.role {
+            Role::Admin => Ok(Self { user_id: identity.user_id }),
+            Role::User => Err(ApiError::Forbidden("Only an admin may do this")),
+        }
+    }
+}
+
+impl FromRequestParts<App> for OwnTokens {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(_parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        if app.auth.is_outside() { Err(tokens::issued_elsewhere()) } else { Ok(Self) }
+    }
+}
+
+/// The token of the one Authorization header.
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    const WANTED: &str = "A bearer token is required.";
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(ApiError::Unauthorized(WANTED));
+    };
+    match value.to_str().ok().and_then(|value| value.trim().split_once(' ')) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(ApiError::Unauthorized(WANTED)),
+    }
+}
+
+/// The user of a path whose ids are all well formed.
+fn path_user(params: &RawPathParams) -> Result<Uuid, ApiError> {
+    let mut user_id = None;
+    let mut errors = Vec::new();
+    for (name, value) in params {
+        match name {
+            "user_id" | "run_id" | "conversation_id" => match Uuid::try_parse(value) {
+                Ok(id) if name == "user_id" => user_id = Some(id),
+                Ok(_) => {}
+                Err(_) => errors.push(FieldError::new(name, "must be a UUID")),
+            },
+            "task_id" if !value.parse::<i64>().is_ok_and(|number| number > 0) => {
+                errors.push(FieldError::new(name, "must be a whole number above zero"));
+            }
+            _ => {}
+        }
+    }
+    match (user_id, errors.is_empty()) {
+        (_, false) => Err(ApiError::Invalid(errors)),
+        (Some(user_id), true) => Ok(user_id),
+        (None, true) => Err(ApiError::Internal("the route's path has no user_id".into())),
+    }
+}

@@ -1,0 +1,87 @@
+//! Whether a token's user exists: asked on every request, so remembered for a moment, yes and no alike.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use errand_shared::{Uuid, db::users};
+use moka::future::Cache;
+use sqlx::PgPool;
+
+use super::tokens::Subject;
+use crate::error::ApiError;
+
+/// How long an answer counts.
+const REMEMBERED: Duration = Duration::from_secs(10);
+/// Answers kept, at most.
+const CAPACITY: u64 = 100_000;
+/// As the setting `DATABASE_REQUEST_TIMEOUT_MS` has it if it is not set.
+const TIMEOUT: Duration = Duration::from_millis(4500);
+
+/// The users that were asked for.
+pub(super) struct KnownUsers {
+    pool: PgPool,
+    issuer: String,
+    timeout: Duration,
+    own: Cache<Uuid, bool>,
+    outside: Cache<String, Uuid>,
+}
+
+impl KnownUsers {
+    pub(super) fn new(pool: PgPool, issuer: &str) -> Self {
+        Self {
+            pool,
+            issuer: issuer.to_owned(),
+            timeout: TIMEOUT,
+            own: Cache::builder().max_capacity(CAPACITY).time_to_live(REMEMBERED).build(),
+            outside: Cache::builder().max_capacity(CAPACITY).time_to_live(REMEMBERED).build(),
+        }
+    }
+
+    pub(super) const fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    /// The user of a token.
+    pub(super) async fn find(&self, subject: Subject) -> Result<Uuid, ApiError> {
+        match subject {
+            Subject::Own(user_id) => self.find_own(user_id).await,
+            Subject::Outside { subject, name } => self.find_outside(subject, &name).await,
+        }
+    }
+
+    async fn find_own(&self, user_id: Uuid) -> Result<Uuid, ApiError> {
+        let look_up = self.bounded(async { Ok(users::find(&self.pool, user_id).await?.is_some()) });
+        match self.own.try_get_with(user_id, look_up).await {
+            Ok(true) => Ok(user_id),
+            Ok(false) => Err(ApiError::Unauthorized("The token's user no longer exists.")),
+            Err(error) => Err(unshared(error)),
+        }
+    }
+
+    async fn find_outside(&self, subject: String, name: &str) -> Result<Uuid, ApiError> {
+        let look_up = self.bounded(async {
+            if let Some(user) = users::find_outside(&self.pool, &self.issuer, &subject).await? {
+                return Ok(user.id);
+            }
+            let new_id = Uuid::now_v7();
+            let user =
+                users::find_or_create_outside(&self.pool, new_id, &self.issuer, &subject, name).await?;
+            Ok(user.id)
+        });
+        self.outside.try_get_with(subject.clone(), look_up).await.map_err(unshared)
+    }
+
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ApiError> {
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(done) => Ok(done?),
+            Err(_elapsed) => Err(ApiError::DatabaseAway { run_id: None, source: None }),
+        }
+    }
+}
+
+/// An error of one's own from one that all who asked at the same time got.
+fn unshared(error: Arc<ApiError>) -> ApiError {
+    Arc::try_unwrap(error).unwrap_or_else(|shared| match &*shared {
+        ApiError::Internal(source) => ApiError::Internal(source.to_string().into()),
+        _ => ApiError::DatabaseAway { run_id: None, source: None },
+    })
+}
