@@ -1,0 +1,353 @@
+//! Which tasks a phrase points at: numbers, places, pronouns, or words of a title.
+
+use super::{
+    action::{Ref, Target},
+    token::{Kind, Token, exact},
+};
+
+const NOUNS: &[&str] = &[
+    "task",
+    "tasks",
+    "item",
+    "items",
+    "number",
+    "numbers",
+    "no",
+    "nr",
+    "todo",
+    "todos",
+    "reminder",
+    "reminders",
+    "entry",
+    "entries",
+    "thing",
+    "things",
+];
+const FILL: &[&str] = &[
+    "the", "my", "and", "also", "please", "too", "now", "both", "of", "ones", "one", "list", "instead",
+    "plus", "all", "then", "just", "only", "a", "on", "in", "again", "or", "yes", "yeah", "mean", "i", "go",
+    "with", "was", "is", "take", "choose", "pick", "for", "me", "actually", "to", "that", "this", "said",
+    "with", "id",
+];
+const ORDINALS: &[&str] = &[
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
+];
+const SHORT_ORDINALS: &[&str] = &[
+    "1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th", "10th",
+];
+const CARDINALS: &[&str] = &[
+    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+];
+
+/// Reads the tokens of a target.
+pub(super) fn target(text: &str, tokens: &[Token]) -> Target {
+    let tokens = strip(tokens);
+    if let Some(refs) = refs(tokens) {
+        return Target::Refs(refs);
+    }
+    if tokens.iter().all(|token| {
+        token.kind == Kind::Mark || token.is(NOUNS) || token.is(&["a", "an", "my", "the", "one"])
+    }) {
+        let all = tokens
+            .iter()
+            .any(|token| token.is(&["tasks", "todos", "items", "list"]));
+        let the = tokens.iter().any(|token| token.is(&["the"]));
+        return match (all, the, tokens.is_empty()) {
+            (true, ..) => Target::All(None),
+            (false, true, false) => Target::Refs(vec![Ref::It]),
+            _ => Target::Missing,
+        };
+    }
+    if let Some(target) = all(tokens) {
+        return target;
+    }
+    if let Some(refs) = mixed(text, tokens) {
+        return Target::Refs(refs);
+    }
+    let name = name(text, tokens);
+    if name.is_empty() {
+        Target::Missing
+    } else {
+        Target::Refs(vec![Ref::Name(name)])
+    }
+}
+
+/// Only numbers, places and pronouns; nothing if there are other words.
+pub(super) fn refs(tokens: &[Token]) -> Option<Vec<Ref>> {
+    let mut refs = Vec::new();
+    let mut rest = tokens;
+    let mut after_noun = false;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if first.kind == Kind::Quoted {
+            return None;
+        }
+        let noun = first.is(&["task", "number", "item", "no", "nr", "todo"]);
+        if first.kind == Kind::Mark || first.norm.is_empty() {
+        } else if let Some(number) = first.number() {
+            match tail {
+                [to, end, more @ ..] if to.is(&["to", "through", "thru", "until"]) || to.is_mark(&["-"]) => {
+                    let end = end.number()?;
+                    refs.extend((number..=end).take(100).map(Ref::Id));
+                    rest = more;
+                }
+                // "task 2: buy milk" names the task twice.
+                [colon, word, ..] if after_noun && colon.is_mark(&[":"]) && word.number().is_none() => {
+                    refs.push(Ref::Id(number));
+                    return Some(refs);
+                }
+                _ => refs.push(Ref::Id(number)),
+            }
+        } else if let Some((from, to)) = range(&first.norm) {
+            refs.extend((from..=to).take(100).map(Ref::Id));
+        } else if after_noun && let Some(number) = place(CARDINALS, first) {
+            refs.push(Ref::Id(number));
+        } else if let Some(found) = ordinal(first, &mut rest) {
+            refs.extend(found);
+        } else if first.is(&["that", "this"])
+            && tail.first().is_some_and(|next| next.is(&["one", "task", "item"]))
+        {
+            refs.push(Ref::It);
+        } else if first.is(&["it", "itself", "its"])
+            || (first.is(&["that", "this"]) && tail.iter().all(Token::is_end))
+        {
+            refs.push(Ref::It);
+        } else if first.is(&["them", "those", "these", "both", "they"]) {
+            refs.push(Ref::Them);
+        } else if first.is(&["other"]) {
+            refs.push(Ref::Other);
+        } else if !first.is(NOUNS) && !first.is(FILL) {
+            return None;
+        }
+        after_noun = noun;
+    }
+    refs.dedup();
+    (!refs.is_empty()).then_some(refs)
+}
+
+impl Token {
+    fn is_end(&self) -> bool {
+        self.kind == Kind::Mark || self.is(&["please", "too", "now", "instead", "again"])
+    }
+}
+
+/// `first`, `1st`, `last two`, `second to last`, `latest`.
+fn ordinal(first: &Token, rest: &mut &[Token]) -> Option<Vec<Ref>> {
+    let nth = place(ORDINALS, first).or_else(|| place(SHORT_ORDINALS, first));
+    if let Some(nth) = nth {
+        if let [to, last, more @ ..] = *rest
+            && to.is(&["to", "from"])
+            && last.is(&["last"])
+        {
+            *rest = more;
+            return Some(vec![Ref::Nth(-nth)]);
+        }
+        if nth == 1
+            && let Some(count) = count(rest)
+        {
+            return Some((1..=count).map(Ref::Nth).collect());
+        }
+        return Some(vec![Ref::Nth(nth)]);
+    }
+    if first.is(&["last", "latest", "newest", "final", "bottom", "previous"]) {
+        let count = count(rest).unwrap_or(1);
+        return Some((1..=count).rev().map(|nth| Ref::Nth(-nth)).collect());
+    }
+    first.is(&["top"]).then(|| vec![Ref::Nth(1)])
+}
+
+/// A count right after an ordinal: "first two".
+fn count(rest: &mut &[Token]) -> Option<i64> {
+    let [first, more @ ..] = *rest else { return None };
+    let count = first
+        .number()
+        .or_else(|| place(CARDINALS, first))
+        .filter(|count| (2..=20).contains(count))?;
+    *rest = more;
+    Some(count)
+}
+
+fn place(words: &[&str], token: &Token) -> Option<i64> {
+    let at = words.iter().position(|word| *word == token.norm)?;
+    i64::try_from(at).ok().map(|at| at + 1)
+}
+
+/// `1-3` in one word.
+fn range(word: &str) -> Option<(i64, i64)> {
+    let (from, to) = word.split_once(['-', '–'])?;
+    Some((
+        from.trim_start_matches('#').parse().ok()?,
+        to.trim_start_matches('#').parse().ok()?,
+    ))
+}
+
+/// All tasks, or all with a state.
+fn all(tokens: &[Token]) -> Option<Target> {
+    const ALL: &[&str] = &["all", "everything", "every", "each", "entire", "whole"];
+    const DONE: &[&str] = &["done", "completed", "finished", "complete", "closed"];
+    const OPEN: &[&str] = &[
+        "pending",
+        "open",
+        "incomplete",
+        "unfinished",
+        "remaining",
+        "outstanding",
+        "active",
+        "uncompleted",
+        "undone",
+    ];
+    const AROUND: &[&str] = &[
+        "of",
+        "my",
+        "the",
+        "tasks",
+        "task",
+        "items",
+        "item",
+        "todos",
+        "todo",
+        "list",
+        "on",
+        "in",
+        "from",
+        "please",
+        "reminders",
+        "that",
+        "are",
+        "is",
+        "i",
+        "have",
+        "ones",
+        "now",
+        "already",
+        "stuff",
+        "things",
+        "which",
+        "were",
+    ];
+    let words = || {
+        tokens
+            .iter()
+            .filter(|token| token.kind != Kind::Mark && !token.norm.is_empty())
+    };
+    let known = words().all(|token| token.is(ALL) || token.is(DONE) || token.is(OPEN) || token.is(AROUND));
+    let all = words().any(|token| token.is(ALL));
+    let done = words().any(|token| token.is(DONE)).then_some(true);
+    let open = words().any(|token| token.is(OPEN)).then_some(false);
+    let plural = words().any(|token| {
+        token.is(&[
+            "tasks",
+            "items",
+            "todos",
+            "reminders",
+            "ones",
+            "list",
+            "stuff",
+            "things",
+        ])
+    });
+    (known && (all || plural)).then_some(Target::All(done.or(open)))
+}
+
+/// Numbers and names side by side: "1, milk and the last one".
+fn mixed(text: &str, tokens: &[Token]) -> Option<Vec<Ref>> {
+    let parts: Vec<&[Token]> = tokens
+        .split(|token| token.is_mark(&[",", ";"]) || token.is(&["and"]))
+        .filter(|part| !part.is_empty())
+        .collect();
+    if parts.len() < 2 {
+        return None;
+    }
+    let quoted = parts
+        .iter()
+        .all(|part| matches!(part, [one] if one.kind == Kind::Quoted));
+    let read: Vec<Option<Vec<Ref>>> = parts.iter().map(|part| refs(part)).collect();
+    if !quoted && read.iter().all(Option::is_none) {
+        return None;
+    }
+    let refs = read.into_iter().zip(parts);
+    Some(
+        refs.flat_map(|(refs, part)| refs.unwrap_or_else(|| vec![Ref::Name(name(text, part))]))
+            .collect(),
+    )
+}
+
+/// Without the words around a target.
+fn strip(mut tokens: &[Token]) -> &[Token] {
+    loop {
+        tokens = match tokens {
+            [first, rest @ ..] if first.kind == Kind::Mark => rest,
+            [rest @ .., last] if last.kind == Kind::Mark || last.norm.is_empty() => rest,
+            [rest @ .., last]
+                if last.is(&["please", "pls", "now", "too", "thanks", "instead"]) && !rest.is_empty() =>
+            {
+                rest
+            }
+            [rest @ .., a, b] if a.is(&["for"]) && b.is(&["me"]) && !rest.is_empty() => rest,
+            [rest @ .., a, b] if a.is(&["as"]) && b.is(&["well"]) => rest,
+            [rest @ .., a, b, c]
+                if a.is(&["from", "on", "in", "off"])
+                    && b.is(&["my", "the"])
+                    && c.is(&["list", "tasks", "todos", "todo"])
+                    && !rest.is_empty() =>
+            {
+                rest
+            }
+            _ => return tokens,
+        };
+    }
+}
+
+/// The words of a title in a phrase: "the task called milk", "the milk one".
+fn name(text: &str, tokens: &[Token]) -> String {
+    let mut tokens = strip(tokens);
+    let quotes: Vec<&Token> = tokens.iter().filter(|token| token.kind == Kind::Quoted).collect();
+    if let [one] = quotes.as_slice()
+        && tokens
+            .iter()
+            .filter(|token| token.kind == Kind::Word)
+            .all(|token| token.is(AROUND_NAME))
+    {
+        return exact(text, std::slice::from_ref(*one)).to_owned();
+    }
+    let mut noun = false;
+    while let [first, rest @ ..] = tokens {
+        let lead = first.is(&["the", "my", "a", "an", "that", "this", "with"]) || first.kind == Kind::Mark;
+        let is_noun = first.is(NOUNS);
+        let link = noun
+            && first.is(&[
+                "called",
+                "named",
+                "titled",
+                "about",
+                "to",
+                "for",
+                "of",
+                "regarding",
+                "is",
+            ]);
+        if rest.is_empty() || !(lead || is_noun || link) {
+            break;
+        }
+        noun |= is_noun;
+        tokens = rest;
+    }
+    if let [one, about, rest @ ..] = tokens
+        && one.is(&["one", "ones"])
+        && about.is(&["about", "called", "with", "to", "for", "named"])
+    {
+        tokens = rest;
+    }
+    while let [rest @ .., last] = tokens
+        && !rest.is_empty()
+        && last.is(&["task", "tasks", "item", "one", "todo", "reminder"])
+    {
+        tokens = rest;
+    }
+    exact(text, tokens).trim().to_owned()
+}
+
+const AROUND_NAME: &[&str] = &[
+    "the", "my", "task", "item", "todo", "called", "named", "titled", "one", "about", "reminder", "that",
+    "a", "this",
+];
