@@ -20,14 +20,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 pub(crate) use self::{client::Client, extract::OwnTokens};
-pub use self::extract::{Admin, Caller};
+pub(crate) use self::extract::{Admin, Caller};
 use self::{known::KnownUsers, passwords::Passwords, tokens::Tokens};
 use crate::{error::ApiError, settings::AuthSettings};
 
 /// What a caller may do beside their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub(crate) enum Role {
     /// Nothing.
     User,
     /// The routes below `/admin`.
@@ -36,7 +36,7 @@ pub enum Role {
 
 impl Role {
     /// The role of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         match name {
             "user" => Some(Self::User),
             "admin" => Some(Self::Admin),
@@ -47,17 +47,17 @@ impl Role {
 
 /// Whom a token speaks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The user.
-    pub user_id: Uuid,
+    pub(crate) user_id: Uuid,
     /// What they may do.
-    pub role: Role,
+    pub(crate) role: Role,
     /// When the token ends; it is taken for a few seconds longer.
-    pub expires_at: DateTime<Utc>,
+    pub(crate) expires_at: DateTime<Utc>,
 }
 
 /// Checks and issues tokens.
-pub struct Authenticator {
+pub(crate) struct Authenticator {
     tokens: Tokens,
     known: KnownUsers,
     passwords: Passwords,
@@ -69,7 +69,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// A bad setting, by its name.
-    pub fn new(settings: &AuthSettings, pool: PgPool) -> Result<Self, Exit> {
+    pub(crate) fn new(settings: &AuthSettings, pool: PgPool) -> Result<Self, Exit> {
         Ok(Self {
             tokens: Tokens::new(settings)?,
             known: KnownUsers::new(pool, &settings.jwt_issuer),
@@ -80,14 +80,14 @@ impl Authenticator {
 
     /// With a time of day that is not the machine's.
     #[must_use]
-    pub fn with_clock(mut self, clock: Clock) -> Self {
+    pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
     /// With another bound for what a check does in Postgres than the default of the setting.
     #[must_use]
-    pub fn with_database_timeout(mut self, timeout: Duration) -> Self {
+    pub(crate) fn with_database_timeout(mut self, timeout: Duration) -> Self {
         self.known.set_timeout(timeout);
         self
     }
@@ -97,7 +97,7 @@ impl Authenticator {
     /// # Errors
     /// [`ApiError::Unauthorized`] for a bad token or a user that is gone, [`ApiError::DatabaseAway`] if nobody can
     /// tell.
-    pub async fn verify(&self, token: &str) -> Result<Identity, ApiError> {
+    pub(crate) async fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         let checked = self.tokens.check(token, self.clock.now()).map_err(ApiError::Unauthorized)?;
         let user_id = self.known.find(checked.subject).await?;
         Ok(Identity { user_id, role: checked.role, expires_at: checked.expires_at })
@@ -108,7 +108,7 @@ impl Authenticator {
     /// # Errors
     /// [`ApiError::NotFound`] if an outside identity provider issues the tokens; a role that does not exist or a fault
     /// of signing.
-    pub fn issue(
+    pub(crate) fn issue(
         &self,
         user_id: Uuid,
         role: &str,
@@ -121,7 +121,7 @@ impl Authenticator {
     }
 
     /// Whether an outside identity provider issues the tokens.
-    pub fn is_outside(&self) -> bool {
+    pub(crate) fn is_outside(&self) -> bool {
         self.tokens.is_outside()
     }
 

@@ -12,7 +12,7 @@ use crate::problem::{FieldError, Problem};
 
 /// Why a request is not answered as asked.
 #[derive(Debug, thiserror::Error)]
-pub enum ApiError {
+pub(crate) enum ApiError {
     /// 400: not JSON.
     #[error("{0}")]
     BadRequest(String),
@@ -73,12 +73,12 @@ pub(crate) struct Cause(pub(crate) Arc<ApiError>);
 
 impl ApiError {
     /// A request with one member that breaks a rule.
-    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(field, message)])
     }
 
     /// Our own fault.
-    pub fn internal(error: impl Error + Send + Sync + 'static) -> Self {
+    pub(crate) fn internal(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Internal(Box::new(error))
     }
 

@@ -2,13 +2,28 @@
 //!
 //! It never sees the agent or the model; what it knows of a run it reads from Postgres or hears from Redis.
 
-pub mod auth;
-pub mod error;
-pub mod extract;
-pub mod problem;
-pub mod queue_depth;
-pub mod rate;
-pub mod routes;
-pub mod settings;
-pub mod state;
-pub mod waiter;
+mod answer;
+mod api;
+mod app;
+mod auth;
+mod cancel;
+mod chat;
+pub mod commands;
+mod cursor;
+mod error;
+mod extract;
+mod openapi;
+mod prefer;
+mod problem;
+mod query;
+mod queue_depth;
+mod rate;
+mod request_id;
+mod routes;
+mod server;
+mod settings;
+mod state;
+mod waiter;
+
+pub use api::Api;
+pub use settings::{ApiSettings, AuthSettings, ChatSettings, HttpSettings};

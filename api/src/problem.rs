@@ -9,47 +9,47 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The media type of a problem.
-pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// What went wrong, for a program and for a person.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// `about:blank`: the status says it all.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// The status in words.
-    pub title: String,
+    pub(crate) title: String,
     /// The HTTP status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// A sentence for a person.
-    pub detail: String,
+    pub(crate) detail: String,
     /// Of a 422: the members that break a rule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<FieldError>,
+    pub(crate) errors: Vec<FieldError>,
     /// Of a 503 after a commit with an unknown outcome: the run that was or was not stored.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_id: Option<Uuid>,
+    pub(crate) run_id: Option<Uuid>,
 }
 
 /// A member that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct FieldError {
+pub(crate) struct FieldError {
     /// Its name, or its path.
-    pub field: String,
+    pub(crate) field: String,
     /// The rule, as a sentence.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl FieldError {
     /// A member and the rule that it breaks.
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
 }
 
 impl Problem {
     /// A problem of this status.
-    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error").to_owned(),

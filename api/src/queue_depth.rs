@@ -11,14 +11,14 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// The count of queued runs, asked for when needed and not more often than that.
 #[derive(Debug, Default)]
-pub struct QueueDepth(Mutex<Option<(Instant, i64)>>);
+pub(crate) struct QueueDepth(Mutex<Option<(Instant, i64)>>);
 
 impl QueueDepth {
     /// Whether `limit` runs or more are queued.
     ///
     /// # Errors
     /// A fault of Postgres.
-    pub async fn is_at(&self, limit: i64, pool: &PgPool) -> Result<bool, sqlx::Error> {
+    pub(crate) async fn is_at(&self, limit: i64, pool: &PgPool) -> Result<bool, sqlx::Error> {
         let mut last = self.0.lock().await;
         if let Some((at, count)) = *last
             && at.elapsed() < FRESH

@@ -9,7 +9,7 @@ use crate::{error::ApiError, settings::ApiSettings};
 
 /// How much callers may ask for.
 #[derive(Debug)]
-pub struct RateLimits {
+pub(crate) struct RateLimits {
     chat: Buckets<Uuid>,
     auth_address: Buckets<IpAddr>,
     auth_account: Buckets<String>,
@@ -17,7 +17,7 @@ pub struct RateLimits {
 
 impl RateLimits {
     /// The limits of the settings.
-    pub fn new(settings: &ApiSettings) -> Self {
+    pub(crate) fn new(settings: &ApiSettings) -> Self {
         let auth = settings.auth.rate_limit_auth_per_minute;
         Self {
             chat: Buckets::per_minute(settings.chat.rate_limit_chat_per_minute),
@@ -30,7 +30,7 @@ impl RateLimits {
     ///
     /// # Errors
     /// [`ApiError::TooMany`].
-    pub fn chat(&self, user_id: Uuid) -> Result<(), ApiError> {
+    pub(crate) fn chat(&self, user_id: Uuid) -> Result<(), ApiError> {
         self.chat.take(&user_id, "Too many messages; slow down.")
     }
 
@@ -38,7 +38,7 @@ impl RateLimits {
     ///
     /// # Errors
     /// [`ApiError::TooMany`].
-    pub fn auth(&self, address: IpAddr, account: Option<&str>) -> Result<(), ApiError> {
+    pub(crate) fn auth(&self, address: IpAddr, account: Option<&str>) -> Result<(), ApiError> {
         const DETAIL: &str = "Too many attempts; wait before the next.";
         self.auth_address.take(&address, DETAIL)?;
         match account {
@@ -48,7 +48,7 @@ impl RateLimits {
     }
 
     /// Forgets callers that have not come for long, for ever.
-    pub async fn forget_idle(app: crate::state::App, lifecycle: Lifecycle) {
+    pub(crate) async fn forget_idle(app: crate::state::App, lifecycle: Lifecycle) {
         let mut minutes = tokio::time::interval(Duration::from_secs(60));
         loop {
             tokio::select! {

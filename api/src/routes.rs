@@ -1,3 +1,9 @@
 //! The routes, a file a resource.
 
+pub(crate) mod auth;
+pub(crate) mod chat;
+pub(crate) mod conversations;
 pub(crate) mod health;
+pub(crate) mod messages;
+pub(crate) mod runs;
+pub(crate) mod tasks;

@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
-use errand_shared::{clock::Clock, lifecycle::Lifecycle, notifier::Notifier, redis_client::RedisClient};
+use errand_shared::{clock::Clock, lifecycle::Lifecycle, notifier::Notifier};
 use sqlx::PgPool;
 
 use crate::{
@@ -11,31 +11,29 @@ use crate::{
 };
 
 /// The parts of a running API; cheap to clone.
-pub type App = Arc<AppState>;
+pub(crate) type App = Arc<AppState>;
 
 /// The parts of a running API.
 #[derive(Debug)]
-pub struct AppState {
+pub(crate) struct AppState {
     /// The settings.
-    pub settings: ApiSettings,
+    pub(crate) settings: ApiSettings,
     /// Postgres.
-    pub pool: PgPool,
-    /// Redis, which may be away.
-    pub redis: RedisClient,
+    pub(crate) pool: PgPool,
     /// The bell and the news.
-    pub notifier: Notifier,
+    pub(crate) notifier: Notifier,
     /// Who waits for which run.
-    pub waiter: Waiter,
+    pub(crate) waiter: Waiter,
     /// Who callers are.
-    pub auth: Authenticator,
+    pub(crate) auth: Authenticator,
     /// How much callers may ask for.
-    pub rates: RateLimits,
+    pub(crate) rates: RateLimits,
     /// How many runs are queued.
-    pub queue_depth: QueueDepth,
+    pub(crate) queue_depth: QueueDepth,
     /// The process's life.
-    pub lifecycle: Lifecycle,
+    pub(crate) lifecycle: Lifecycle,
     /// The time of day.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 impl AppState {
@@ -43,7 +41,7 @@ impl AppState {
     ///
     /// # Errors
     /// The fault, or [`ApiError::DatabaseAway`] if it took too long.
-    pub async fn database<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ApiError> {
+    pub(crate) async fn database<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ApiError> {
         match tokio::time::timeout(self.settings.http.database_request_timeout_ms, work).await {
             Ok(done) => Ok(done?),
             Err(_elapsed) => Err(ApiError::DatabaseAway { run_id: None, source: None }),

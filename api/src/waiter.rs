@@ -25,7 +25,7 @@ const SLOWER: u32 = 5;
 
 /// How a wait ended.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The run is final.
     Final(Arc<ChatResponse>),
     /// The run is no longer there: its conversation was deleted.
@@ -34,7 +34,7 @@ pub enum Outcome {
 
 /// The requests that wait; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Waiter(Arc<Shared>);
+pub(crate) struct Waiter(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -52,7 +52,7 @@ struct Entry {
 
 /// A wait for one run, given up when dropped.
 #[derive(Debug)]
-pub struct Wait {
+pub(crate) struct Wait {
     waiter: Waiter,
     run_id: Uuid,
     outcome: watch::Receiver<Option<Outcome>>,
@@ -60,7 +60,7 @@ pub struct Wait {
 
 impl Waiter {
     /// Begins to wait. What happens to the run from now on is not missed; what was before must be read.
-    pub fn wait_for(&self, run_id: Uuid) -> Wait {
+    pub(crate) fn wait_for(&self, run_id: Uuid) -> Wait {
         let mut waiting = self.waiting();
         let entry = waiting.entry(run_id).or_insert_with(|| Entry { outcome: watch::Sender::new(None), stored: false });
         let outcome = entry.outcome.subscribe();
@@ -68,23 +68,13 @@ impl Waiter {
         Wait { waiter: self.clone(), run_id, outcome }
     }
 
-    /// How many runs are waited for.
-    pub fn len(&self) -> usize {
-        self.waiting().len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.waiting().is_empty()
-    }
-
     /// Whether the news is being heard.
-    pub fn is_told(&self) -> bool {
+    pub(crate) fn is_told(&self) -> bool {
         self.0.told.load(Ordering::Relaxed)
     }
 
     /// Listens to the news and looks in Postgres, until the process stops.
-    pub fn start(&self, redis: RedisClient, pool: PgPool, sweep: Duration, lifecycle: &Lifecycle) {
+    pub(crate) fn start(&self, redis: RedisClient, pool: PgPool, sweep: Duration, lifecycle: &Lifecycle) {
         lifecycle.spawn_until_stopped(listen(self.clone(), redis));
         lifecycle.spawn_until_stopped(look(self.clone(), pool, sweep));
     }
@@ -105,14 +95,14 @@ impl Waiter {
 
 impl Wait {
     /// Says that the run is known to be stored: from now on its absence ends the wait.
-    pub fn is_stored(&self) {
+    pub(crate) fn is_stored(&self) {
         if let Some(entry) = self.waiter.waiting().get_mut(&self.run_id) {
             entry.stored = true;
         }
     }
 
     /// Ends when the run has.
-    pub async fn outcome(&mut self) -> Outcome {
+    pub(crate) async fn outcome(&mut self) -> Outcome {
         match self.outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
             Ok(Some(outcome)) => outcome,
             // The sender lives as long as any wait does.

@@ -6,6 +6,8 @@ mod stores;
 pub use secret::Secret;
 pub use stores::{RedisSettings, StoreSettings};
 
+use std::ffi::OsString;
+
 use clap::{
     Parser,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -14,19 +16,27 @@ use clap::{
 /// Exit code for a bad setting.
 pub const BAD_SETTING: u8 = 2;
 
-/// Parses a program's settings after reading `.env` (which never overrides the environment).
+/// Parses a program's settings from its command line after reading `.env` (which never overrides the environment).
 ///
 /// # Errors
 /// What to print and the exit code to end with: help and version with 0, a bad setting with [`BAD_SETTING`] and one
 /// line that names it and never shows its value.
 pub fn parse<P: Parser>() -> Result<P, Exit> {
+    parse_from(std::env::args_os().collect())
+}
+
+/// As [`parse`], with the command line given.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_from<P: Parser>(arguments: Vec<OsString>) -> Result<P, Exit> {
     match dotenvy::dotenv() {
         Err(error) if !error.not_found() => {
             return Err(Exit { code: BAD_SETTING, text: ".env: not readable as NAME=value lines\n".to_owned() });
         }
         _ => {}
     }
-    P::try_parse().map_err(|error| Exit::from_clap(&error))
+    P::try_parse_from(arguments).map_err(|error| Exit::from_clap(&error))
 }
 
 /// Why a program ends before it began.

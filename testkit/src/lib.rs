@@ -1,1 +1,14 @@
-//! Real services and builders for the tests.
+//! Real services and builders for the tests: a database each, Redis under a prefix each, the API and workers in the
+//! test's process, and the simulated model.
+//!
+//! `DATABASE_URL` and `REDIS_URL` name the servers; `cargo alltests` starts private ones and sets both.
+
+mod app;
+mod database;
+mod environment;
+mod user;
+
+pub use app::{Builder, RunningWorker, TestApp};
+pub use database::Database;
+pub use environment::{database_url, redis_url, variable};
+pub use user::{Reply, User};

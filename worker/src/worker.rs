@@ -148,7 +148,7 @@ async fn wait_for_schema(context: &Context, lifecycle: &Lifecycle) -> bool {
         .with_max_delay(Duration::from_secs(2))
         .without_max_times()
         .with_jitter();
-    let migrated = (|| schema::migrate(&options))
+    let migrated = (|| schema::migrate(options.clone()))
         .retry(patience)
         .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Postgres"));
     lifecycle.token().run_until_cancelled(migrated).await.is_some()

@@ -149,13 +149,19 @@ fn a_journal_is_replayed_as_the_run_was() {
 }
 
 #[test]
-fn a_full_journal_fails_at_once() {
+fn each_attempt_has_its_own_steps() {
+    let limits = Limits {
+        max_steps: 1,
+        ..Limits::default()
+    };
     let journal = vec![JournalledStep {
         step: 9,
         content: String::new(),
         calls: vec![past(9, "a", "{}")],
     }];
-    let run = AgentRun::new(Limits::default(), &prompt(), Vec::new(), "go".to_owned(), journal);
+    let mut run = AgentRun::new(limits, &prompt(), Vec::new(), "go".to_owned(), journal);
+    assert_eq!(run.step(), 10);
+    run.model_answered(asks(&[("b", "list_tasks", "{}")]));
     assert_eq!(run.next(), Action::Fail(&AgentFailure::ToolLoopLimit));
 }
 

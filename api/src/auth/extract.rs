@@ -11,18 +11,18 @@ use crate::{error::ApiError, problem::FieldError, state::App};
 
 /// The caller of a route below `/api/{user_id}`, who is that user. An admin is nobody special there.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// The user.
-    pub user_id: Uuid,
+    pub(crate) user_id: Uuid,
     /// What they may do elsewhere.
-    pub role: Role,
+    pub(crate) role: Role,
 }
 
 /// The caller of a route below `/admin`.
 #[derive(Clone, Copy, Debug)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// The user.
-    pub user_id: Uuid,
+    pub(crate) user_id: Uuid,
 }
 
 /// A route that only exists while we issue the tokens ourselves.

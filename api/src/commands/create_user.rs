@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum CreateUserError {
     /// What was given breaks a rule.
-    #[error("{}", sentences(.0))]
-    Invalid(Vec<FieldError>),
+    #[error("{0}")]
+    Invalid(String),
     /// Somebody has the e-mail.
     #[error("the e-mail is taken")]
     EmailTaken,
@@ -54,7 +54,7 @@ pub async fn create_user(
     let name = rules.name(Some(name));
     let password = rules.new_password(password.as_deref().or(generated.as_deref()));
     if let Err(ApiError::Invalid(errors)) = rules.held() {
-        return Err(CreateUserError::Invalid(errors));
+        return Err(CreateUserError::Invalid(sentences(&errors)));
     }
     // Nobody waits beside us: on this thread.
     let hash = passwords::hash(&password).map_err(|error| CreateUserError::Hash(error.to_string()))?;

@@ -238,3 +238,28 @@ pub async fn release(
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// A page of the runs that are ready, by id after `after`.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn ready_page(
+    executor: impl PgExecutor<'_>,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT r.id FROM runs r
+        WHERE r.id > $1 AND r.status = 'queued' AND r.available_at <= now()
+          AND NOT EXISTS (SELECT FROM runs e
+            WHERE e.user_id = r.user_id AND e.conversation_id = r.conversation_id AND e.seq < r.seq
+              AND e.status IN ('queued', 'running', 'waiting_approval'))
+        ORDER BY r.id LIMIT $2
+        "#,
+        after,
+        limit
+    )
+    .fetch_all(executor)
+    .await
+}

@@ -1,17 +1,21 @@
 //! Conversations.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgExecutor;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A conversation as its user sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Conversation {
     /// The id.
     pub id: Uuid,
     /// The title.
+    #[schema(min_length = 1, max_length = 255)]
     pub title: String,
-    /// Its first open run, if it has one.
+    /// Its first open run, or null.
+    #[schema(required = true)]
     pub active_run_id: Option<Uuid>,
     /// Since when.
     pub created_at: DateTime<Utc>,
@@ -73,25 +77,46 @@ pub async fn find(
     .await
 }
 
-/// Renames a conversation. False if it is not there or not this user's.
+/// Renames a conversation and returns it. None if it is not there or not this user's.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A fault of Postgres; also if the title breaks the table's rules.
 pub async fn rename(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
     id: Uuid,
     title: &str,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
-        "UPDATE conversations SET title = $3, updated_at = now() WHERE user_id = $1 AND id = $2",
+) -> Result<Option<Conversation>, sqlx::Error> {
+    sqlx::query_as!(
+        Conversation,
+        r#"
+        UPDATE conversations c SET title = $3, updated_at = now() WHERE c.user_id = $1 AND c.id = $2
+        RETURNING c.id, c.title, c.created_at, c.updated_at,
+            (SELECT r.id FROM runs r WHERE r.user_id = c.user_id AND r.conversation_id = c.id
+                AND r.status IN ('queued', 'running', 'waiting_approval') ORDER BY r.seq LIMIT 1) AS active_run_id
+        "#,
         user_id,
         id,
         title
     )
-    .execute(executor)
+    .fetch_optional(executor)
+    .await
+}
+
+/// Locks a conversation that is about to be deleted: until the transaction ends no message comes in and no run ends.
+/// False if it is not there or not this user's.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn lock(executor: impl PgExecutor<'_>, user_id: Uuid, id: Uuid) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query_scalar!(
+        "SELECT id FROM conversations WHERE user_id = $1 AND id = $2 FOR UPDATE",
+        user_id,
+        id
+    )
+    .fetch_optional(executor)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(found.is_some())
 }
 
 /// Deletes a conversation with all that is in it. False if it is not there or not this user's.
@@ -99,8 +124,12 @@ pub async fn rename(
 /// # Errors
 /// A fault of Postgres.
 pub async fn delete(executor: impl PgExecutor<'_>, user_id: Uuid, id: Uuid) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!("DELETE FROM conversations WHERE user_id = $1 AND id = $2", user_id, id)
-        .execute(executor)
-        .await?;
+    let done = sqlx::query!(
+        "DELETE FROM conversations WHERE user_id = $1 AND id = $2",
+        user_id,
+        id
+    )
+    .execute(executor)
+    .await?;
     Ok(done.rows_affected() == 1)
 }

@@ -1,11 +1,15 @@
 //! The messages of a conversation.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgExecutor;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// A stored message.
-#[derive(Clone, Debug)]
+use crate::chat::ToolCallRecord;
+
+/// A stored message as its user sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Message {
     /// The id.
     pub id: Uuid,
@@ -15,11 +19,14 @@ pub struct Message {
     pub role: String,
     /// The text; of a tool its result as JSON.
     pub content: String,
-    /// Of the assistant: every tool call of the run as users see them.
+    /// Of the assistant: every tool call of the run as users see them; else null.
+    #[schema(value_type = Option<Vec<ToolCallRecord>>, required = true)]
     pub tool_calls: Option<serde_json::Value>,
     /// Of a tool: the model's id of the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
     /// Of a tool: its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The run it belongs to.
     pub run_id: Uuid,

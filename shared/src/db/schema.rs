@@ -1,6 +1,10 @@
 //! Migrations, and whether this program can live with the schema it finds.
 
-use sqlx::{ConnectOptions, PgExecutor, migrate::Migrator, postgres::PgConnectOptions};
+use sqlx::{
+    PgExecutor,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
@@ -13,12 +17,15 @@ pub const GENERATION: i32 = 1;
 ///
 /// # Errors
 /// If Postgres can't be reached or refuses a statement.
-pub async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
+pub async fn migrate(options: PgConnectOptions) -> Result<(), sqlx::Error> {
     // A migration may take longer than any statement of a request.
-    let mut connection = options.clone().options([("statement_timeout", "0")]).connect().await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with(options.options([("statement_timeout", "0")]))
+        .await?;
     Migrator::with_migrations(MIGRATIONS.iter().cloned().collect())
         .set_ignore_missing(true)
-        .run(&mut connection)
+        .run(&pool)
         .await
         .map_err(|error| sqlx::Error::Migrate(Box::new(error)))
 }
@@ -57,4 +64,14 @@ pub async fn compatibility(executor: impl PgExecutor<'_>) -> Result<Compatibilit
     } else {
         Compatibility::Compatible
     })
+}
+
+/// A number that changes with the migrations' content, by which a test's template of the schema is named.
+pub fn fingerprint() -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    for migration in MIGRATIONS.iter() {
+        migration.checksum.hash(&mut hasher);
+    }
+    format!("{:016x}", hasher.finish())
 }

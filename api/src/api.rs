@@ -1,0 +1,142 @@
+//! The API's life: starts its parts, serves, stops in order.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable};
+use errand_shared::{
+    clock::Clock,
+    config::Exit,
+    db::{self, Durability, schema},
+    lifecycle::Lifecycle,
+    notifier::Notifier,
+    redis_client::RedisClient,
+};
+use tokio::net::TcpListener;
+
+use crate::{
+    app,
+    auth::Authenticator,
+    queue_depth::QueueDepth,
+    rate::RateLimits,
+    server::{self, Bounds},
+    settings::ApiSettings,
+    state::{App, AppState},
+    waiter::Waiter,
+};
+
+/// Connections to the admin listener, at most.
+const ADMIN_CONNECTIONS: usize = 64;
+/// How long the last notices may take.
+const LAST_NOTICES: Duration = Duration::from_secs(2);
+
+/// An API whose parts are made and whose listeners are open.
+#[derive(Debug)]
+pub struct Api {
+    app: App,
+    main: TcpListener,
+    admin: TcpListener,
+    lifecycle: Lifecycle,
+    /// Ends what must outlive the last request: the notifier.
+    ended: Lifecycle,
+}
+
+impl Api {
+    /// Makes an API. Neither Postgres nor Redis need be there yet.
+    ///
+    /// # Errors
+    /// A bad setting, or an address that can't be listened on. Must be called within a tokio runtime.
+    pub fn start(settings: ApiSettings, lifecycle: Lifecycle) -> Result<Self, Exit> {
+        check(&settings)?;
+        let pool = db::pool(&settings.store, Durability::Flushed)
+            .map_err(|error| Exit::bad_setting("DATABASE_URL", error))?;
+        let redis =
+            RedisClient::new(&settings.redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
+        let auth = Authenticator::new(&settings.auth, pool.clone())?
+            .with_database_timeout(settings.http.database_request_timeout_ms);
+        let http = &settings.http;
+        let main = open("LISTEN_ADDR", http.listen_addr)?;
+        let admin = open("ADMIN_LISTEN_ADDR", http.admin_listen_addr)?;
+        let ended = Lifecycle::new();
+        let waiter = Waiter::default();
+        waiter.start(redis.clone(), pool.clone(), settings.chat.wait_sweep_ms, &lifecycle);
+        let app = Arc::new(AppState {
+            notifier: Notifier::start(redis, &ended),
+            rates: RateLimits::new(&settings),
+            queue_depth: QueueDepth::default(),
+            lifecycle: lifecycle.clone(),
+            clock: Clock::system(),
+            settings,
+            pool,
+            waiter,
+            auth,
+        });
+        Ok(Self { app, main, admin, lifecycle, ended })
+    }
+
+    /// Where the API is served.
+    ///
+    /// # Errors
+    /// If the system can't tell.
+    pub fn addr(&self) -> std::io::Result<SocketAddr> {
+        self.main.local_addr()
+    }
+
+    /// Serves until asked to stop; then answers what it holds, turning waits into 202.
+    pub async fn run(self) {
+        let Self { app, main, admin, lifecycle, ended } = self;
+        lifecycle.spawn_until_stopped(migrate(Arc::clone(&app)));
+        lifecycle.spawn(RateLimits::forget_idle(Arc::clone(&app), lifecycle.clone()));
+        let http = &app.settings.http;
+        let bounds = Bounds {
+            connections: http.max_connections as usize,
+            header_timeout: http.http_header_timeout_ms,
+            grace: http.shutdown_grace_seconds,
+        };
+        tracing::info!(address = %http.listen_addr, "the API serves");
+        let admin_bounds = Bounds { connections: ADMIN_CONNECTIONS, ..bounds };
+        tokio::join!(
+            server::serve(main, app::router(&app), bounds, lifecycle.clone()),
+            server::serve(admin, app::admin_router(&app), admin_bounds, lifecycle.clone()),
+        );
+        app.notifier.close();
+        ended.stop();
+        if !ended.drained(LAST_NOTICES).await {
+            tracing::warn!("the last notices did not go out; the rescuer rings instead");
+        }
+        tracing::info!("the API has stopped");
+    }
+}
+
+fn open(setting: &str, address: SocketAddr) -> Result<TcpListener, Exit> {
+    server::listen(address).map_err(|error| Exit::bad_setting(setting, format!("{address}: {error}")))
+}
+
+fn check(settings: &ApiSettings) -> Result<(), Exit> {
+    let chat = &settings.chat;
+    if chat.chat_wait_default > chat.chat_wait_max {
+        return Err(Exit::bad_setting("CHAT_WAIT_DEFAULT", "must not be above CHAT_WAIT_MAX"));
+    }
+    Ok(())
+}
+
+/// Migrates as soon as Postgres can be reached; until then the API is not ready.
+async fn migrate(app: App) {
+    let options = match db::connect_options(&app.settings.store, Durability::Flushed) {
+        Ok(options) => options,
+        Err(error) => {
+            tracing::error!(%error, "DATABASE_URL");
+            return;
+        }
+    };
+    let patience = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .without_max_times()
+        .with_jitter();
+    let migrated = (|| schema::migrate(options.clone()))
+        .retry(patience)
+        .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Postgres"));
+    if let Err(error) = migrated.await {
+        tracing::error!(%error, "the schema could not be migrated");
+    }
+}

@@ -1,0 +1,71 @@
+//! All routes, and what stands before them.
+
+use std::any::Any;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware,
+    response::{IntoResponse, Response},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{error::ApiError, openapi, problem::Problem, request_id, routes, settings::HttpSettings, state::App};
+
+/// The API's router.
+pub(crate) fn router(app: &App) -> Router {
+    let http = &app.settings.http;
+    let api = OpenApiRouter::new()
+        .merge(routes::auth::router())
+        .merge(routes::chat::router())
+        .merge(routes::runs::router())
+        .merge(routes::conversations::router())
+        .merge(routes::messages::router())
+        .merge(routes::tasks::router())
+        .merge(routes::health::router());
+    finish(openapi::finish(api), app)
+        .layer(DefaultBodyLimit::max(http.http_body_max_bytes as usize))
+        .layer(cors(http))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(request_id::name_and_log))
+}
+
+/// The admin listener's router.
+pub(crate) fn admin_router(app: &App) -> Router {
+    let (health, _) = routes::health::router().split_for_parts();
+    finish(health, app).layer(middleware::from_fn(request_id::name_and_log))
+}
+
+fn finish(router: Router<App>, app: &App) -> Router {
+    router
+        .fallback(async || ApiError::NotFound("There is nothing at this path".to_owned()))
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .with_state(App::clone(app))
+}
+
+fn cors(http: &HttpSettings) -> CorsLayer {
+    let origins: Vec<HeaderValue> =
+        http.cors_allowed_origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok()).collect();
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("prefer"),
+            HeaderName::from_static("x-request-id"),
+        ])
+        .expose_headers([header::LOCATION, header::RETRY_AFTER, HeaderName::from_static("x-request-id")])
+        .max_age(std::time::Duration::from_secs(600))
+}
+
+fn panicked(_payload: Box<dyn Any + Send>) -> Response {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "An internal error; it has been logged.").into_response()
+}

@@ -1,0 +1,282 @@
+//! The chat: stores a message with its run, rings, waits.
+
+use std::time::Duration;
+
+use errand_shared::{
+    Uuid,
+    chat::{ChatResponse, Usage},
+    db::{
+        self, idempotency,
+        posts::{self, Post, Posted},
+        runs,
+    },
+    limits::{IDEMPOTENCY_KEY_MAX_CHARS, MESSAGE_MAX_CHARS},
+    run::RunStatus,
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::ApiError,
+    state::App,
+    waiter::{Outcome, Wait},
+};
+
+/// A message that somebody sends, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct NewMessage {
+    user_id: Uuid,
+    text: String,
+    conversation_id: Option<Uuid>,
+    key: Option<(String, [u8; 32])>,
+}
+
+impl NewMessage {
+    /// Checks a message and its key.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] with the rules that they break.
+    pub(crate) fn new(
+        user_id: Uuid,
+        text: String,
+        conversation_id: Option<Uuid>,
+        key: Option<&str>,
+    ) -> Result<Self, ApiError> {
+        let characters = text.chars().count();
+        if text.trim().is_empty() {
+            return Err(ApiError::invalid("message", "must hold more than white space"));
+        }
+        if characters > MESSAGE_MAX_CHARS {
+            let rule = format!("must have at most {MESSAGE_MAX_CHARS} characters, not {characters}");
+            return Err(ApiError::invalid("message", rule));
+        }
+        if text.contains('\0') {
+            return Err(ApiError::invalid("message", "must not hold the character U+0000"));
+        }
+        if key.is_some_and(|key| !is_key(key)) {
+            let rule = format!("must be 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable ASCII characters");
+            return Err(ApiError::invalid("Idempotency-Key", rule));
+        }
+        let key = key.map(|key| (key.to_owned(), fingerprint(&text, conversation_id)));
+        Ok(Self { user_id, text, conversation_id, key })
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    (1..=IDEMPOTENCY_KEY_MAX_CHARS).contains(&key.len())
+        && key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
+/// SHA-256 over the parsed fields: the conversation's id or 16 zeros, then the text.
+fn fingerprint(text: &str, conversation_id: Option<Uuid>) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(conversation_id.unwrap_or(Uuid::nil()).as_bytes())
+        .chain_update(text.as_bytes())
+        .finalize()
+        .into()
+}
+
+/// Stores a message and waits for its run at most so long; or finds the run that its key stands for, and waits for that.
+/// Gives the run as far as it has come.
+///
+/// # Errors
+/// As the chat's table has them; except after [`ApiError::DatabaseAway`], nothing is stored then.
+pub(crate) async fn chat(app: &App, message: NewMessage, patience: Duration) -> Result<ChatResponse, ApiError> {
+    if let Err(refusal) = admit(app, message.user_id).await {
+        // A message that was taken before is answered before any limit is looked at.
+        return match known(app, &message).await? {
+            Some(run_id) => attach(app, message.user_id, run_id, patience).await,
+            None => Err(refusal),
+        };
+    }
+    let post = Post {
+        run_id: Uuid::now_v7(),
+        message_id: Uuid::now_v7(),
+        user_id: message.user_id,
+        conversation_id: message.conversation_id.unwrap_or_else(Uuid::now_v7),
+        new_conversation: message.conversation_id.is_none(),
+        content: message.text.clone(),
+        key: message.key.clone(),
+    };
+    // Before the commit, so that no news can be missed.
+    let wait = app.waiter.wait_for(post.run_id);
+    match store(app, &post).await? {
+        Posted::Stored => {
+            wait.is_stored();
+            app.notifier.ring(post.run_id);
+            let fresh = ChatResponse {
+                conversation_id: post.conversation_id,
+                message: String::new(),
+                tool_calls: Vec::new(),
+                usage: Usage::default(),
+                run_id: post.run_id,
+                status: RunStatus::Queued,
+                problem: None,
+            };
+            wait_out(app, wait, patience, message.user_id, fresh).await
+        }
+        Posted::NoConversation => Err(no_conversation(post.conversation_id)),
+        Posted::TooManyOpen => Err(ApiError::TooMany {
+            detail: "Too many of your messages are still being answered; wait for some of them.",
+            retry_after: Duration::from_secs(1),
+        }),
+        Posted::KeyKnown => match known(app, &message).await? {
+            Some(run_id) => attach(app, message.user_id, run_id, patience).await,
+            None => Err(gone()),
+        },
+    }
+}
+
+/// Waits for a run of this user.
+///
+/// # Errors
+/// 404 if there is none; a fault of Postgres.
+pub(crate) async fn attach(
+    app: &App,
+    user_id: Uuid,
+    run_id: Uuid,
+    patience: Duration,
+) -> Result<ChatResponse, ApiError> {
+    let wait = app.waiter.wait_for(run_id);
+    let run = app.database(runs::response(&app.pool, user_id, run_id)).await?.ok_or_else(|| no_run(run_id))?;
+    if run.status.is_final() {
+        return Ok(run);
+    }
+    wait.is_stored();
+    wait_out(app, wait, patience, user_id, run).await
+}
+
+/// The rates and the high-water mark.
+async fn admit(app: &App, user_id: Uuid) -> Result<(), ApiError> {
+    app.rates.chat(user_id)?;
+    let mark = i64::from(app.settings.chat.max_queued_runs);
+    if mark > 0 && app.database(app.queue_depth.is_at(mark, &app.pool)).await? {
+        return Err(ApiError::Busy("Too many messages wait to be answered; try again later."));
+    }
+    Ok(())
+}
+
+/// The run that the message's key stands for, if it was used before.
+async fn known(app: &App, message: &NewMessage) -> Result<Option<Uuid>, ApiError> {
+    let Some((key, fingerprint)) = &message.key else { return Ok(None) };
+    let Some(known) = app.database(idempotency::find(&app.pool, message.user_id, key)).await? else {
+        return Ok(None);
+    };
+    if known.fingerprint != fingerprint {
+        let rule = "was used for another message; take a new one";
+        return Err(ApiError::invalid("Idempotency-Key", rule));
+    }
+    known.run_id.map(Some).ok_or_else(gone)
+}
+
+/// Stores a post. A broken connection leaves the outcome unknown: then the run is looked for by its id.
+async fn store(app: &App, post: &Post) -> Result<Posted, ApiError> {
+    let max_open = i64::from(app.settings.chat.max_open_runs_per_user);
+    let batch = std::slice::from_ref(post);
+    let tries = async {
+        match posts::store(&app.pool, batch, max_open).await {
+            // Its conversation was deleted at the same moment: the second try finds that out.
+            Err(error) if db::violates(&error, "idempotency_keys_run_id_fkey") => {
+                posts::store(&app.pool, batch, max_open).await
+            }
+            done => done,
+        }
+    };
+    match app.database(tries).await {
+        Ok(outcomes) => outcomes
+            .into_iter()
+            .next()
+            .ok_or_else(|| ApiError::internal(std::io::Error::other("a post without an outcome"))),
+        Err(ApiError::DatabaseAway { source, .. }) => {
+            let found = runs::response(&app.pool, post.user_id, post.run_id);
+            match tokio::time::timeout(Duration::from_millis(400), found).await {
+                Ok(Ok(Some(_))) => Ok(Posted::Stored),
+                _ => Err(ApiError::DatabaseAway { run_id: Some(post.run_id), source }),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until the run ends, the patience does, or the process stops; gives the run as far as it has come.
+async fn wait_out(
+    app: &App,
+    mut wait: Wait,
+    patience: Duration,
+    user_id: Uuid,
+    so_far: ChatResponse,
+) -> Result<ChatResponse, ApiError> {
+    if patience.is_zero() {
+        return Ok(so_far);
+    }
+    let ended = tokio::select! {
+        outcome = wait.outcome() => Some(outcome),
+        () = tokio::time::sleep(patience) => None,
+        () = app.lifecycle.stopped() => None,
+    };
+    match ended {
+        Some(Outcome::Final(response)) => Ok(std::sync::Arc::unwrap_or_clone(response)),
+        Some(Outcome::Gone) => Err(gone()),
+        // Whoever waited in vain is told how far it has come; with Postgres away, how far it had.
+        None => match app.database(runs::response(&app.pool, user_id, so_far.run_id)).await {
+            Ok(now) => now.ok_or_else(gone),
+            Err(ApiError::DatabaseAway { .. }) => Ok(so_far),
+            Err(error) => Err(error),
+        },
+    }
+}
+
+/// 404 for a conversation.
+pub(crate) fn no_conversation(id: Uuid) -> ApiError {
+    ApiError::NotFound(format!("Conversation {id} not found"))
+}
+
+/// 404 for a run.
+pub(crate) fn no_run(id: Uuid) -> ApiError {
+    ApiError::NotFound(format!("Run {id} not found"))
+}
+
+fn gone() -> ApiError {
+    ApiError::NotFound("The conversation of this message was deleted".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str, key: Option<&str>) -> Option<String> {
+        match NewMessage::new(Uuid::nil(), text.to_owned(), None, key) {
+            Ok(_) => None,
+            Err(ApiError::Invalid(errors)) => Some(errors[0].field.clone()),
+            Err(other) => Some(other.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_message_has_1_to_2000_characters_that_are_not_all_white_space() {
+        let message = Some("message".to_owned());
+        assert_eq!(refusal("hi", None), None);
+        assert_eq!(refusal(&"🦀".repeat(2000), None), None);
+        assert_eq!(refusal(&"🦀".repeat(2001), None), message);
+        assert_eq!(refusal("", None), message);
+        assert_eq!(refusal(" \n\u{3000}", None), message);
+        assert_eq!(refusal("a\0b", None), message);
+    }
+
+    #[test]
+    fn a_key_has_1_to_255_printable_characters() {
+        let key = Some("Idempotency-Key".to_owned());
+        assert_eq!(refusal("hi", Some("a b")), None);
+        assert_eq!(refusal("hi", Some(&"k".repeat(255))), None);
+        assert_eq!(refusal("hi", Some(&"k".repeat(256))), key);
+        assert_eq!(refusal("hi", Some("")), key);
+        assert_eq!(refusal("hi", Some("a\tb")), key);
+    }
+
+    #[test]
+    fn fingerprints_tell_fields_apart() {
+        let id = Uuid::now_v7();
+        assert_eq!(fingerprint("a", None), fingerprint("a", None));
+        assert_ne!(fingerprint("a", None), fingerprint("b", None));
+        assert_ne!(fingerprint("a", None), fingerprint("a", Some(id)));
+    }
+}

@@ -1,0 +1,6 @@
+//! What an operator does from the command line.
+
+pub mod create_user;
+pub mod migrate;
+pub mod rering;
+pub mod token;

@@ -1,0 +1,14 @@
+//! `errand-api migrate`.
+
+use errand_shared::{
+    config::StoreSettings,
+    db::{self, Durability, schema},
+};
+
+/// Brings the schema up to this program's generation.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn migrate(store: &StoreSettings) -> Result<(), sqlx::Error> {
+    schema::migrate(db::connect_options(store, Durability::Flushed)?).await
+}

@@ -1,0 +1,36 @@
+//! `errand-api rering`: rebuilds the queue in Redis from Postgres.
+
+use errand_shared::{Uuid, db::claims, redis_client::RedisClient};
+use sqlx::PgPool;
+
+/// Runs rung in one command.
+const PAGE: i64 = 1000;
+
+/// Why the queue could not be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum ReringError {
+    /// Postgres failed.
+    #[error("Postgres: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Redis failed.
+    #[error("Redis: {0}")]
+    Redis(#[from] redis::RedisError),
+}
+
+/// Rings for every run that is ready. Rings that were there stay: a doubled one is harmless. Returns how many.
+///
+/// # Errors
+/// A fault of Postgres or Redis; running it again is safe.
+pub async fn rering(pool: &PgPool, redis: &RedisClient) -> Result<u64, ReringError> {
+    let mut connection = redis.commands();
+    let mut after = Uuid::nil();
+    let mut rung = 0;
+    loop {
+        let ready = claims::ready_page(pool, after, PAGE).await?;
+        let Some(last) = ready.last() else { return Ok(rung) };
+        after = *last;
+        rung += ready.len() as u64;
+        let ids: Vec<_> = ready.iter().map(Uuid::as_bytes).map(<[u8; 16]>::as_slice).collect();
+        let () = redis::cmd("RPUSH").arg(redis.ready_key()).arg(ids).query_async(&mut connection).await?;
+    }
+}

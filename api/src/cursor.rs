@@ -1,0 +1,181 @@
+//! Cursors: where a page of a list goes on. Callers hand them back as they got them and know nothing of what is inside.
+//!
+//! A cursor is base64url over a byte for its list and the place's big-endian numbers. The cursor of another list is
+//! malformed. A cursor holds no secret and grants nothing: queries are bound to the user whatever it says.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use errand_shared::Uuid;
+
+const CONVERSATIONS: u8 = b'c';
+const MESSAGES: u8 = b'm';
+const TASKS: u8 = b't';
+/// The end of the year 9999 in microseconds: later times are nobody's, and Postgres can't hold all that an `i64` can.
+const LATEST_MICROS: i64 = 253_402_300_800_000_000;
+
+/// The conversation after which a page of conversations begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AfterConversation {
+    /// When something last happened in it, to the microsecond as Postgres has it.
+    pub(crate) updated_at: DateTime<Utc>,
+    /// Its id.
+    pub(crate) id: Uuid,
+}
+
+impl AfterConversation {
+    /// The cursor as text.
+    pub(crate) fn encode(self) -> String {
+        let micros = self.updated_at.timestamp_micros().to_be_bytes();
+        seal(CONVERSATIONS, &[micros.as_slice(), self.id.as_bytes()].concat())
+    }
+
+    /// The cursor of a text, or none if it is malformed.
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        let place = open(CONVERSATIONS, text)?;
+        let (micros, id) = place.split_first_chunk::<8>()?;
+        let micros = i64::from_be_bytes(*micros);
+        if !(0..LATEST_MICROS).contains(&micros) {
+            return None;
+        }
+        let updated_at = DateTime::from_timestamp_micros(micros)?;
+        Some(Self {
+            updated_at,
+            id: Uuid::from_slice(id).ok()?,
+        })
+    }
+}
+
+/// The message before which a page of messages ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BeforeMessage {
+    /// Its place in the conversation.
+    pub(crate) seq: i64,
+}
+
+impl BeforeMessage {
+    /// The cursor as text.
+    pub(crate) fn encode(self) -> String {
+        seal(MESSAGES, &self.seq.to_be_bytes())
+    }
+
+    /// The cursor of a text, or none if it is malformed.
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        number(MESSAGES, text).map(|seq| Self { seq })
+    }
+}
+
+/// How many tasks a page of tasks passes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskOffset {
+    /// Their number.
+    pub(crate) offset: i64,
+}
+
+impl TaskOffset {
+    /// The cursor as text.
+    pub(crate) fn encode(self) -> String {
+        seal(TASKS, &self.offset.to_be_bytes())
+    }
+
+    /// The cursor of a text, or none if it is malformed.
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        number(TASKS, text).map(|offset| Self { offset })
+    }
+}
+
+fn seal(list: u8, place: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode([&[list], place].concat())
+}
+
+fn open(list: u8, text: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (first, place) = bytes.split_first()?;
+    (*first == list).then(|| place.to_vec())
+}
+
+fn number(list: u8, text: &str) -> Option<i64> {
+    let place = open(list, text)?;
+    let number = i64::from_be_bytes(place.try_into().ok()?);
+    (number >= 0).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conversation(micros: i64) -> AfterConversation {
+        AfterConversation {
+            updated_at: DateTime::from_timestamp_micros(micros).unwrap(),
+            id: Uuid::now_v7(),
+        }
+    }
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was_given() {
+        for micros in [0, 1, 1_790_000_000_123_456, LATEST_MICROS - 1] {
+            let cursor = conversation(micros);
+            assert_eq!(AfterConversation::decode(&cursor.encode()), Some(cursor));
+        }
+        for number in [0, 1, 4_711, i64::MAX] {
+            let message = BeforeMessage { seq: number };
+            assert_eq!(BeforeMessage::decode(&message.encode()), Some(message));
+            let tasks = TaskOffset { offset: number };
+            assert_eq!(TaskOffset::decode(&tasks.encode()), Some(tasks));
+        }
+    }
+
+    #[test]
+    fn a_cursor_stands_in_a_url_as_it_is() {
+        let cursor = conversation(1_790_000_000_123_456).encode();
+        assert!(
+            cursor
+                .chars()
+                .all(|char| char.is_ascii_alphanumeric() || "-_".contains(char)),
+            "{cursor}"
+        );
+    }
+
+    #[test]
+    fn what_was_never_given_is_malformed() {
+        let whole = conversation(1).encode();
+        let mut texts: Vec<_> = (0..whole.len()).map(|end| whole[..end].to_owned()).collect();
+        texts.extend(["=", "é", " ", "\0", "null", "AAAA"].map(str::to_owned));
+        texts.extend([
+            format!("{whole}A"),
+            format!("{whole}="),
+            format!("{whole}AAAA"),
+            format!(" {whole}"),
+        ]);
+        for text in texts {
+            assert_eq!(AfterConversation::decode(&text), None, "{text:?}");
+            assert_eq!(BeforeMessage::decode(&text), None, "{text:?}");
+            assert_eq!(TaskOffset::decode(&text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_list_is_malformed() {
+        let message = BeforeMessage { seq: 7 }.encode();
+        assert_eq!(TaskOffset::decode(&message), None);
+        assert_eq!(AfterConversation::decode(&message), None);
+        assert_eq!(BeforeMessage::decode(&TaskOffset { offset: 7 }.encode()), None);
+        assert_eq!(BeforeMessage::decode(&conversation(7).encode()), None);
+    }
+
+    #[test]
+    fn places_that_the_database_cannot_hold_are_malformed() {
+        for micros in [-1, i64::MIN, LATEST_MICROS, i64::MAX] {
+            let place = [micros.to_be_bytes().as_slice(), Uuid::nil().as_bytes()].concat();
+            assert_eq!(
+                AfterConversation::decode(&seal(CONVERSATIONS, &place)),
+                None,
+                "{micros}"
+            );
+        }
+        assert_eq!(BeforeMessage::decode(&BeforeMessage { seq: -1 }.encode()), None);
+        assert_eq!(
+            TaskOffset::decode(&TaskOffset { offset: i64::MIN }.encode()),
+            None
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! The API program.
+
+use std::{
+    ffi::OsString,
+    io::{BufRead, IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+use errand_api::{Api, ApiSettings, AuthSettings, commands};
+use errand_shared::{
+    Uuid,
+    clock::Clock,
+    config::{self, Exit, RedisSettings, StoreSettings},
+    db::{self, Durability},
+    lifecycle::Lifecycle,
+    redis_client::RedisClient,
+    telemetry::{self, LogSettings},
+};
+
+/// Takes messages over HTTP, waits for the workers' answers, shows what is stored.
+#[derive(Debug, Parser)]
+#[command(name = "errand-api", version, about)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API (the default).
+    Serve(Box<ApiSettings>),
+    /// Bring the database's schema up to this program's.
+    Migrate(MigrateArgs),
+    /// Make a user; the password is the first line of standard input, or is made and printed.
+    CreateUser(CreateUserArgs),
+    /// Print an access token for a user.
+    Token(Box<TokenArgs>),
+    /// Rebuild the queue in Redis from Postgres.
+    Rering {
+        #[command(flatten)]
+        store: StoreSettings,
+        #[command(flatten)]
+        redis: RedisSettings,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct MigrateArgs {
+    #[command(flatten)]
+    store: StoreSettings,
+    #[command(flatten)]
+    log: LogSettings,
+}
+
+#[derive(Debug, clap::Args)]
+struct CreateUserArgs {
+    #[command(flatten)]
+    store: StoreSettings,
+    /// The user's e-mail.
+    #[arg(long)]
+    email: String,
+    /// What the user is called.
+    #[arg(long)]
+    name: String,
+    /// Whether the user is an admin.
+    #[arg(long)]
+    admin: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct TokenArgs {
+    #[command(flatten)]
+    store: StoreSettings,
+    #[command(flatten)]
+    auth: AuthSettings,
+    /// The user's id.
+    #[arg(long)]
+    user: Uuid,
+    /// Whether it is an admin's token.
+    #[arg(long)]
+    admin: bool,
+    /// How long the token counts, in seconds; the setting's time if absent.
+    #[arg(long, value_parser = config::seconds)]
+    ttl: Option<Duration>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let program: Program = match config::parse_from(with_default_command(std::env::args_os())) {
+        Ok(program) => program,
+        Err(exit) => return exit.report(),
+    };
+    let done = match program.command {
+        Command::Serve(settings) => serve(*settings).await,
+        Command::Migrate(MigrateArgs { store, log }) => {
+            telemetry::init(log);
+            commands::migrate::migrate(&store).await.map_err(failed).map(|()| None)
+        }
+        Command::CreateUser(arguments) => create_user(arguments).await,
+        Command::Token(arguments) => token(*arguments).await,
+        Command::Rering { store, redis } => rering(&store, &redis).await,
+    };
+    match done {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(text)) => print(&text),
+        Err(exit) => exit.report(),
+    }
+}
+
+/// No subcommand means serve.
+fn with_default_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<_> = arguments.collect();
+    let first = arguments.get(1).map(|first| first.to_string_lossy().into_owned());
+    let is_about_the_program =
+        first.as_deref().is_some_and(|first| matches!(first, "-h" | "--help" | "-V" | "--version" | "help"));
+    let is_option = first.as_deref().is_none_or(|first| first.starts_with('-'));
+    if is_option && !is_about_the_program {
+        arguments.insert(arguments.len().min(1), "serve".into());
+    }
+    arguments
+}
+
+async fn serve(settings: ApiSettings) -> Result<Option<String>, Exit> {
+    telemetry::init(settings.log.clone());
+    let lifecycle = Lifecycle::new();
+    lifecycle.stop_on_signals().map_err(failed)?;
+    Api::start(settings, lifecycle)?.run().await;
+    Ok(None)
+}
+
+async fn create_user(arguments: CreateUserArgs) -> Result<Option<String>, Exit> {
+    let CreateUserArgs { store, email, name, admin } = arguments;
+    let pool = pool(&store)?;
+    let password = password_from_stdin().map_err(failed)?;
+    let (user, generated) =
+        commands::create_user::create_user(&pool, &email, &name, admin, password).await.map_err(failed)?;
+    let password = generated.map_or_else(String::new, |password| format!("password: {password}\n"));
+    Ok(Some(format!("user: {}\n{password}", user.id)))
+}
+
+/// The first line of standard input, unless that is a person's terminal or empty.
+fn password_from_stdin() -> std::io::Result<Option<String>> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Ok(None);
+    }
+    let mut line = String::new();
+    stdin.lock().read_line(&mut line)?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    Ok((!password.is_empty()).then(|| password.to_owned()))
+}
+
+async fn token(arguments: TokenArgs) -> Result<Option<String>, Exit> {
+    let TokenArgs { store, auth, user, admin, ttl } = arguments;
+    let pool = pool(&store)?;
+    let token = commands::token::token(&auth, &pool, user, admin, ttl, Clock::system().now()).await;
+    token.map(|token| Some(token + "\n")).map_err(failed)
+}
+
+async fn rering(store: &StoreSettings, redis: &RedisSettings) -> Result<Option<String>, Exit> {
+    let pool = pool(store)?;
+    let redis = RedisClient::new(redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
+    let rung = commands::rering::rering(&pool, &redis).await.map_err(failed)?;
+    Ok(Some(format!("{rung} runs rung\n")))
+}
+
+fn pool(store: &StoreSettings) -> Result<sqlx::PgPool, Exit> {
+    db::pool(store, Durability::Flushed).map_err(|error| Exit::bad_setting("DATABASE_URL", error))
+}
+
+fn failed(error: impl std::fmt::Display) -> Exit {
+    Exit { code: 1, text: format!("error: {error}\n") }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,57 @@
+//! `x-request-id`: the caller's own if it is sane, else a new one; in the log and on every response.
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::{HeaderName, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use errand_shared::Uuid;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::error::{ApiError, Cause};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_LEN: usize = 128;
+
+/// Names the request, logs it once, with the cause of an error that its caller is not told.
+pub(crate) async fn name_and_log(request: Request, next: Next) -> Response {
+    let id = request.headers().get(X_REQUEST_ID).filter(|id| is_sane(id)).cloned().unwrap_or_else(new_id);
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let span = tracing::info_span!("request", request.id = ?id);
+    let started = Instant::now();
+    let mut response = next.run(request).instrument(span.clone()).await;
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    let status = response.status().as_u16();
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let _entered = span.enter();
+    match response.extensions_mut().remove::<Cause>() {
+        Some(Cause(error)) if status >= 500 => {
+            tracing::error!(%method, route, status, duration_ms, error = chain(&error), "a request failed");
+        }
+        _ => tracing::debug!(%method, route, status, duration_ms, "a request was answered"),
+    }
+    response
+}
+
+fn is_sane(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    (1..=MAX_LEN).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+}
+
+fn new_id() -> HeaderValue {
+    HeaderValue::try_from(Uuid::now_v7().to_string()).unwrap_or_else(|_never| HeaderValue::from_static("none"))
+}
+
+fn chain(error: &ApiError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

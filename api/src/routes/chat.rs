@@ -1,0 +1,90 @@
+//! `POST /api/{user_id}/chat`.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue},
+    response::Response,
+};
+use errand_shared::{Uuid, chat::ChatResponse};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    answer::{self, RunEnded},
+    auth::Caller,
+    chat::{self, NewMessage},
+    error::ApiError,
+    extract::Json,
+    prefer::Patience,
+    problem::Problem,
+    state::App,
+};
+
+pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(post))
+}
+
+/// A message to the agent.
+#[derive(Debug, Deserialize, ToSchema)]
+struct ChatRequest {
+    /// 1 to 2000 characters, not all of them white space, without U+0000; stored as sent.
+    #[schema(min_length = 1, max_length = 2000)]
+    message: String,
+    /// The conversation to go on with; a new one if null or absent.
+    #[serde(default)]
+    conversation_id: Option<Uuid>,
+}
+
+/// Send a message and wait for the answer.
+///
+/// The message is stored before it is answered, whatever happens after: a 202 says that the answer is still being made,
+/// and where to find it.
+#[utoipa::path(
+    post, path = "/api/{user_id}/chat", tag = "chat", security(("bearer" = [])),
+    params(
+        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("Prefer" = Option<String>, Header, description = "`wait=S` (seconds to wait for the answer) or `respond-async`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters: the same key with the same fields attaches to the first message's run"),
+    ),
+    request_body = ChatRequest,
+    responses(
+        (status = 200, description = "The answer", body = ChatResponse),
+        (status = 202, description = "Stored; the answer is still being made", body = ChatResponse,
+            headers(("Location" = String, description = "The run"), ("Retry-After" = u64, description = "Seconds"))),
+        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No token or a bad one", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Another user's", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such conversation; nothing is stored", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The run was cancelled", body = RunEnded, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not application/json", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A rule is broken; nothing is stored", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many messages, or too many open runs; nothing is stored", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The run failed; the message stays stored and can be retried", body = RunEnded, content_type = "application/problem+json"),
+        (status = 503, description = "The queue is full (nothing is stored), or the database is away (see `run_id`)", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn post(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(request): Json<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let patience = Patience::of(&headers, &app.settings.chat)?;
+    let key = headers.get("idempotency-key").map(text_of).transpose()?;
+    let message = NewMessage::new(caller.user_id, request.message, request.conversation_id, key)?;
+    let run = chat::chat(&app, message, patience.wait).await?;
+    let mut response = answer::to_chat(caller.user_id, &run);
+    if patience.asked_for {
+        answer::preference_applied(&mut response);
+    }
+    Ok(response)
+}
+
+fn text_of(value: &HeaderValue) -> Result<&str, ApiError> {
+    value.to_str().map_err(|_not_ascii| {
+        ApiError::invalid("Idempotency-Key", "must be printable ASCII characters")
+    })
+}

@@ -1,0 +1,132 @@
+//! `/api/{user_id}/runs/{run_id}`: look and wait, cancel, retry.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Path, RawQuery, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use errand_shared::{
+    Uuid,
+    chat::ChatResponse,
+    db::runs::{self, Retried},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{answer, auth::Caller, cancel, chat, error::ApiError, prefer, problem::Problem, state::App};
+
+pub(crate) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(look)).routes(routes!(cancel_run)).routes(routes!(retry))
+}
+
+/// Look at a run, or wait for its end.
+#[utoipa::path(
+    get, path = "/api/{user_id}/runs/{run_id}", tag = "runs", security(("bearer" = [])),
+    params(
+        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("run_id" = Uuid, Path, description = "The run"),
+        ("wait" = Option<u64>, Query, description = "Seconds to wait for the run's end; 0 if absent"),
+    ),
+    responses(
+        (status = 200, description = "The run is final, however it ended", body = ChatResponse),
+        (status = 202, description = "The run is still open", body = ChatResponse),
+        (status = 401, description = "No token or a bad one", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Another user's", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A malformed id or wait", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn look(
+    State(app): State<App>,
+    caller: Caller,
+    Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, ApiError> {
+    let wait = wait_of(query.as_deref(), &app)?;
+    let run = chat::attach(&app, caller.user_id, run_id, wait).await?;
+    Ok(answer::to_look(caller.user_id, &run))
+}
+
+fn wait_of(query: Option<&str>, app: &App) -> Result<Duration, ApiError> {
+    let settings = &app.settings.chat;
+    query
+        .unwrap_or_default()
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("wait="))
+        .map_or(Some(Duration::ZERO), |wait| prefer::seconds(wait, settings))
+        .ok_or_else(|| ApiError::invalid("wait", prefer::wait_rule(settings)))
+}
+
+/// Cancel a run.
+///
+/// A queued run ends at once, a running one as soon as its worker hears of it. What its tools have done stays done.
+#[utoipa::path(
+    post, path = "/api/{user_id}/runs/{run_id}/cancel", tag = "runs", security(("bearer" = [])),
+    params(
+        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("run_id" = Uuid, Path, description = "The run"),
+    ),
+    responses(
+        (status = 200, description = "The run was final already and stays as it is", body = ChatResponse),
+        (status = 202, description = "The run ends", body = ChatResponse),
+        (status = 401, description = "No token or a bad one", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Another user's", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A malformed id", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn cancel_run(
+    State(app): State<App>,
+    caller: Caller,
+    Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
+) -> Result<Response, ApiError> {
+    let marked = app.database(runs::request_cancel(&app.pool, caller.user_id, run_id)).await?;
+    let target = marked.ok_or_else(|| chat::no_run(run_id))?;
+    let was_final = target.status.is_final();
+    cancel::cancel_targets(&app, vec![target]).await?;
+    let run = app.database(runs::response(&app.pool, caller.user_id, run_id)).await?;
+    let run = run.ok_or_else(|| chat::no_run(run_id))?;
+    Ok(if was_final { Json(run).into_response() } else { answer::pending(caller.user_id, &run) })
+}
+
+/// Try a failed or cancelled run again.
+///
+/// Only the last run of its conversation can be tried again; it keeps its id, and what its tools have done stays done.
+#[utoipa::path(
+    post, path = "/api/{user_id}/runs/{run_id}/retry", tag = "runs", security(("bearer" = [])),
+    params(
+        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("run_id" = Uuid, Path, description = "The run"),
+    ),
+    responses(
+        (status = 202, description = "Queued again", body = ChatResponse),
+        (status = 401, description = "No token or a bad one", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Another user's", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It has not failed, or is not the last of its conversation", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A malformed id", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+async fn retry(
+    State(app): State<App>,
+    caller: Caller,
+    Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
+) -> Result<(StatusCode, Response), ApiError> {
+    match app.database(runs::retry(&app.pool, caller.user_id, run_id)).await? {
+        Retried::Queued => app.notifier.ring(run_id),
+        Retried::NotRetryable => {
+            return Err(ApiError::Conflict(
+                "Only a failed or cancelled run that is the last of its conversation can be tried again".to_owned(),
+            ));
+        }
+        Retried::NotFound => return Err(chat::no_run(run_id)),
+    }
+    let run = app.database(runs::response(&app.pool, caller.user_id, run_id)).await?;
+    let run = run.ok_or_else(|| chat::no_run(run_id))?;
+    Ok((StatusCode::ACCEPTED, answer::pending(caller.user_id, &run)))
+}

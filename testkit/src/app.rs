@@ -1,0 +1,359 @@
+//! The whole of Errand in a test's process, over real Postgres, real Redis and the simulated model.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use errand_api::{Api, ApiSettings};
+use errand_model::{Options, Server};
+use errand_shared::{Uuid, lifecycle::Lifecycle};
+use errand_worker::{Worker, WorkerSettings};
+use tokio::task::JoinHandle;
+
+use crate::{database::Database, environment::redis_url, user::User};
+
+/// The secret that signs the tests' tokens.
+const JWT_SECRET: &str = "a secret for tests only, 32 bytes or more";
+
+/// The whole of Errand, running.
+#[derive(Debug)]
+pub struct TestApp {
+    /// Its database.
+    pub database: Database,
+    /// Its model.
+    pub model: Server,
+    apis: Vec<Running>,
+    workers: Vec<RunningWorker>,
+    redis_url: String,
+    redis_prefix: String,
+    api_arguments: Vec<String>,
+    worker_arguments: Vec<String>,
+    http: reqwest::Client,
+}
+
+#[derive(Debug)]
+struct Running {
+    address: SocketAddr,
+    lifecycle: Lifecycle,
+    ended: JoinHandle<()>,
+}
+
+/// A worker in the test's process.
+#[derive(Debug)]
+pub struct RunningWorker {
+    /// The id under which it holds its leases.
+    pub id: Uuid,
+    lifecycle: Lifecycle,
+    ended: JoinHandle<()>,
+}
+
+impl RunningWorker {
+    /// Asks the worker to stop and waits until it has.
+    ///
+    /// # Panics
+    /// If it panicked.
+    #[expect(clippy::unwrap_used, reason = "a test whose worker panicked can only fail")]
+    pub async fn stop(self) {
+        self.lifecycle.stop();
+        self.ended.await.unwrap();
+    }
+
+    /// Ends the worker's main future where it stands, as a crash would: it hands nothing back and beats no more. What it
+    /// had in flight is lost with it.
+    pub fn abandon(self) {
+        self.ended.abort();
+    }
+}
+
+/// What a [`TestApp`] is made of.
+#[derive(Debug)]
+pub struct Builder {
+    apis: usize,
+    workers: usize,
+    model: Options,
+    redis_url: Option<String>,
+    database_url: Option<String>,
+    api_arguments: Vec<String>,
+    worker_arguments: Vec<String>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            apis: 1,
+            workers: 1,
+            model: Options::default(),
+            redis_url: None,
+            database_url: None,
+            api_arguments: Vec::new(),
+            worker_arguments: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// So many API instances.
+    #[must_use]
+    pub const fn apis(mut self, apis: usize) -> Self {
+        self.apis = apis;
+        self
+    }
+
+    /// So many workers.
+    #[must_use]
+    pub const fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Another model than the demo.
+    #[must_use]
+    pub fn model(mut self, model: Options) -> Self {
+        self.model = model;
+        self
+    }
+
+    /// Another Redis than the shared one.
+    #[must_use]
+    pub fn redis_url(mut self, url: impl Into<String>) -> Self {
+        self.redis_url = Some(url.into());
+        self
+    }
+
+    /// Another way to the database, through a proxy say; `{}` stands for the database's name.
+    #[must_use]
+    pub fn database_url(mut self, url: impl Into<String>) -> Self {
+        self.database_url = Some(url.into());
+        self
+    }
+
+    /// A setting of the API, as on its command line.
+    #[must_use]
+    pub fn api(mut self, argument: impl Into<String>) -> Self {
+        self.api_arguments.push(argument.into());
+        self
+    }
+
+    /// A setting of the workers, as on their command line.
+    #[must_use]
+    pub fn worker(mut self, argument: impl Into<String>) -> Self {
+        self.worker_arguments.push(argument.into());
+        self
+    }
+
+    /// Starts it all.
+    ///
+    /// # Panics
+    /// If something does not start.
+    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
+    pub async fn start(self) -> TestApp {
+        let database = Database::new().await;
+        let model = Server::start(self.model).await.unwrap();
+        let redis_url = self.redis_url.unwrap_or_else(redis_url);
+        let redis_prefix = format!("errand-test:{}:", Uuid::now_v7().simple());
+        let database_url = self.database_url.map_or_else(
+            || database.url().to_owned(),
+            |url| url.replace("{}", database.options().get_database().unwrap_or_default()),
+        );
+        let stores = [
+            format!("--database-url={database_url}"),
+            format!("--redis-url={redis_url}"),
+            format!("--redis-prefix={redis_prefix}"),
+        ];
+        let mut api_arguments = stores.to_vec();
+        api_arguments.extend([
+            format!("--jwt-secret={JWT_SECRET}"),
+            "--listen-addr=127.0.0.1:0".to_owned(),
+            "--admin-listen-addr=127.0.0.1:0".to_owned(),
+            "--rate-limit-auth-per-minute=0".to_owned(),
+            "--database-pool-size=6".to_owned(),
+        ]);
+        api_arguments.extend(self.api_arguments);
+        let mut worker_arguments = stores.to_vec();
+        worker_arguments.extend([
+            format!("--openai-base-url={}", model.base_url()),
+            "--admin-listen-addr=127.0.0.1:0".to_owned(),
+            "--database-pool-size=6".to_owned(),
+            "--model-retry-base-ms=5".to_owned(),
+            "--model-retry-max-ms=50".to_owned(),
+        ]);
+        worker_arguments.extend(self.worker_arguments);
+        let mut app = TestApp {
+            database,
+            model,
+            apis: Vec::new(),
+            workers: Vec::new(),
+            redis_url,
+            redis_prefix,
+            api_arguments,
+            worker_arguments,
+            http: reqwest::Client::builder().build().unwrap(),
+        };
+        for _ in 0..self.apis {
+            app.add_api().await;
+        }
+        for _ in 0..self.workers {
+            let worker = app.start_worker().await;
+            app.workers.push(worker);
+        }
+        app
+    }
+}
+
+/// Parses settings as the programs do.
+#[derive(Parser)]
+struct ApiProgram {
+    #[command(flatten)]
+    settings: ApiSettings,
+}
+
+impl TestApp {
+    /// One API, one worker, the demo model.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// What to make it of.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts another API and gives its number.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
+    pub async fn add_api(&mut self) -> usize {
+        let arguments = std::iter::once("errand-api".to_owned()).chain(self.api_arguments.clone());
+        let settings = ApiProgram::try_parse_from(arguments).unwrap().settings;
+        let lifecycle = Lifecycle::new();
+        let api = Api::start(settings, lifecycle.clone()).unwrap();
+        let address = api.addr().unwrap();
+        let ended = spawn(api.run());
+        self.apis.push(Running { address, lifecycle, ended });
+        self.wait_until_ready(address).await;
+        self.apis.len() - 1
+    }
+
+    /// Starts a worker that the test holds in its own hand.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
+    pub async fn start_worker(&self) -> RunningWorker {
+        let arguments = std::iter::once("errand-worker".to_owned()).chain(self.worker_arguments.clone());
+        let settings = WorkerSettings::try_parse_from(arguments).unwrap();
+        let lifecycle = Lifecycle::new();
+        let worker = Worker::start(settings).await.unwrap();
+        let id = worker.id();
+        let ended = spawn(worker.run(lifecycle.clone()));
+        RunningWorker { id, lifecycle, ended }
+    }
+
+    /// Stops one API.
+    ///
+    /// # Panics
+    /// If there is none of that number, or it panicked.
+    #[expect(clippy::unwrap_used, reason = "a test whose API panicked can only fail")]
+    pub async fn stop_api(&mut self, api: usize) {
+        let running = self.apis.remove(api);
+        running.lifecycle.stop();
+        running.ended.await.unwrap();
+    }
+
+    /// Takes a worker out of the app's hands.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[expect(clippy::unwrap_used, reason = "a test that asks for what it has not made can only fail")]
+    pub fn take_worker(&mut self) -> RunningWorker {
+        self.workers.pop().unwrap()
+    }
+
+    /// Where the first API is.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn url(&self) -> String {
+        self.url_of(0)
+    }
+
+    /// Where one of the APIs is.
+    ///
+    /// # Panics
+    /// If there is none of that number.
+    #[expect(clippy::indexing_slicing, reason = "a test that asks for what it has not made can only fail")]
+    pub fn url_of(&self, api: usize) -> String {
+        format!("http://{}", self.apis[api].address)
+    }
+
+    /// A client that keeps its connections.
+    pub fn http(&self) -> reqwest::Client {
+        self.http.clone()
+    }
+
+    /// Registers a user.
+    pub async fn user(&self, name: &str) -> User {
+        User::register(self.http(), self.url(), name).await
+    }
+
+    /// The list of hints in Redis.
+    pub fn ready_key(&self) -> String {
+        format!("{}ready", self.redis_prefix)
+    }
+
+    /// A connection to its Redis.
+    ///
+    /// # Panics
+    /// If Redis can't be reached.
+    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
+    pub async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.redis_url.as_str()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    /// The command lines' settings of a worker, for a test that starts one as a process.
+    pub fn worker_arguments(&self) -> &[String] {
+        &self.worker_arguments
+    }
+
+    /// The command lines' settings of an API, for a test that starts one as a process.
+    pub fn api_arguments(&self) -> &[String] {
+        &self.api_arguments
+    }
+
+    /// Stops everything in order and drops the database; fails if a run is still open.
+    ///
+    /// # Panics
+    /// If a run is open, or a part panicked.
+    #[expect(clippy::unwrap_used, reason = "a test whose parts panicked can only fail")]
+    pub async fn stop(self) {
+        let open = self.database.count("SELECT count(*) FROM runs WHERE finished_at IS NULL").await;
+        for api in self.apis {
+            api.lifecycle.stop();
+            api.ended.await.unwrap();
+        }
+        for worker in self.workers {
+            worker.stop().await;
+        }
+        self.model.shutdown().await;
+        self.database.drop_it().await;
+        assert_eq!(open, 0, "runs are still open");
+    }
+
+    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
+    async fn wait_until_ready(&self, address: SocketAddr) {
+        for _ in 0..200 {
+            let ready = self.http.get(format!("http://{address}/readyz")).send().await.unwrap();
+            if ready.status() == 200 && ready.json::<serde_json::Value>().await.unwrap()["status"] == "ready" {
+                return;
+            }
+            // Readiness has no signal but this route.
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's runtime ends what the test leaves")]
+fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(future)
+}

@@ -1,0 +1,104 @@
+//! A database of a test's own, made from a template that has the schema.
+
+use std::str::FromStr;
+
+use errand_shared::{Uuid, db::schema};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row, postgres::PgConnectOptions};
+
+use crate::environment::database_url;
+
+/// A database of a test's own. It stays when the test fails, to be looked at.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    options: PgConnectOptions,
+    url: String,
+    /// Connections to it.
+    pub pool: PgPool,
+}
+
+/// Key of the advisory lock under which the template is made.
+const TEMPLATE_LOCK: i64 = 0x00e4_4a4d;
+
+impl Database {
+    /// Makes a database with the schema.
+    ///
+    /// # Panics
+    /// If Postgres does not do as asked.
+    #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
+    pub async fn new() -> Self {
+        let server = PgConnectOptions::from_str(&database_url()).unwrap();
+        let mut admin = server.clone().disable_statement_logging().connect().await.unwrap();
+        let template = template(&server, &mut admin).await;
+        let name = format!("errand_test_{}", Uuid::now_v7().simple());
+        execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
+        admin.close().await.unwrap();
+        let options = server.database(&name);
+        let pool = PgPool::connect_lazy_with(options.clone());
+        let url = with_database(&database_url(), &name);
+        Self { name, options, url, pool }
+    }
+
+    /// The database as a URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Drops the database, whoever is connected.
+    ///
+    /// # Panics
+    /// If Postgres does not do as asked.
+    #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
+    pub async fn drop_it(self) {
+        self.pool.close().await;
+        let mut admin = PgConnectOptions::from_str(&database_url()).unwrap().connect().await.unwrap();
+        execute(&mut admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+    }
+
+    /// A number that a query counts.
+    ///
+    /// # Panics
+    /// If the query fails.
+    #[expect(clippy::unwrap_used, reason = "a test's own query")]
+    pub async fn count(&self, query: &str) -> i64 {
+        sqlx::raw_sql(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.unwrap().get(0)
+    }
+
+    /// How to connect to it.
+    pub const fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+}
+
+/// The template's name; made by the first test that needs it, for each content of the migrations.
+#[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
+async fn template(server: &PgConnectOptions, admin: &mut PgConnection) -> String {
+    let name = format!("errand_template_{}", schema::fingerprint());
+    execute(admin, &format!("SELECT pg_advisory_lock({TEMPLATE_LOCK})")).await;
+    let exists = sqlx::raw_sql(AssertSqlSafe(format!("SELECT FROM pg_database WHERE datname = '{name}'")))
+        .fetch_optional(&mut *admin)
+        .await
+        .unwrap();
+    if exists.is_none() {
+        let making = format!("{name}_making");
+        execute(admin, &format!("DROP DATABASE IF EXISTS {making} WITH (FORCE)")).await;
+        execute(admin, &format!("CREATE DATABASE {making}")).await;
+        schema::migrate(server.clone().database(&making)).await.unwrap();
+        execute(admin, &format!("ALTER DATABASE {making} RENAME TO {name}")).await;
+    }
+    execute(admin, &format!("SELECT pg_advisory_unlock({TEMPLATE_LOCK})")).await;
+    name
+}
+
+#[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
+async fn execute(connection: &mut PgConnection, statement: &str) {
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection).await.unwrap();
+}
+
+/// The URL with another database.
+#[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
+fn with_database(url: &str, name: &str) -> String {
+    let mut url = reqwest::Url::parse(url).unwrap();
+    url.set_path(name);
+    url.to_string()
+}
