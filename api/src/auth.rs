@@ -4,6 +4,8 @@
 
 mod client;
 mod extract;
+#[cfg(test)]
+mod fixtures;
 mod keys;
 mod known;
 pub(crate) mod passwords;
@@ -19,8 +21,8 @@ use errand_shared::{Uuid, clock::Clock, config::Exit};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
-pub(crate) use self::{client::Client, extract::OwnTokens};
 pub(crate) use self::extract::{Admin, Caller};
+pub(crate) use self::{client::Client, extract::OwnTokens};
 use self::{known::KnownUsers, passwords::Passwords, tokens::Tokens};
 use crate::{error::ApiError, settings::AuthSettings};
 
@@ -98,9 +100,16 @@ impl Authenticator {
     /// [`ApiError::Unauthorized`] for a bad token or a user that is gone, [`ApiError::DatabaseAway`] if nobody can
     /// tell.
     pub(crate) async fn verify(&self, token: &str) -> Result<Identity, ApiError> {
-        let checked = self.tokens.check(token, self.clock.now()).map_err(ApiError::Unauthorized)?;
+        let checked = self
+            .tokens
+            .check(token, self.clock.now())
+            .map_err(ApiError::Unauthorized)?;
         let user_id = self.known.find(checked.subject).await?;
-        Ok(Identity { user_id, role: checked.role, expires_at: checked.expires_at })
+        Ok(Identity {
+            user_id,
+            role: checked.role,
+            expires_at: checked.expires_at,
+        })
     }
 
     /// Issues a token.
@@ -132,6 +141,8 @@ impl Authenticator {
 
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticator").field("outside", &self.is_outside()).finish_non_exhaustive()
+        f.debug_struct("Authenticator")
+            .field("outside", &self.is_outside())
+            .finish_non_exhaustive()
     }
 }

@@ -28,16 +28,26 @@ impl FromRequestParts<App> for Client {
         let peer = parts
             .extensions
             .get::<ConnectInfo<SocketAddr>>()
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip().to_canonical());
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| {
+                info.0.ip().to_canonical()
+            });
         let direct = parts.uri.scheme_str() == Some("https");
-        Ok(Self::new(peer, direct, &parts.headers, &app.settings.http.trusted_proxies))
+        Ok(Self::new(
+            peer,
+            direct,
+            &parts.headers,
+            &app.settings.http.trusted_proxies,
+        ))
     }
 }
 
 impl Client {
     fn new(peer: IpAddr, direct_https: bool, headers: &HeaderMap, trusted: &[IpAddr]) -> Self {
         if !trusted.contains(&peer) {
-            return Self { address: network(peer), secure: direct_https };
+            return Self {
+                address: network(peer),
+                secure: direct_https,
+            };
         }
         // The nearest proxy appends to the right, so that is where belief begins.
         let mut address = peer;
@@ -48,14 +58,22 @@ impl Client {
                 break;
             }
         }
-        let forwarded_https =
-            values(headers, "x-forwarded-proto").next_back().is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        Self { address: network(address), secure: direct_https || forwarded_https }
+        let forwarded_https = values(headers, "x-forwarded-proto")
+            .next_back()
+            .is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        Self {
+            address: network(address),
+            secure: direct_https || forwarded_https,
+        }
     }
 }
 
 fn values<'a>(headers: &'a HeaderMap, name: &'static str) -> impl DoubleEndedIterator<Item = &'a str> {
-    let lines: Vec<&str> = headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<&str> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .collect();
     lines.into_iter().flat_map(|line| line.split(',')).map(str::trim)
 }
 
@@ -91,24 +109,45 @@ mod tests {
     #[test]
     fn a_stranger_s_headers_are_not_believed() {
         let headers = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https")];
-        assert_eq!(client("9.9.9.9", &headers, &["10.0.0.1"]), ("9.9.9.9".to_owned(), false));
+        assert_eq!(
+            client("9.9.9.9", &headers, &["10.0.0.1"]),
+            ("9.9.9.9".to_owned(), false)
+        );
     }
 
     #[test]
     fn behind_proxies_it_is_the_right_most_address_that_is_not_one_of_them() {
-        let headers =
-            [("x-forwarded-for", "6.6.6.6, 1.2.3.4"), ("x-forwarded-for", "10.0.0.2"), ("x-forwarded-proto", "https")];
-        assert_eq!(client("10.0.0.1", &headers, &["10.0.0.1", "10.0.0.2"]), ("1.2.3.4".to_owned(), true));
-        assert_eq!(client("10.0.0.1", &headers, &["10.0.0.1"]), ("10.0.0.2".to_owned(), true));
+        let headers = [
+            ("x-forwarded-for", "6.6.6.6, 1.2.3.4"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x-forwarded-proto", "https"),
+        ];
+        assert_eq!(
+            client("10.0.0.1", &headers, &["10.0.0.1", "10.0.0.2"]),
+            ("1.2.3.4".to_owned(), true)
+        );
+        assert_eq!(
+            client("10.0.0.1", &headers, &["10.0.0.1"]),
+            ("10.0.0.2".to_owned(), true)
+        );
     }
 
     #[test]
     fn what_is_no_address_ends_belief() {
         let headers = [("x-forwarded-for", "6.6.6.6, unknown")];
-        assert_eq!(client("10.0.0.1", &headers, &["10.0.0.1"]), ("10.0.0.1".to_owned(), false));
-        assert_eq!(client("10.0.0.1", &[], &["10.0.0.1"]), ("10.0.0.1".to_owned(), false));
+        assert_eq!(
+            client("10.0.0.1", &headers, &["10.0.0.1"]),
+            ("10.0.0.1".to_owned(), false)
+        );
+        assert_eq!(
+            client("10.0.0.1", &[], &["10.0.0.1"]),
+            ("10.0.0.1".to_owned(), false)
+        );
         let headers = [("x-forwarded-for", "1.2.3.4:5678")];
-        assert_eq!(client("10.0.0.1", &headers, &["10.0.0.1"]), ("1.2.3.4".to_owned(), false));
+        assert_eq!(
+            client("10.0.0.1", &headers, &["10.0.0.1"]),
+            ("1.2.3.4".to_owned(), false)
+        );
     }
 
     #[test]

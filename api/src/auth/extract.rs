@@ -42,14 +42,22 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let identity = Identity::from_request_parts(parts, app).await?;
-        let params = RawPathParams::from_request_parts(parts, app).await.map_err(|rejection| match rejection {
-            RawPathParamsRejection::InvalidUtf8InPathParam(_) => ApiError::invalid("path", "must be UTF-8"),
-            other => ApiError::internal(other),
-        })?;
+        let params =
+            RawPathParams::from_request_parts(parts, app)
+                .await
+                .map_err(|rejection| match rejection {
+                    RawPathParamsRejection::InvalidUtf8InPathParam(_) => {
+                        ApiError::invalid("path", "must be UTF-8")
+                    }
+                    other => ApiError::internal(other),
+                })?;
         if path_user(&params)? != identity.user_id {
             return Err(ApiError::Forbidden("Cannot access another user's chat"));
         }
-        Ok(Self { user_id: identity.user_id, role: identity.role })
+        Ok(Self {
+            user_id: identity.user_id,
+            role: identity.role,
+        })
     }
 }
 
@@ -59,7 +67,9 @@ impl FromRequestParts<App> for Admin {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let identity = Identity::from_request_parts(parts, app).await?;
         match identity.role {
-            Role::Admin => Ok(Self { user_id: identity.user_id }),
+            Role::Admin => Ok(Self {
+                user_id: identity.user_id,
+            }),
             Role::User => Err(ApiError::Forbidden("Only an admin may do this")),
         }
     }
@@ -69,7 +79,11 @@ impl FromRequestParts<App> for OwnTokens {
     type Rejection = ApiError;
 
     async fn from_request_parts(_parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        if app.auth.is_outside() { Err(tokens::issued_elsewhere()) } else { Ok(Self) }
+        if app.auth.is_outside() {
+            Err(tokens::issued_elsewhere())
+        } else {
+            Ok(Self)
+        }
     }
 }
 

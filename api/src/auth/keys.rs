@@ -51,10 +51,15 @@ impl Keys {
             (Some(_), None) if settings.jwt_secret.is_some() => {
                 Err(Exit::bad_setting("JWT_PUBLIC_KEY_FILE", INSTEAD))
             }
-            (None, Some(_)) if settings.jwt_secret.is_some() => Err(Exit::bad_setting("JWT_JWKS_FILE", INSTEAD)),
+            (None, Some(_)) if settings.jwt_secret.is_some() => {
+                Err(Exit::bad_setting("JWT_JWKS_FILE", INSTEAD))
+            }
             (Some(path), None) => public_key_file(path),
             (None, Some(path)) => jwks_file(path),
-            (None, None) => own(settings.jwt_secret.as_ref(), settings.jwt_secret_previous.as_ref()),
+            (None, None) => own(
+                settings.jwt_secret.as_ref(),
+                settings.jwt_secret_previous.as_ref(),
+            ),
         }
     }
 
@@ -79,35 +84,50 @@ impl Keys {
 fn own(secret: Option<&Secret>, previous: Option<&Secret>) -> Result<Keys, Exit> {
     let secret = secret
         .ok_or_else(|| {
-            let reason = "required, unless JWT_PUBLIC_KEY_FILE or JWT_JWKS_FILE names an outside issuer's keys";
+            let reason =
+                "required, unless JWT_PUBLIC_KEY_FILE or JWT_JWKS_FILE names an outside issuer's keys";
             Exit::bad_setting("JWT_SECRET", reason)
         })
         .and_then(|secret| long_enough("JWT_SECRET", secret))?;
     let mut checking = vec![DecodingKey::from_secret(secret)];
     if let Some(previous) = previous {
-        checking.push(DecodingKey::from_secret(long_enough("JWT_SECRET_PREVIOUS", previous)?));
+        checking.push(DecodingKey::from_secret(long_enough(
+            "JWT_SECRET_PREVIOUS",
+            previous,
+        )?));
     }
-    Ok(Keys::Own { signing: EncodingKey::from_secret(secret), checking })
+    Ok(Keys::Own {
+        signing: EncodingKey::from_secret(secret),
+        checking,
+    })
 }
 
 fn long_enough<'a>(name: &str, secret: &'a Secret) -> Result<&'a [u8], Exit> {
     let bytes = secret.reveal().as_bytes();
     if bytes.len() < SECRET_MIN_BYTES {
-        return Err(Exit::bad_setting(name, format!("must have at least {SECRET_MIN_BYTES} bytes")));
+        return Err(Exit::bad_setting(
+            name,
+            format!("must have at least {SECRET_MIN_BYTES} bytes"),
+        ));
     }
     Ok(bytes)
 }
 
 fn read(name: &str, path: &Path) -> Result<String, Exit> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Exit::bad_setting(name, format!("the file it names can't be read: {}", error.kind())))
+    std::fs::read_to_string(path).map_err(|error| {
+        Exit::bad_setting(name, format!("the file it names can't be read: {}", error.kind()))
+    })
 }
 
 fn public_key_file(path: &Path) -> Result<Keys, Exit> {
     const NAME: &str = "JWT_PUBLIC_KEY_FILE";
     let pem = read(NAME, path)?;
     let (algorithm, key) = from_pem(&pem).map_err(|reason| Exit::bad_setting(NAME, reason))?;
-    Ok(Keys::Outside(vec![PublicKey { id: None, algorithm, key }]))
+    Ok(Keys::Outside(vec![PublicKey {
+        id: None,
+        algorithm,
+        key,
+    }]))
 }
 
 fn from_pem(pem: &str) -> Result<(Algorithm, DecodingKey), &'static str> {
@@ -115,13 +135,18 @@ fn from_pem(pem: &str) -> Result<(Algorithm, DecodingKey), &'static str> {
     if pem.contains("PRIVATE KEY") {
         return Err("holds a private key, which belongs to the issuer alone; give its public key");
     }
-    let body = pem
-        .trim()
-        .strip_prefix("-----BEGIN PUBLIC KEY-----")
-        .and_then(|rest| rest.strip_suffix("-----END PUBLIC KEY-----"))
-        .ok_or(UNKNOWN)?;
+    if pem.matches("-----BEGIN ").count() != 1 {
+        return Err(UNKNOWN);
+    }
+    // RFC 7468, 5.2: other text may stand around the key.
+    let (_, body) = pem.split_once("-----BEGIN PUBLIC KEY-----").ok_or(UNKNOWN)?;
+    let (body, _) = body.split_once("-----END PUBLIC KEY-----").ok_or(UNKNOWN)?;
     let der = STANDARD
-        .decode(body.chars().filter(|char| !char.is_whitespace()).collect::<String>())
+        .decode(
+            body.chars()
+                .filter(|char| !char.is_whitespace())
+                .collect::<String>(),
+        )
         .map_err(|_not_base64| UNKNOWN)?;
     let bytes = pem.as_bytes();
     if let Ok(key) = DecodingKey::from_ed_pem(bytes) {
@@ -129,8 +154,14 @@ fn from_pem(pem: &str) -> Result<(Algorithm, DecodingKey), &'static str> {
     }
     if let Ok(key) = DecodingKey::from_ec_pem(bytes) {
         let is_p256 = der.windows(P256_OID.len()).any(|window| window == P256_OID)
-            && key.try_get_as_bytes().is_ok_and(|point| point.len() == P256_POINT_BYTES);
-        return if is_p256 { Ok((Algorithm::ES256, key)) } else { Err(UNKNOWN) };
+            && key
+                .try_get_as_bytes()
+                .is_ok_and(|point| point.len() == P256_POINT_BYTES);
+        return if is_p256 {
+            Ok((Algorithm::ES256, key))
+        } else {
+            Err(UNKNOWN)
+        };
     }
     match DecodingKey::from_rsa_pem(bytes) {
         Ok(key) if der.len() >= RSA_MIN_BYTES => Ok((Algorithm::RS256, key)),
@@ -141,7 +172,9 @@ fn from_pem(pem: &str) -> Result<(Algorithm, DecodingKey), &'static str> {
 fn jwks_file(path: &Path) -> Result<Keys, Exit> {
     const NAME: &str = "JWT_JWKS_FILE";
     let text = read(NAME, path)?;
-    from_jwks(&text).map(Keys::Outside).map_err(|reason| Exit::bad_setting(NAME, reason))
+    from_jwks(&text)
+        .map(Keys::Outside)
+        .map_err(|reason| Exit::bad_setting(NAME, reason))
 }
 
 fn from_jwks(text: &str) -> Result<Vec<PublicKey>, &'static str> {
@@ -152,12 +185,18 @@ fn from_jwks(text: &str) -> Result<Vec<PublicKey>, &'static str> {
             return Err("holds a secret key; only public keys belong there");
         }
         // A provider may publish keys for other purposes beside those that we can check tokens with.
-        let Some(algorithm) = algorithm_of(jwk) else { continue };
+        let Some(algorithm) = algorithm_of(jwk) else {
+            continue;
+        };
         let key = DecodingKey::from_jwk(jwk).map_err(|_bad| "holds a key that can't be read")?;
         if keys.iter().any(|other| other.id == jwk.common.key_id) {
             return Err("holds two keys with the same `kid`, or without one");
         }
-        keys.push(PublicKey { id: jwk.common.key_id.clone(), algorithm, key });
+        keys.push(PublicKey {
+            id: jwk.common.key_id.clone(),
+            algorithm,
+            key,
+        });
     }
     match keys.len() {
         0 => Err("holds no key for RS256 (of at least 2048 bits), ES256 or EdDSA (Ed25519) signatures"),
@@ -169,7 +208,12 @@ fn from_jwks(text: &str) -> Result<Vec<PublicKey>, &'static str> {
 
 /// The algorithm that a key's type stands for, unless the key says that it is meant for something else.
 fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
-    if jwk.common.public_key_use.as_ref().is_some_and(|wanted| *wanted != PublicKeyUse::Signature) {
+    if jwk
+        .common
+        .public_key_use
+        .as_ref()
+        .is_some_and(|wanted| *wanted != PublicKeyUse::Signature)
+    {
         return None;
     }
     let algorithm = match &jwk.algorithm {
@@ -184,3 +228,6 @@ fn algorithm_of(jwk: &Jwk) -> Option<Algorithm> {
         _ => Some(algorithm),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,8 +31,14 @@ impl KnownUsers {
             pool,
             issuer: issuer.to_owned(),
             timeout: TIMEOUT,
-            own: Cache::builder().max_capacity(CAPACITY).time_to_live(REMEMBERED).build(),
-            outside: Cache::builder().max_capacity(CAPACITY).time_to_live(REMEMBERED).build(),
+            own: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(REMEMBERED)
+                .build(),
+            outside: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(REMEMBERED)
+                .build(),
         }
     }
 
@@ -67,13 +73,19 @@ impl KnownUsers {
                 users::find_or_create_outside(&self.pool, new_id, &self.issuer, &subject, name).await?;
             Ok(user.id)
         });
-        self.outside.try_get_with(subject.clone(), look_up).await.map_err(unshared)
+        self.outside
+            .try_get_with(subject.clone(), look_up)
+            .await
+            .map_err(unshared)
     }
 
     async fn bounded<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ApiError> {
         match tokio::time::timeout(self.timeout, work).await {
             Ok(done) => Ok(done?),
-            Err(_elapsed) => Err(ApiError::DatabaseAway { run_id: None, source: None }),
+            Err(_elapsed) => Err(ApiError::DatabaseAway {
+                run_id: None,
+                source: None,
+            }),
         }
     }
 }
@@ -82,6 +94,63 @@ impl KnownUsers {
 fn unshared(error: Arc<ApiError>) -> ApiError {
     Arc::try_unwrap(error).unwrap_or_else(|shared| match &*shared {
         ApiError::Internal(source) => ApiError::Internal(source.to_string().into()),
-        _ => ApiError::DatabaseAway { run_id: None, source: None },
+        _ => ApiError::DatabaseAway {
+            run_id: None,
+            source: None,
+        },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_user_is_known_for_a_moment_and_a_stranger_is_not(pool: PgPool) {
+        let known = KnownUsers::new(pool.clone(), "errand");
+        let id = Uuid::now_v7();
+        users::create(&pool, id, "ann@example.com", "Ann", "hash", "user")
+            .await
+            .unwrap();
+        assert_eq!(known.find(Subject::Own(id)).await.unwrap(), id);
+        let stranger = known.find(Subject::Own(Uuid::now_v7())).await;
+        assert!(matches!(stranger, Err(ApiError::Unauthorized(_))));
+        // While it is remembered, Postgres is not asked.
+        pool.close().await;
+        assert_eq!(known.find(Subject::Own(id)).await.unwrap(), id);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn with_postgres_away_nobody_is_called_a_stranger(pool: PgPool) {
+        pool.close().await;
+        let known = KnownUsers::new(pool, "errand");
+        let id = Uuid::now_v7();
+        let (first, second) = tokio::join!(known.find(Subject::Own(id)), known.find(Subject::Own(id)));
+        for answer in [first, second] {
+            assert!(matches!(answer, Err(ApiError::DatabaseAway { .. })));
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_outside_user_is_made_once(pool: PgPool) {
+        let ann = |name: &str| Subject::Outside {
+            subject: "42".to_owned(),
+            name: name.to_owned(),
+        };
+        let first = KnownUsers::new(pool.clone(), "https://id.example")
+            .find(ann("Ann"))
+            .await
+            .unwrap();
+        let again = KnownUsers::new(pool.clone(), "https://id.example")
+            .find(ann("Anna"))
+            .await
+            .unwrap();
+        let elsewhere = KnownUsers::new(pool.clone(), "https://other.example")
+            .find(ann("Ann"))
+            .await
+            .unwrap();
+        assert_eq!(first, again);
+        assert_ne!(first, elsewhere);
+        assert_eq!(users::find(&pool, first).await.unwrap().unwrap().name, "Ann");
+    }
 }

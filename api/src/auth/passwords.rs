@@ -30,8 +30,10 @@ pub(crate) struct Passwords {
 
 impl Passwords {
     pub(super) fn new(at_once: u16) -> Result<Self, Exit> {
-        let nobodys = hash(&random_text())
-            .map_err(|error| Exit { code: 1, text: format!("error: argon2 does not work here: {error}\n") })?;
+        let nobodys = hash(&random_text()).map_err(|error| Exit {
+            code: 1,
+            text: format!("error: argon2 does not work here: {error}\n"),
+        })?;
         Ok(Self {
             admitted: Arc::new(Semaphore::new(usize::from(at_once) + WAITING)),
             at_work: Arc::new(Semaphore::new(at_once.into())),
@@ -62,13 +64,18 @@ impl Passwords {
         let Ok(admitted) = Arc::clone(&self.admitted).try_acquire_owned() else {
             return Err(ApiError::Busy("Too many are logging in; try again."));
         };
-        let turn = Arc::clone(&self.at_work).acquire_owned().await.map_err(ApiError::internal)?;
+        let turn = Arc::clone(&self.at_work)
+            .acquire_owned()
+            .await
+            .map_err(ApiError::internal)?;
         let done = tokio::task::spawn_blocking(move || {
             let done = work();
             drop((turn, admitted));
             done
         });
-        done.await.map_err(ApiError::internal)?.map_err(ApiError::internal)
+        done.await
+            .map_err(ApiError::internal)?
+            .map_err(ApiError::internal)
     }
 }
 
@@ -100,16 +107,37 @@ mod tests {
         let passwords = Passwords::new(1).unwrap();
         let hash = passwords.hash("correct horse".to_owned()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(passwords.is_right("correct horse".to_owned(), Some(hash.clone())).await.unwrap());
-        assert!(!passwords.is_right("correct hors".to_owned(), Some(hash)).await.unwrap());
-        assert!(!passwords.is_right("correct horse".to_owned(), None).await.unwrap());
+        assert!(
+            passwords
+                .is_right("correct horse".to_owned(), Some(hash.clone()))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .is_right("correct hors".to_owned(), Some(hash))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .is_right("correct horse".to_owned(), None)
+                .await
+                .unwrap()
+        );
     }
 
     #[tokio::test]
     async fn who_finds_the_queue_full_is_sent_away() {
         let passwords = Passwords::new(1).unwrap();
         let permits = u32::try_from(1 + WAITING).unwrap();
-        let _all = Arc::clone(&passwords.admitted).acquire_many_owned(permits).await.unwrap();
-        assert!(matches!(passwords.hash("correct horse".to_owned()).await, Err(ApiError::Busy(_))));
+        let _all = Arc::clone(&passwords.admitted)
+            .acquire_many_owned(permits)
+            .await
+            .unwrap();
+        assert!(matches!(
+            passwords.hash("correct horse".to_owned()).await,
+            Err(ApiError::Busy(_))
+        ));
     }
 }

@@ -43,14 +43,17 @@ impl FromRequest<App> for Carried {
         let headers = request.headers();
         let cookie = cookie(headers).map(str::to_owned);
         let ours = says_json(headers) || is_same_origin(headers);
-        let body =
-            if request.body().is_end_stream() { RefreshBody::default() } else { Json::from_request(request, app).await?.0 };
+        let body = if request.body().is_end_stream() {
+            RefreshBody::default()
+        } else {
+            Json::from_request(request, app).await?.0
+        };
         match (body.refresh_token, cookie) {
             (Some(token), _) => Ok(Self(Some(token))),
             // Beside SameSite=Strict: no form of another site can send JSON or our origin.
-            (None, Some(_)) if !ours => {
-                Err(ApiError::Forbidden("The cookie counts only from our own page or with application/json"))
-            }
+            (None, Some(_)) if !ours => Err(ApiError::Forbidden(
+                "The cookie counts only from our own page or with application/json",
+            )),
             (None, cookie) => Ok(Self(cookie)),
         }
     }
@@ -68,15 +71,28 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 
 /// Whether the request says that it is JSON, which a page of another site can't without asking first.
 fn says_json(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
-    })
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            value
+                .split(';')
+                .next()
+                .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+        })
 }
 
 /// Whether a browser says that the page is of the host it talks to.
 fn is_same_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    match (text(header::ORIGIN).and_then(|origin| origin.split_once("://")), text(header::HOST)) {
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    match (
+        text(header::ORIGIN).and_then(|origin| origin.split_once("://")),
+        text(header::HOST),
+    ) {
         (Some((_, origin)), Some(host)) => origin.eq_ignore_ascii_case(host),
         _ => false,
     }
@@ -97,13 +113,25 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
     fn the_cookie_is_found_among_others() {
-        assert_eq!(cookie(&headers(&[("cookie", "a=b; errand_refresh=tok; c=d")])), Some("tok"));
-        assert_eq!(cookie(&headers(&[("cookie", "a=b; errand_refresh=; xerrand_refresh=tok")])), None);
+        assert_eq!(
+            cookie(&headers(&[("cookie", "a=b; errand_refresh=tok; c=d")])),
+            Some("tok")
+        );
+        assert_eq!(
+            cookie(&headers(&[(
+                "cookie",
+                "a=b; errand_refresh=; xerrand_refresh=tok"
+            )])),
+            None
+        );
         assert_eq!(cookie(&headers(&[])), None);
     }
 

@@ -19,11 +19,18 @@ impl Rules {
     /// A new user's e-mail, without the space around it.
     pub(crate) fn email(&mut self, email: Option<&str>) -> String {
         let email = self.required("email", email).trim();
-        let sound = email.split_once('@').is_some_and(|(local, domain)| {
-            !local.is_empty() && !domain.is_empty() && !domain.contains('@')
-        }) && !email.chars().any(|char| char.is_whitespace() || char.is_control());
+        let sound = email
+            .split_once('@')
+            .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'))
+            && !email
+                .chars()
+                .any(|char| char.is_whitespace() || char.is_control());
         self.hold("email", sound, "must be an e-mail address");
-        self.hold("email", email.chars().count() <= EMAIL_MAX_CHARS, "must have at most 254 characters");
+        self.hold(
+            "email",
+            email.chars().count() <= EMAIL_MAX_CHARS,
+            "must have at most 254 characters",
+        );
         email.to_owned()
     }
 
@@ -31,16 +38,32 @@ impl Rules {
     pub(crate) fn name(&mut self, name: Option<&str>) -> String {
         let name = self.required("name", name).trim();
         let length = name.chars().count();
-        self.hold("name", (1..=NAME_MAX_CHARS).contains(&length), "must have 1 to 100 characters and not be blank");
-        self.hold("name", !name.chars().any(char::is_control), "must not contain control characters");
+        self.hold(
+            "name",
+            (1..=NAME_MAX_CHARS).contains(&length),
+            "must have 1 to 100 characters and not be blank",
+        );
+        self.hold(
+            "name",
+            !name.chars().any(char::is_control),
+            "must not contain control characters",
+        );
         name.to_owned()
     }
 
     /// A new user's password.
     pub(crate) fn new_password(&mut self, password: Option<&str>) -> String {
         let password = self.required("password", password);
-        self.hold("password", PASSWORD_CHARS.contains(&password.chars().count()), "must have 8 to 128 characters");
-        self.hold("password", password.len() <= PASSWORD_MAX_BYTES, "must have at most 512 bytes");
+        self.hold(
+            "password",
+            PASSWORD_CHARS.contains(&password.chars().count()),
+            "must have 8 to 128 characters",
+        );
+        self.hold(
+            "password",
+            password.len() <= PASSWORD_MAX_BYTES,
+            "must have at most 512 bytes",
+        );
         self.hold("password", !password.contains('\0'), "must not contain U+0000");
         password.to_owned()
     }
@@ -49,20 +72,32 @@ impl Rules {
     pub(crate) fn login_email(&mut self, email: Option<&str>) -> String {
         let email = self.required("email", email).trim();
         self.hold("email", !email.contains('\0'), "must not contain U+0000");
-        self.hold("email", email.chars().count() <= EMAIL_MAX_CHARS, "must have at most 254 characters");
+        self.hold(
+            "email",
+            email.chars().count() <= EMAIL_MAX_CHARS,
+            "must have at most 254 characters",
+        );
         email.to_owned()
     }
 
     /// The password of a login.
     pub(crate) fn login_password(&mut self, password: Option<&str>) -> String {
         let password = self.required("password", password);
-        self.hold("password", password.len() <= PASSWORD_MAX_BYTES, "must have at most 512 bytes");
+        self.hold(
+            "password",
+            password.len() <= PASSWORD_MAX_BYTES,
+            "must have at most 512 bytes",
+        );
         password.to_owned()
     }
 
     /// Ends the check.
     pub(crate) fn held(self) -> Result<(), ApiError> {
-        if self.0.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.0)) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(ApiError::Invalid(self.0))
+        }
     }
 
     fn required<'a>(&mut self, field: &str, value: Option<&'a str>) -> &'a str {
@@ -94,7 +129,17 @@ mod tests {
             assert_eq!(broken(|rules| rules.email(Some(good))), None, "{good:?}");
         }
         let long = format!("{}@b", "a".repeat(253));
-        for bad in ["", "@", "a@", "@b", "a@b@c", "a b@c", "a\0@b", "ann", long.as_str()] {
+        for bad in [
+            "",
+            "@",
+            "a@",
+            "@b",
+            "a@b@c",
+            "a b@c",
+            "a\0@b",
+            "ann",
+            long.as_str(),
+        ] {
             assert!(broken(|rules| rules.email(Some(bad))).is_some(), "{bad:?}");
         }
     }
@@ -123,8 +168,13 @@ mod tests {
         rules.email(None);
         rules.name(Some(""));
         rules.new_password(Some("\0"));
-        let Err(ApiError::Invalid(errors)) = rules.held() else { panic!("no rule broken") };
-        let told: Vec<_> = errors.iter().map(|error| (error.field.as_str(), error.message.as_str())).collect();
+        let Err(ApiError::Invalid(errors)) = rules.held() else {
+            panic!("no rule broken")
+        };
+        let told: Vec<_> = errors
+            .iter()
+            .map(|error| (error.field.as_str(), error.message.as_str()))
+            .collect();
         assert_eq!(
             told,
             [

@@ -137,11 +137,24 @@ async fn store(
 ) -> Result<(), sqlx::Error> {
     let ttl_seconds = app.settings.auth.refresh_ttl_seconds.as_secs_f64();
     let hash = refresh::hash(token);
-    auth_tokens::store(connection, NewToken { hash: &hash, family_id, user_id, ttl_seconds }).await
+    auth_tokens::store(
+        connection,
+        NewToken {
+            hash: &hash,
+            family_id,
+            user_id,
+            ttl_seconds,
+        },
+    )
+    .await
 }
 
 fn open(app: &App, user: User, refresh_token: String) -> Result<Session, ApiError> {
     let ttl = app.settings.auth.jwt_ttl_seconds;
     let access_token = app.auth.issue(user.id, &user.role, app.clock.now(), ttl)?;
-    Ok(Session { user, access_token, refresh_token })
+    Ok(Session {
+        user,
+        access_token,
+        refresh_token,
+    })
 }

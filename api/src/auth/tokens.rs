@@ -101,14 +101,26 @@ impl Tokens {
         {
             return Err(NOT_YET);
         }
-        let role = claims.role.as_ref().and_then(Value::as_str).and_then(Role::from_name);
+        let role = claims
+            .role
+            .as_ref()
+            .and_then(Value::as_str)
+            .and_then(Role::from_name);
         if self.is_outside() {
             // The provider's other roles mean nothing here.
             let role = role.unwrap_or(Role::User);
-            Ok(Checked { subject: outside_subject(claims)?, role, expires_at })
+            Ok(Checked {
+                subject: outside_subject(claims)?,
+                role,
+                expires_at,
+            })
         } else {
             let user_id = claims.sub.parse().map_err(|_not_uuid| INVALID)?;
-            Ok(Checked { subject: Subject::Own(user_id), role: role.ok_or(INVALID)?, expires_at })
+            Ok(Checked {
+                subject: Subject::Own(user_id),
+                role: role.ok_or(INVALID)?,
+                expires_at,
+            })
         }
     }
 
@@ -175,7 +187,8 @@ fn time(seconds: &Number) -> Option<DateTime<Utc>> {
         None => Duration::try_from_secs_f64(seconds.as_f64()?).ok()?.as_secs(),
     };
     // The leeway must not run over the end of time.
-    DateTime::from_timestamp(i64::try_from(whole).ok()?, 0).filter(|time| time.checked_add_signed(LEEWAY).is_some())
+    DateTime::from_timestamp(i64::try_from(whole).ok()?, 0)
+        .filter(|time| time.checked_add_signed(LEEWAY).is_some())
 }
 
 fn outside_subject(claims: Claims) -> Result<Subject, &'static str> {
@@ -193,7 +206,12 @@ fn outside_subject(claims: Claims) -> Result<Subject, &'static str> {
 
 /// A name that can be stored, if anything of it is left.
 fn clean_name(name: &str) -> Option<String> {
-    let name: String = name.trim().chars().filter(|char| !char.is_control()).take(NAME_MAX_CHARS).collect();
+    let name: String = name
+        .trim()
+        .chars()
+        .filter(|char| !char.is_control())
+        .take(NAME_MAX_CHARS)
+        .collect();
     (!name.trim().is_empty()).then_some(name)
 }
 

@@ -126,3 +126,118 @@ async fn revoke(executor: impl PgExecutor<'_>, hash: &[u8]) -> Result<(), sqlx::
     .await
     .map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::db::users;
+
+    async fn log_in(pool: &PgPool, hash: &[u8], ttl_seconds: f64) -> Presented {
+        let (user_id, family_id) = (Uuid::now_v7(), Uuid::now_v7());
+        users::create(
+            pool,
+            user_id,
+            &format!("{user_id}@example.com"),
+            "Ann",
+            "hash",
+            "user",
+        )
+        .await
+        .unwrap();
+        store(
+            pool,
+            NewToken {
+                hash,
+                family_id,
+                user_id,
+                ttl_seconds,
+            },
+        )
+        .await
+        .unwrap();
+        Presented::Good { family_id, user_id }
+    }
+
+    async fn use_it(pool: &PgPool, hash: &[u8]) -> Presented {
+        let mut transaction = pool.begin().await.unwrap();
+        let presented = present(&mut transaction, hash).await.unwrap();
+        transaction.commit().await.unwrap();
+        presented
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_token_used_twice_revokes_its_family_and_no_other(pool: PgPool) {
+        let good = log_in(&pool, b"first", 60.0).await;
+        let other = log_in(&pool, b"other", 60.0).await;
+        assert_eq!(use_it(&pool, b"first").await, good);
+        let Presented::Good { family_id, user_id } = good else {
+            panic!("not good")
+        };
+        store(
+            &pool,
+            NewToken {
+                hash: b"second",
+                family_id,
+                user_id,
+                ttl_seconds: 60.0,
+            },
+        )
+        .await
+        .unwrap();
+        assert_eq!(use_it(&pool, b"first").await, Presented::Bad);
+        assert_eq!(use_it(&pool, b"second").await, Presented::Bad);
+        assert_eq!(use_it(&pool, b"other").await, other);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn unknown_and_expired_tokens_are_bad(pool: PgPool) {
+        log_in(&pool, b"expired", 0.0).await;
+        assert_eq!(use_it(&pool, b"expired").await, Presented::Bad);
+        assert_eq!(use_it(&pool, b"unknown").await, Presented::Bad);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_revocation_waits_for_a_use_under_way_and_takes_its_next_token_too(pool: PgPool) {
+        let good = log_in(&pool, b"first", 60.0).await;
+        let mut refresh = pool.begin().await.unwrap();
+        assert_eq!(present(&mut refresh, b"first").await.unwrap(), good);
+        let Presented::Good { family_id, user_id } = good else {
+            panic!("not good")
+        };
+        let logout = async {
+            let mut transaction = pool.begin().await.unwrap();
+            revoke_family(&mut transaction, b"first").await.unwrap();
+            transaction.commit().await.unwrap();
+        };
+        let finish = async {
+            // Until the logout waits for the lock.
+            while sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"#
+            )
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+                == 0
+            {
+                tokio::task::yield_now().await;
+            }
+            store(
+                &mut *refresh,
+                NewToken {
+                    hash: b"second",
+                    family_id,
+                    user_id,
+                    ttl_seconds: 60.0,
+                },
+            )
+            .await
+            .unwrap();
+            refresh.commit().await.unwrap();
+        };
+        tokio::join!(logout, finish);
+        assert_eq!(use_it(&pool, b"second").await, Presented::Bad);
+    }
+}
