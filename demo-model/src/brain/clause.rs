@@ -46,7 +46,7 @@ fn first_clause<'t>(text: &str, words: &'t [Token]) -> (Intent, &'t [Token]) {
         let (Some(left), Some(right)) = (words.get(..at), words.get(next..)) else {
             continue;
         };
-        if !may_open(text, right) {
+        if !may_open(right) {
             continue;
         }
         let before = read(text, left);
@@ -81,15 +81,13 @@ fn boundary(words: &[Token], at: usize) -> Option<(usize, bool)> {
 }
 
 /// A cheap look at whether a wish may begin here.
-fn may_open(text: &str, words: &[Token]) -> bool {
+fn may_open(words: &[Token]) -> bool {
     let Some(first) = words.first() else { return false };
-    first.is(OPENERS)
-        || super::lexicon::corrected(&first.norm).is_some()
-        || starts_as_title_state(text, words)
+    first.is(OPENERS) || super::lexicon::corrected(&first.norm).is_some() || goes_on(words)
 }
 
 /// "… and task 3 as done" goes on without a verb.
-fn starts_as_title_state(_text: &str, words: &[Token]) -> bool {
+fn goes_on(words: &[Token]) -> bool {
     words.first().is_some_and(Token::is_number)
         && words.get(1).is_some_and(|word| word.is(&["as", "is", "to"]))
 }
@@ -104,14 +102,14 @@ impl Token {
 fn parts(before: &Intent, after: &Intent, sentence: bool, left: &[Token]) -> bool {
     if let Action::Talk(talk) = &after.action {
         // A farewell or a thank-you after a sentence is one; other talk in the middle is part of a title.
-        let aside = matches!(
-            talk,
-            Talk::Thanks | Talk::Bye | Talk::Greeting | Talk::Praise | Talk::OffTopic | Talk::Help
-        );
-        return aside
-            && after.score >= HIGH
-            && (sentence || matches!(before.action, Action::Talk(_)))
-            && !(matches!(talk, Talk::OffTopic | Talk::Help) && !sentence);
+        let aside = match talk {
+            Talk::Thanks | Talk::Bye | Talk::Greeting | Talk::Praise => {
+                sentence || matches!(before.action, Action::Talk(_))
+            }
+            Talk::OffTopic | Talk::Help | Talk::Who => sentence,
+            _ => false,
+        };
+        return aside && after.score >= HIGH;
     }
     if after.score < if sentence { MEDIUM } else { HIGH } {
         return false;

@@ -21,7 +21,7 @@ enum Found {
     Settled,
 }
 
-impl<'a> Planner<'a> {
+impl Planner<'_> {
     /// The tasks, or nothing while a look at the list is under way.
     pub(super) fn resolve(&mut self, target: &Target, verb: Verb) -> Option<Vec<Seen>> {
         let blind = !self.request.offers("list_tasks");
@@ -152,6 +152,10 @@ impl<'a> Planner<'a> {
             let Some(page) = self.look(&json!({"limit": PAGE})) else {
                 return Found::Waiting;
             };
+            if !page.succeeded() {
+                self.nothing(page, "");
+                return Found::Settled;
+            }
             page.tasks()
         } else {
             self.context.shown.clone()
@@ -164,17 +168,15 @@ impl<'a> Planner<'a> {
         } else {
             at.and_then(|at| list.iter().rev().nth(at))
         };
-        match found {
-            Some(task) => Found::Tasks(bare(std::slice::from_ref(task))),
-            None => {
-                self.say(if list.is_empty() {
-                    "You have no tasks."
-                } else {
-                    "The list is not that long."
-                });
-                Found::Settled
-            }
+        if let Some(task) = found {
+            return Found::Tasks(bare(std::slice::from_ref(task)));
         }
+        self.say(if list.is_empty() {
+            "You have no tasks."
+        } else {
+            "The list is not that long."
+        });
+        Found::Settled
     }
 
     /// A task by words of its title: a search, then a search for each part, then a look at all for words out of order.

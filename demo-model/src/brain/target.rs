@@ -104,13 +104,7 @@ pub(super) fn refs(tokens: &[Token]) -> Option<Vec<Ref>> {
             refs.push(Ref::Id(number));
         } else if let Some(found) = ordinal(first, &mut rest) {
             refs.extend(found);
-        } else if first.is(&["that", "this"])
-            && tail.first().is_some_and(|next| next.is(&["one", "task", "item"]))
-        {
-            refs.push(Ref::It);
-        } else if first.is(&["it", "itself", "its"])
-            || (first.is(&["that", "this"]) && tail.iter().all(Token::is_end))
-        {
+        } else if is_it(first, tail) {
             refs.push(Ref::It);
         } else if first.is(&["them", "those", "these", "both", "they"]) {
             refs.push(Ref::Them);
@@ -123,6 +117,13 @@ pub(super) fn refs(tokens: &[Token]) -> Option<Vec<Ref>> {
     }
     refs.dedup();
     (!refs.is_empty()).then_some(refs)
+}
+
+/// "It", "that one", or "that" at the end.
+fn is_it(first: &Token, tail: &[Token]) -> bool {
+    let noun = tail.first().is_some_and(|next| next.is(&["one", "task", "item"]));
+    first.is(&["it", "itself", "its"])
+        || (first.is(&["that", "this"]) && (noun || tail.iter().all(Token::is_end)))
 }
 
 impl Token {

@@ -250,8 +250,8 @@ fn titles(words: &[Token], reading: Reading) -> Vec<&[Token]> {
     let parts = parts(words);
     let commas = words.iter().any(|token| token.is_mark(&[",", ";"]));
     let led = |part: &&[Token]| part.len() > 1 && part.first().is_some_and(|first| is_verb(&first.norm));
-    let all_led = parts.iter().all(|part| led(part));
-    let others_led = parts.iter().skip(1).any(|part| led(part));
+    let all_led = parts.iter().all(led);
+    let others_led = parts.iter().skip(1).any(led);
     let hanging = parts
         .iter()
         .skip(1)

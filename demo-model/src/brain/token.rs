@@ -113,8 +113,7 @@ fn quoted(rest: &str) -> Option<usize> {
         if ends {
             depth = depth.saturating_sub(1);
             if depth == 0 {
-                return (at > open.len_utf8().saturating_sub(1) && at >= open.len_utf8() + 1)
-                    .then(|| at + close.len_utf8());
+                return (at > open.len_utf8()).then(|| at + close.len_utf8());
             }
         } else if starts {
             depth += 1;

@@ -162,8 +162,12 @@ impl Chat {
             .unwrap_or_default()
             .to_lowercase();
         let completed = arguments.get("completed").and_then(Value::as_bool);
-        let number = |name: &str, default: u64| {
-            arguments.get(name).and_then(Value::as_u64).unwrap_or(default) as usize
+        let number = |name: &str, default: usize| {
+            arguments
+                .get(name)
+                .and_then(Value::as_u64)
+                .and_then(|n| n.try_into().ok())
+                .unwrap_or(default)
         };
         let found: Vec<Value> = self
             .tasks
@@ -227,11 +231,11 @@ pub(crate) fn short(call: &Call) -> String {
             }
             for (name, mark) in [("limit", " #"), ("offset", " +")] {
                 if let Some(number) = arguments.get(name) {
-                    short.push_str(&format!("{mark}{number}"));
+                    short = format!("{short}{mark}{number}");
                 }
             }
             if let Some(search) = text("search") {
-                short.push_str(&format!(" ?{search}"));
+                short = format!("{short} ?{search}");
             }
             short
         }
