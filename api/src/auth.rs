@@ -21,8 +21,10 @@ use errand_shared::{Uuid, clock::Clock, config::Exit};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
-pub(crate) use self::extract::{Admin, Caller};
-pub(crate) use self::{client::Client, extract::OwnTokens};
+pub(crate) use self::{
+    client::Client,
+    extract::{Caller, OwnTokens},
+};
 use self::{known::KnownUsers, passwords::Passwords, tokens::Tokens};
 use crate::{error::ApiError, settings::AuthSettings};
 
@@ -78,13 +80,6 @@ impl Authenticator {
             passwords: Passwords::new(settings.password_hashes_at_once)?,
             clock: Clock::system(),
         })
-    }
-
-    /// With a time of day that is not the machine's.
-    #[must_use]
-    pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
     }
 
     /// With another bound for what a check does in Postgres than the default of the setting.

@@ -10,19 +10,12 @@ use super::{Identity, Role, tokens};
 use crate::{error::ApiError, problem::FieldError, state::App};
 
 /// The caller of a route below `/api/{user_id}`, who is that user. An admin is nobody special there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// The user.
     pub(crate) user_id: Uuid,
     /// What they may do elsewhere.
     pub(crate) role: Role,
-}
-
-/// The caller of a route below `/admin`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Admin {
-    /// The user.
-    pub(crate) user_id: Uuid,
 }
 
 /// A route that only exists while we issue the tokens ourselves.
@@ -58,20 +51,6 @@ impl FromRequestParts<App> for Caller {
             user_id: identity.user_id,
             role: identity.role,
         })
-    }
-}
-
-impl FromRequestParts<App> for Admin {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let identity = Identity::from_request_parts(parts, app).await?;
-        match identity.role {
-            Role::Admin => Ok(Self {
-                user_id: identity.user_id,
-            }),
-            Role::User => Err(ApiError::Forbidden("Only an admin may do this")),
-        }
     }
 }
 

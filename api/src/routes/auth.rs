@@ -19,6 +19,7 @@ use crate::{
     },
     error::ApiError,
     extract::Json,
+    openapi::BodyRefusals,
     problem::Problem,
     state::App,
 };
@@ -99,15 +100,13 @@ type SessionResponse = (
     post, path = "/auth/register", tag = "auth", request_body = RegisterBody,
     responses(
         (status = 201, description = "The user is made and is in", body = SessionBody),
-        (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "An outside identity provider issues the tokens", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The e-mail is taken", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Members that break a rule", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many attempts", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "A fault of the server", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too busy, or the database is away", body = Problem, content_type = "application/problem+json"),
+        BodyRefusals,
     )
 )]
 async fn register(
@@ -129,15 +128,13 @@ async fn register(
     post, path = "/auth/login", tag = "auth", request_body = LoginBody,
     responses(
         (status = 200, description = "They are in", body = SessionBody),
-        (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The e-mail or the password is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "An outside identity provider issues the tokens", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Members that break a rule", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many attempts", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "A fault of the server", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too busy, or the database is away", body = Problem, content_type = "application/problem+json"),
+        BodyRefusals,
     )
 )]
 async fn log_in(
@@ -162,15 +159,13 @@ async fn log_in(
     params(("errand_refresh" = Option<String>, Cookie, description = "The refresh token, if the body has none")),
     responses(
         (status = 200, description = "New tokens", body = SessionBody),
-        (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No refresh token, or a bad one", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The cookie from a page of another site", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "An outside identity provider issues the tokens", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Members that break a rule", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "A fault of the server", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        BodyRefusals,
     )
 )]
 async fn refresh_tokens(
@@ -189,13 +184,11 @@ async fn refresh_tokens(
     params(("errand_refresh" = Option<String>, Cookie, description = "The refresh token, if the body has none")),
     responses(
         (status = 204, description = "They are out, whether or not they were in"),
-        (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The cookie from a page of another site", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not application/json", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Members that break a rule", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "A fault of the server", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        BodyRefusals,
     )
 )]
 async fn log_out(
@@ -219,6 +212,7 @@ async fn log_out(
     responses(
         (status = 200, description = "The caller", body = UserBody),
         (status = 401, description = "No token, or a bad one", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "A fault of the server", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
