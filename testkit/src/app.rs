@@ -206,6 +206,13 @@ struct ApiProgram {
     settings: ApiSettings,
 }
 
+/// Parses; a test's own setting comes after those that every test has, and counts.
+#[expect(clippy::unwrap_used, reason = "a test with a bad setting can only fail")]
+fn parse<P: Parser>(arguments: impl Iterator<Item = String>) -> P {
+    let command = P::command().args_override_self(true);
+    P::from_arg_matches(&command.try_get_matches_from(arguments).unwrap()).unwrap()
+}
+
 impl TestApp {
     /// One API, one worker, the demo model.
     pub async fn start() -> Self {
@@ -224,7 +231,7 @@ impl TestApp {
     #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
     pub async fn add_api(&mut self) -> usize {
         let arguments = std::iter::once("errand-api".to_owned()).chain(self.api_arguments.clone());
-        let settings = ApiProgram::try_parse_from(arguments).unwrap().settings;
+        let settings = parse::<ApiProgram>(arguments).settings;
         let lifecycle = Lifecycle::new();
         let api = Api::start(settings, lifecycle.clone()).unwrap();
         let address = api.addr().unwrap();
@@ -241,7 +248,7 @@ impl TestApp {
     #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
     pub async fn start_worker(&self) -> RunningWorker {
         let arguments = std::iter::once("errand-worker".to_owned()).chain(self.worker_arguments.clone());
-        let settings = WorkerSettings::try_parse_from(arguments).unwrap();
+        let settings = parse::<WorkerSettings>(arguments);
         let lifecycle = Lifecycle::new();
         let worker = Worker::start(settings).await.unwrap();
         let id = worker.id();

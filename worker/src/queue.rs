@@ -60,9 +60,18 @@ impl Backend for LeaseQueue {
     fn poll_next(
         &mut self,
         context: &mut TaskContext<'_>,
-        _worker: &WorkerContext,
+        worker: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, Self::Error>>> {
-        self.claimed.poll_recv(context).map(|claimed| claimed.map(|claimed| Ok(TaskBuilder::new(claimed).build())))
+        self.claimed.poll_recv(context).map(|claimed| match claimed {
+            Some(claimed) => Some(Ok(TaskBuilder::new(claimed).build())),
+            None => {
+                // apalis waits for a stop even after its queue has ended.
+                if let Err(error) = worker.stop() {
+                    tracing::warn!(%error, "the queue's worker was not running");
+                }
+                None
+            }
+        })
     }
 
     fn poll_close(

@@ -13,6 +13,7 @@ use errand_shared::{
     notifier::Notifier,
     redis_client::RedisClient,
 };
+use futures::FutureExt;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::task::TaskTracker;
@@ -194,7 +195,8 @@ async fn run_queue(context: &Arc<Context>, redis: RedisClient, pulse: Pulse, lif
         tokio::time::sleep(context.settings.shutdown_grace_seconds).await;
     };
     tokio::select! {
-        ended = worker.run() => {
+        // Boxed, because the compiler can't tell otherwise that this future may be sent between threads.
+        ended = worker.run().boxed() => {
             if let Err(error) = ended {
                 tracing::error!(%error, "the queue ended");
             }
