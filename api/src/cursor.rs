@@ -138,7 +138,9 @@ mod tests {
     #[test]
     fn what_was_never_given_is_malformed() {
         let whole = conversation(1).encode();
-        let mut texts: Vec<_> = (0..whole.len()).map(|end| whole[..end].to_owned()).collect();
+        let mut texts: Vec<_> = (0..whole.len())
+            .map(|end| whole.chars().take(end).collect())
+            .collect();
         texts.extend(["=", "é", " ", "\0", "null", "AAAA"].map(str::to_owned));
         texts.extend([
             format!("{whole}A"),

@@ -1,4 +1,4 @@
-//! The document of the API (OpenAPI 3.1), gathered from the handlers themselves, and a page that shows it.
+//! The document of the API by `OpenAPI` 3.1, gathered from the handlers themselves, and a page that shows it.
 //!
 //! The page comes with the program: it loads nothing from anywhere else, and its policy holds it to that.
 

@@ -134,7 +134,7 @@ async fn change_task(
 ) -> Result<Json<Task>, ApiError> {
     let change = Change {
         title: asked.title.as_deref().map(rules::title).transpose()?,
-        description: asked.description().map(rules::description).transpose()?,
+        description: asked.description.as_deref().map(rules::description).transpose()?,
         completed: asked.completed,
     };
     if change == Change::default() {

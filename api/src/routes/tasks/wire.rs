@@ -86,27 +86,23 @@ pub(super) struct ChangeTask {
     #[schema(min_length = 1, max_length = 255, nullable = false)]
     pub(super) title: Option<String>,
     /// Up to 2000 characters without U+0000; null or an empty one clears it.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, max_length = 2000)]
-    description: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given_or_null")]
+    #[schema(max_length = 2000)]
+    pub(super) description: Option<String>,
     /// Whether it is done.
     #[serde(default, deserialize_with = "given")]
     #[schema(nullable = false)]
     pub(super) completed: Option<bool>,
 }
 
-impl ChangeTask {
-    /// The new description if there is to be one; an empty one clears it.
-    pub(super) fn description(&self) -> Option<&str> {
-        self.description
-            .as_ref()
-            .map(|description| description.as_deref().unwrap_or_default())
-    }
-}
-
 /// Reads a member that is there, so that null is not taken for an absent one.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(member: D) -> Result<Option<T>, D::Error> {
     T::deserialize(member).map(Some)
+}
+
+/// Reads a text that is there, null as an empty one.
+fn given_or_null<'de, D: Deserializer<'de>>(member: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(member).map(|text| Some(text.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -186,10 +182,11 @@ mod tests {
     #[test]
     fn null_clears_a_description_and_is_no_title() {
         let change = |json| serde_json::from_str::<ChangeTask>(json);
-        assert_eq!(change("{}").unwrap().description(), None);
-        assert_eq!(change(r#"{"description":null}"#).unwrap().description(), Some(""));
-        assert_eq!(change(r#"{"description":""}"#).unwrap().description(), Some(""));
-        assert_eq!(change(r#"{"description":"x"}"#).unwrap().description(), Some("x"));
+        let described = |json| change(json).unwrap().description;
+        assert_eq!(described("{}"), None);
+        assert_eq!(described(r#"{"description":null}"#).as_deref(), Some(""));
+        assert_eq!(described(r#"{"description":""}"#).as_deref(), Some(""));
+        assert_eq!(described(r#"{"description":"x"}"#).as_deref(), Some("x"));
         assert!(change(r#"{"title":null}"#).is_err());
         assert!(change(r#"{"completed":null}"#).is_err());
     }
