@@ -13,6 +13,7 @@ mod lexicon;
 mod pattern;
 mod pending;
 mod plan;
+mod polite;
 mod reply;
 mod resolve;
 mod rules;

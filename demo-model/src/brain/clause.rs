@@ -50,10 +50,14 @@ fn first_clause<'t>(text: &str, words: &'t [Token]) -> (Intent, &'t [Token]) {
             continue;
         }
         let before = read(text, left);
-        if before.score < MEDIUM {
+        let unclear = before.action == Action::Talk(Talk::Unclear);
+        if before.score < MEDIUM && !(sentence && unclear) {
             continue;
         }
         let (after, _) = first_clause(text, right);
+        if unclear && !(after.score >= HIGH && is_firm(&after.action)) {
+            continue;
+        }
         if parts(&before, &after, sentence, left) {
             return (before, right);
         }
@@ -86,10 +90,15 @@ fn may_open(words: &[Token]) -> bool {
     first.is(OPENERS) || super::lexicon::corrected(&first.norm).is_some() || goes_on(words)
 }
 
-/// "… and task 3 as done" goes on without a verb.
+/// "… and 3 as done", "… and the description to …", "… and a task called …" go on without a verb.
 fn goes_on(words: &[Token]) -> bool {
-    words.first().is_some_and(Token::is_number)
-        && words.get(1).is_some_and(|word| word.is(&["as", "is", "to"]))
+    let [first, second, ..] = words else { return false };
+    let third = words
+        .get(2)
+        .is_some_and(|third| third.is(&["called", "named", "titled", "to", "for"]));
+    (first.is_number() && second.is(&["as", "is", "to"]))
+        || (first.is(&["the", "its"]) && second.is(&["description", "desc", "notes"]))
+        || (first.is(&["a", "another", "one"]) && second.is(&["task", "todo", "reminder", "item"]) && third)
 }
 
 impl Token {
@@ -128,7 +137,7 @@ fn parts(before: &Intent, after: &Intent, sentence: bool, left: &[Token]) -> boo
 
 /// Talk that may stand before a wish.
 fn is_prelude(talk: Talk, left: &[Token]) -> bool {
-    !matches!(talk, Talk::MaybeAdd | Talk::Unclear) && !left.is_empty()
+    !matches!(talk, Talk::MaybeAdd) && !left.is_empty()
 }
 
 fn led_by_verb(title: &str) -> bool {

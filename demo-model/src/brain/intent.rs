@@ -1,11 +1,10 @@
 //! What one clause wants, and how sure that is.
 
-use std::sync::LazyLock;
-
 use super::{
     action::{Action, Query, Ref, Talk, Target},
     lexicon,
-    pattern::{Captures, Pattern},
+    pattern::Captures,
+    polite::{Body, bodies},
     rules::{self, Matched, Means},
     target::{self, target},
     title::{self, Reading},
@@ -35,14 +34,19 @@ pub(super) fn read(text: &str, tokens: &[Token]) -> Intent {
     let mut best: Option<Intent> = None;
     let variants = std::iter::once((tokens, 1.0)).chain(fixed.as_deref().map(|fixed| (fixed, CORRECTED)));
     for (tokens, factor) in variants {
-        for (body, question, soft) in bodies(tokens) {
+        for Body {
+            tokens: body,
+            question,
+            weight,
+        } in bodies(tokens)
+        {
             let Some(found) = rules::best(body).and_then(|matched| build(text, body, question, &matched))
             else {
                 continue;
             };
             let mut score = found.score * factor;
-            if soft && !is_firm(&found.action) {
-                score *= 0.6;
+            if !is_firm(&found.action) {
+                score *= weight;
             }
             if best.as_ref().is_none_or(|best| score > best.score) {
                 best = Some(Intent { score, ..found });
@@ -98,73 +102,6 @@ fn fixed(tokens: &[Token]) -> Option<Vec<Token>> {
         }
     }
     fixed
-}
-
-/// The clause, and the clause without the politeness before it; whether that asks, and whether it is only soft.
-fn bodies(tokens: &[Token]) -> Vec<(&[Token], bool, bool)> {
-    static PREFIXES: LazyLock<Vec<(Pattern, bool, bool)>> = LazyLock::new(|| {
-        [
-            ("can|could|will|would|may|might you|u|i|we please|kindly|just|maybe|also|help|me|to* <r>", true, false),
-            ("please|pls|plz|kindly|just|also|then|and|now|next|ok|okay|alright|so|well|um|uh|hmm|oh|hey|hi|hello|there|\
-              errand|finally|firstly|secondly|lastly|plus|actually|quickly|yes|yeah|yep|sure|no|nope|great|thanks|cool|\
-              perfect|afterwards|too|but|first|wait|oops|morning|good|thank|you+ <r>", false, false),
-            ("i|id would|d|want|like|love|need+ you to please? <r>", false, false),
-            ("go ahead and <r>", false, false),
-            ("would you mind <r>", true, false),
-            ("do me a favor|favour and? <r>", false, false),
-            ("is it possible to <r>", true, false),
-            ("i|we|id want|need|would|like|have|also|now|really|just|d|am|going|should|must+ to <r>", false, true),
-            ("i|we wanna|gotta|should|must <r>", false, true),
-            ("lets|let us? <r>", false, true),
-            ("help me to? <r>", false, false),
-        ]
-        .into_iter()
-        .map(|(source, question, soft)| (Pattern::new(source), question, soft))
-        .collect()
-    });
-    let mut bodies = vec![(tokens, false, false)];
-    let (mut rest, mut asks, mut softly) = (tokens, false, false);
-    // "hey, could you please just …" takes three rounds.
-    for _ in 0..4 {
-        let stripped = PREFIXES.iter().find_map(|(pattern, question, soft)| {
-            let body = shortest(pattern, rest)?;
-            Some((body, *question, *soft))
-        });
-        let Some((body, question, soft)) = stripped else {
-            break;
-        };
-        (rest, asks, softly) = (body, asks || question, softly || soft);
-        bodies.push((rest, asks, softly));
-    }
-    let polite: Vec<_> = bodies
-        .iter()
-        .filter_map(|(body, asks, soft)| Some((without_thanks(body)?, *asks, *soft)))
-        .collect();
-    bodies.extend(polite);
-    bodies
-}
-
-/// Without "please" or "thank you" at the end, if something else is left.
-fn without_thanks(tokens: &[Token]) -> Option<&[Token]> {
-    let mut rest = tokens;
-    while let [most @ .., last] = rest
-        && (last.kind == Kind::Mark
-            || last.is(&["please", "pls", "plz", "thanks", "thx", "thank", "you", "kindly"]))
-    {
-        rest = most;
-    }
-    let polite = tokens
-        .get(rest.len()..)?
-        .iter()
-        .any(|token| token.kind == Kind::Word);
-    (polite && !rest.is_empty()).then_some(rest)
-}
-
-/// What a prefix leaves over.
-fn shortest<'t>(prefix: &Pattern, tokens: &'t [Token]) -> Option<&'t [Token]> {
-    let rest = prefix.matches(tokens)?.get('r', tokens)?;
-    let start = rest.iter().position(|token| token.kind != Kind::Mark)?;
-    rest.get(start..)
 }
 
 /// The action of a rule that matched.
@@ -259,16 +196,13 @@ fn renamed(target: Target, words: &[Token], title: String) -> Action {
 
 /// The target of a rule that captures none: a number, a place, or what was spoken of last.
 fn uncaptured(tokens: &[Token], captures: &Captures) -> Target {
-    let end = ['d', 'x', 'o']
-        .iter()
-        .filter_map(|letter| captures.get(*letter, tokens)?.first())
-        .map(|t| t.start)
-        .min();
-    let free: Vec<Token> = tokens
-        .iter()
-        .filter(|token| end.is_none_or(|end| token.start < end))
-        .cloned()
-        .collect();
+    let inside = |token: &Token| {
+        let mut texts = ['d', 'x', 'o']
+            .iter()
+            .filter_map(|letter| captures.get(*letter, tokens));
+        texts.any(|text| text.iter().any(|captured| captured.start == token.start))
+    };
+    let free: Vec<Token> = tokens.iter().filter(|token| !inside(token)).cloned().collect();
     let numbers: Vec<Ref> = free.iter().filter_map(Token::number).map(Ref::Id).collect();
     if !numbers.is_empty() {
         return Target::Refs(numbers);

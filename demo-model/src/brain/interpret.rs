@@ -26,7 +26,7 @@ pub(super) fn wishes(dialogue: &Dialogue) -> Vec<Action> {
 
 /// The wishes of a message that answers nothing.
 fn plain(intents: Vec<Intent>) -> Vec<Action> {
-    let small = |talk: Talk| !matches!(talk, Talk::OffTopic | Talk::MaybeAdd | Talk::Unclear);
+    let small = |talk: Talk| !matches!(talk, Talk::OffTopic | Talk::MaybeAdd);
     let actions: Vec<Action> = intents.into_iter().map(|intent| intent.action).collect();
     if actions.iter().all(|action| matches!(action, Action::Talk(_))) {
         // Of "hi, who are you?" the second part counts.

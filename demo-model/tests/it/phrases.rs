@@ -96,3 +96,8 @@ fn typing_errors_in_keywords() {
 fn talk_needs_no_tool() {
     check(include_str!("phrases/talk_needs_no_tool.txt"));
 }
+
+#[test]
+fn what_people_also_say() {
+    check(include_str!("phrases/what_people_also_say.txt"));
+}
