@@ -102,3 +102,36 @@ fn path_user(params: &RawPathParams) -> Result<Uuid, ApiError> {
         (None, true) => Err(ApiError::Internal("the route's path has no user_id".into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn token(values: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        bearer(&headers).ok().map(str::to_owned)
+    }
+
+    #[test]
+    fn a_token_stands_in_one_header_after_the_word_bearer() {
+        for good in ["Bearer tok", "bearer tok", "BEARER  tok "] {
+            assert_eq!(token(&[good]).as_deref(), Some("tok"), "{good:?}");
+        }
+        let bad: [&[&str]; 6] = [
+            &[],
+            &[""],
+            &["tok"],
+            &["Bearer"],
+            &["Basic tok"],
+            &["Bearer tok", "Bearer tok"],
+        ];
+        for values in bad {
+            assert_eq!(token(values), None, "{values:?}");
+        }
+    }
+}
