@@ -94,11 +94,7 @@ impl Program {
 
     /// The demo model.
     pub(super) fn model(common: &Common<'_>, program: PathBuf, port: u16) -> Self {
-        let mut spec = common.spec(
-            "model",
-            program,
-            vec![log_format()].into_iter().flatten().collect(),
-        );
+        let mut spec = common.spec("model", program, log_format());
         spec.args = vec![OsString::from("--listen"), OsString::from(local(port))];
         spec.env_without = &["OPENAI_", "JWT_", "DATABASE_URL", "REDIS_URL"];
         Self {
@@ -188,11 +184,16 @@ impl Common<'_> {
     }
 }
 
-/// Logs are read by people here, unless somebody has asked for another format.
-fn log_format() -> Option<(OsString, OsString)> {
-    std::env::var_os("LOG_FORMAT")
-        .is_none()
-        .then(|| pair("LOG_FORMAT", "text"))
+/// Logs are read by people here, unless somebody has asked for another format;
+/// a file has no colours.
+fn log_format() -> Vec<(OsString, OsString)> {
+    let mut env = vec![pair("NO_COLOR", "1")];
+    env.extend(
+        std::env::var_os("LOG_FORMAT")
+            .is_none()
+            .then(|| pair("LOG_FORMAT", "text")),
+    );
+    env
 }
 
 fn pair(name: &str, value: &str) -> (OsString, OsString) {
