@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use errand_model::{Latency, Options, Script};
 use thiserror::Error;
 
@@ -38,9 +38,22 @@ pub(crate) struct Args {
     #[arg(long)]
     control: bool,
 
+    /// How the log is written; text on a terminal and JSON elsewhere, unless told.
+    #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+
     /// How many requests to keep for /__control/requests.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     record: usize,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// A setting that cannot be used.

@@ -5,15 +5,20 @@
 //! a question that the brain asked is found again in its own last reply ([`pending`]).
 
 mod action;
+mod choice;
 mod clause;
+mod description;
 mod dialogue;
 mod intent;
 mod interpret;
 mod lexicon;
+mod likeness;
 mod pattern;
 mod pending;
+mod place;
 mod plan;
 mod polite;
+mod query;
 mod reply;
 mod resolve;
 mod rules;
@@ -21,6 +26,8 @@ mod talk;
 mod target;
 mod title;
 mod token;
+mod verdict;
+mod wish;
 
 use serde_json::Value;
 

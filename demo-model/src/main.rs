@@ -2,9 +2,13 @@
 
 mod args;
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+    time::Duration,
+};
 
-use args::Args;
+use args::{Args, LogFormat};
 use clap::Parser as _;
 use errand_model::Server;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,20 +23,36 @@ async fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return explain(&error),
     };
+    let format = args.log_format;
     let options = match args.options() {
         Ok(options) => options,
         Err(bad) => return refuse(&format!("error: {bad}")),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_writer(io::stderr)
-        .init();
+    start_log(format);
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the model server cannot run");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Starts the log, on stderr.
+fn start_log(format: Option<LogFormat>) {
+    let terminal = io::stderr().is_terminal();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(terminal);
+    match format.unwrap_or(if terminal {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    }) {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
     }
 }
 

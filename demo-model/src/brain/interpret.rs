@@ -2,17 +2,16 @@
 
 use super::{
     action::{Action, NewTask, Ref, Talk, Target},
+    choice::{chosen, pick},
     clause::intents,
     dialogue::{Dialogue, Seen},
     intent::{HIGH, Intent, MEDIUM},
-    pending::{Pending, Verb},
-    target::{refs, target},
+    pending::Pending,
+    target::refs,
     title::fit,
     token::{Token, exact, tokens},
+    verdict::{Verdict, verdict},
 };
-
-/// How many turns back the wish behind a question is looked for.
-const LOOK_BACK: usize = 6;
 
 /// The wishes of the last user message.
 pub(super) fn wishes(dialogue: &Dialogue) -> Vec<Action> {
@@ -25,7 +24,7 @@ pub(super) fn wishes(dialogue: &Dialogue) -> Vec<Action> {
 }
 
 /// The wishes of a message that answers nothing.
-fn plain(intents: Vec<Intent>) -> Vec<Action> {
+pub(super) fn plain(intents: Vec<Intent>) -> Vec<Action> {
     let small = |talk: Talk| !matches!(talk, Talk::OffTopic | Talk::MaybeAdd);
     let actions: Vec<Action> = intents.into_iter().map(|intent| intent.action).collect();
     if actions.iter().all(|action| matches!(action, Action::Talk(_))) {
@@ -39,7 +38,7 @@ fn plain(intents: Vec<Intent>) -> Vec<Action> {
 }
 
 /// Whether the message is a wish of its own, whatever was asked.
-fn own_wish(intents: &[Intent], at_least: f32) -> bool {
+pub(super) fn own_wish(intents: &[Intent], at_least: f32) -> bool {
     intents
         .iter()
         .any(|intent| intent.score >= at_least && !matches!(intent.action, Action::Talk(_)))
@@ -134,313 +133,6 @@ fn first_word(words: &[Token]) -> Option<(&Token, usize)> {
     words.first().map(|first| (first, first.end))
 }
 
-/// Yes, no, or neither.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Yes,
-    No,
-    Neither,
-}
-
-const YES: &[&str] = &[
-    "yes",
-    "y",
-    "yeah",
-    "yep",
-    "yup",
-    "ya",
-    "yea",
-    "yess",
-    "yse",
-    "ye",
-    "sure",
-    "ok",
-    "okay",
-    "k",
-    "confirm",
-    "confirmed",
-    "affirmative",
-    "absolutely",
-    "definitely",
-    "certainly",
-    "course",
-    "proceed",
-    "correct",
-    "right",
-    "fine",
-    "alright",
-    "indeed",
-    "👍",
-    "aye",
-    "please",
-    "ahead",
-    "sí",
-    "si",
-    "oui",
-    "ja",
-    "exactly",
-    "positive",
-];
-const NO: &[&str] = &[
-    "no",
-    "n",
-    "nope",
-    "nah",
-    "dont",
-    "not",
-    "stop",
-    "cancel",
-    "never",
-    "nevermind",
-    "nvm",
-    "wait",
-    "keep",
-    "leave",
-    "negative",
-    "abort",
-    "forget",
-    "hold",
-    "👎",
-    "nein",
-    "non",
-    "neither",
-    "none",
-];
-const AROUND_YES: &[&str] = &[
-    "go",
-    "do",
-    "it",
-    "for",
-    "of",
-    "that",
-    "thats",
-    "delete",
-    "remove",
-    "them",
-    "both",
-    "all",
-    "those",
-    "these",
-    "thanks",
-    "thank",
-    "you",
-    "i",
-    "am",
-    "im",
-    "sounds",
-    "good",
-    "now",
-    "the",
-    "task",
-    "tasks",
-    "this",
-    "want",
-    "to",
-    "we",
-    "can",
-    "may",
-    "and",
-    "one",
-    "then",
-    "very",
-    "much",
-    "erase",
-    "totally",
-    "is",
-    "are",
-    "with",
-    "agree",
-    "me",
-    "just",
-    "mean",
-    "a",
-    "lot",
-    "so",
-    "on",
-    "let",
-    "lets",
-    "hi",
-    "errand",
-    "great",
-    "perfect",
-    "would",
-    "like",
-    "as",
-    "said",
-    "too",
-    "oh",
-    "well",
-    "anyway",
-    "clean",
-    "away",
-    "rid",
-    "get",
-    "happy",
-    "my",
-    "permission",
-    "have",
-    "due",
-    "delte",
-    "delet",
-];
-
-/// Whether the words are a plain yes or a plain no.
-fn verdict(words: &[Token]) -> Verdict {
-    let words: Vec<&Token> = words
-        .iter()
-        .filter(|token| token.kind != super::token::Kind::Mark && !token.norm.is_empty())
-        .collect();
-    if words.is_empty() || words.len() > 12 {
-        return Verdict::Neither;
-    }
-    let known = words
-        .iter()
-        .all(|word| word.is(YES) || word.is(NO) || word.is(AROUND_YES));
-    let no = words.iter().any(|word| word.is(NO));
-    let yes = words.iter().any(|word| word.is(YES));
-    let do_it = words.len() <= 4
-        && words
-            .first()
-            .is_some_and(|first| first.is(&["do", "go", "delete", "remove", "let"]))
-        && words.len() > 1;
-    match (known, no, yes || do_it) {
-        (true, true, false) => Verdict::No,
-        (true, true, true) if words.first().is_some_and(|first| first.is(NO)) => Verdict::No,
-        (true, false, true) => Verdict::Yes,
-        _ => Verdict::Neither,
-    }
-}
-
-/// An answer to "which task should I …?".
-fn chosen(dialogue: &Dialogue, verb: Verb, candidates: &[Seen], said: &str, words: &[Token]) -> Vec<Action> {
-    if verdict(words) == Verdict::No || plain_never(said) {
-        return vec![Action::Talk(Talk::Never)];
-    }
-    let with = |refs: Vec<Ref>| vec![acting(dialogue, verb, Target::Refs(refs))];
-    if let Some(found) = refs(words) {
-        let picked: Vec<Ref> = found
-            .iter()
-            .flat_map(|one| match (one, candidates) {
-                (_, []) => vec![one.clone()],
-                (Ref::Them, all) => all.iter().map(|task| Ref::Id(task.id)).collect(),
-                (one, some) => pick(one, some).map(Ref::Id).into_iter().collect(),
-            })
-            .collect();
-        return if picked.is_empty() {
-            vec![Action::Talk(Talk::AskAgain)]
-        } else {
-            with(picked)
-        };
-    }
-    if let Target::All(state) = target(said, words)
-        && words
-            .iter()
-            .any(|word| word.is(&["all", "everything", "every", "each"]))
-    {
-        if candidates.is_empty() {
-            return vec![acting(dialogue, verb, Target::All(state))];
-        }
-        return with(candidates.iter().map(|task| Ref::Id(task.id)).collect());
-    }
-    let own = intents(said);
-    let Target::Refs(named) = target(said, words) else {
-        return plain(own);
-    };
-    let matching: Vec<&Seen> = match named.as_slice() {
-        [Ref::Name(name)] => by_name(name, candidates),
-        _ => Vec::new(),
-    };
-    match matching.as_slice() {
-        [one] => with(vec![Ref::Id(one.id)]),
-        _ if own_wish(&own, MEDIUM) => plain(own),
-        [] if candidates.is_empty() && words.len() <= 12 => with(named),
-        _ => vec![Action::Talk(Talk::AskAgain)],
-    }
-}
-
-/// The candidates of that name; just the one whose title it is, if there is one.
-fn by_name<'s>(name: &str, candidates: &'s [Seen]) -> Vec<&'s Seen> {
-    let wanted = name.to_lowercase();
-    let title = |task: &Seen| task.title.as_deref().unwrap_or_default().to_lowercase();
-    let exact: Vec<&Seen> = candidates.iter().filter(|task| title(task) == wanted).collect();
-    if exact.len() == 1 {
-        return exact;
-    }
-    candidates
-        .iter()
-        .filter(|task| title(task).contains(&wanted))
-        .collect()
-}
-
-/// "Never mind", "cancel".
-fn plain_never(said: &str) -> bool {
-    matches!(
-        intents(said).as_slice(),
-        [Intent {
-            action: Action::Talk(Talk::Never),
-            ..
-        }]
-    )
-}
-
-/// The number of the candidate that is pointed at: by its number, or else by its place.
-fn pick(one: &Ref, candidates: &[Seen]) -> Option<i64> {
-    let place = |nth: i64| -> Option<i64> {
-        let at = usize::try_from(nth.unsigned_abs()).ok()?.checked_sub(1)?;
-        let found = if nth > 0 {
-            candidates.get(at)
-        } else {
-            candidates.iter().rev().nth(at)
-        };
-        found.map(|task| task.id)
-    };
-    match one {
-        Ref::Id(id) if candidates.iter().any(|task| task.id == *id) => Some(*id),
-        Ref::Id(nth) => place(*nth).or(Some(*nth)),
-        Ref::Nth(nth) => place(*nth),
-        Ref::It | Ref::Them | Ref::Other | Ref::Name(_) => match candidates {
-            [only] => Some(only.id),
-            _ => None,
-        },
-    }
-}
-
-/// The wish behind a question, now that its target is known. What it needs besides was said turns before.
-fn acting(dialogue: &Dialogue, verb: Verb, target: Target) -> Action {
-    let before = dialogue
-        .past
-        .iter()
-        .rev()
-        .take(LOOK_BACK)
-        .flat_map(|turn| intents(&turn.user))
-        .map(|intent| intent.action)
-        .find(|action| verb_of(action) == Some(verb));
-    match (verb, before) {
-        (Verb::Complete, _) => Action::SetDone(target, true),
-        (Verb::Reopen, _) => Action::SetDone(target, false),
-        (Verb::Delete, _) => Action::Delete(target),
-        (Verb::Show, _) => Action::Show(target),
-        (Verb::Rename, Some(Action::Rename(_, title))) => Action::Rename(target, title),
-        (Verb::Describe, Some(Action::Describe(_, text))) => Action::Describe(target, text),
-        (Verb::Describe, Some(Action::Append(_, text))) => Action::Append(target, text),
-        (Verb::Describe, _) => Action::Describe(target, None),
-        (Verb::Rename | Verb::Change, _) => Action::Rename(target, None),
-    }
-}
-
-fn verb_of(action: &Action) -> Option<Verb> {
-    Some(match action {
-        Action::SetDone(_, true) => Verb::Complete,
-        Action::SetDone(_, false) => Verb::Reopen,
-        Action::Delete(_) => Verb::Delete,
-        Action::Show(_) => Verb::Show,
-        Action::Rename(..) => Verb::Rename,
-        Action::Describe(..) | Action::Append(..) => Verb::Describe,
-        Action::Change(_) => Verb::Change,
-        _ => return None,
-    })
-}
-
 /// An answer to "what should the new task be called?": nearly everything is a title.
 fn titled(said: &str, words: &[Token]) -> Vec<Action> {
     if verdict(words) == Verdict::No || plain_never(said) {
@@ -496,4 +188,15 @@ fn new_text(said: &str, words: &[Token]) -> Given {
         return Given::Text(title);
     }
     Given::Text(exact(said, words).trim().to_owned())
+}
+
+/// "Never mind", "cancel".
+pub(super) fn plain_never(said: &str) -> bool {
+    matches!(
+        intents(said).as_slice(),
+        [Intent {
+            action: Action::Talk(Talk::Never),
+            ..
+        }]
+    )
 }

@@ -174,7 +174,7 @@ mod tests {
     fn elements_match_as_told() {
         let table = [
             ("mark <t> as done", "mark task 2 as done", 't', Some("task 2")),
-            ("mark <t> as done", "Mark task 2, as done!", 't', Some("task 2,")),
+            ("mark <t> as done", "Mark task 2, as done!", 't', Some("task 2")),
             ("mark <t> as done", "mark as done", 't', None),
             ("rename <t> to <x>", "rename A to B to C", 'x', Some("B to C")),
             ("task # <x>", "task 12 now", 'x', Some("now")),

@@ -107,7 +107,10 @@ fn without_thanks(tokens: &[Token]) -> Option<&[Token]> {
     let mut rest = tokens;
     while let [most @ .., last] = rest
         && (last.kind == Kind::Mark
-            || last.is(&["please", "pls", "plz", "thanks", "thx", "thank", "you", "kindly"]))
+            || last.is(&[
+                "please", "pls", "plz", "thanks", "thx", "thank", "you", "kindly", "instead", "too", "now",
+                "then", "anyway",
+            ]))
     {
         rest = most;
     }

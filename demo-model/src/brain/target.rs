@@ -2,6 +2,7 @@
 
 use super::{
     action::{Ref, Target},
+    place::{cardinal, ordinal, range},
     token::{Kind, Token, exact},
 };
 
@@ -29,16 +30,6 @@ const FILL: &[&str] = &[
     "with", "was", "is", "take", "choose", "pick", "for", "me", "actually", "to", "that", "this", "said",
     "with", "id",
 ];
-const ORDINALS: &[&str] = &[
-    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
-];
-const SHORT_ORDINALS: &[&str] = &[
-    "1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th", "10th",
-];
-const CARDINALS: &[&str] = &[
-    "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-];
-
 /// Reads the tokens of a target.
 pub(super) fn target(text: &str, tokens: &[Token]) -> Target {
     let tokens = strip(tokens);
@@ -100,7 +91,7 @@ pub(super) fn refs(tokens: &[Token]) -> Option<Vec<Ref>> {
             }
         } else if let Some((from, to)) = range(&first.norm) {
             refs.extend((from..=to).take(100).map(Ref::Id));
-        } else if after_noun && let Some(number) = place(CARDINALS, first) {
+        } else if after_noun && let Some(number) = cardinal(first) {
             refs.push(Ref::Id(number));
         } else if let Some(found) = ordinal(first, &mut rest) {
             refs.extend(found);
@@ -130,56 +121,6 @@ impl Token {
     fn is_end(&self) -> bool {
         self.kind == Kind::Mark || self.is(&["please", "too", "now", "instead", "again"])
     }
-}
-
-/// `first`, `1st`, `last two`, `second to last`, `latest`.
-fn ordinal(first: &Token, rest: &mut &[Token]) -> Option<Vec<Ref>> {
-    let nth = place(ORDINALS, first).or_else(|| place(SHORT_ORDINALS, first));
-    if let Some(nth) = nth {
-        if let [to, last, more @ ..] = *rest
-            && to.is(&["to", "from"])
-            && last.is(&["last"])
-        {
-            *rest = more;
-            return Some(vec![Ref::Nth(-nth)]);
-        }
-        if nth == 1
-            && let Some(count) = count(rest)
-        {
-            return Some((1..=count).map(Ref::Nth).collect());
-        }
-        return Some(vec![Ref::Nth(nth)]);
-    }
-    if first.is(&["last", "latest", "newest", "final", "bottom", "previous"]) {
-        let count = count(rest).unwrap_or(1);
-        return Some((1..=count).rev().map(|nth| Ref::Nth(-nth)).collect());
-    }
-    first.is(&["top"]).then(|| vec![Ref::Nth(1)])
-}
-
-/// A count right after an ordinal: "first two".
-fn count(rest: &mut &[Token]) -> Option<i64> {
-    let [first, more @ ..] = *rest else { return None };
-    let count = first
-        .number()
-        .or_else(|| place(CARDINALS, first))
-        .filter(|count| (2..=20).contains(count))?;
-    *rest = more;
-    Some(count)
-}
-
-fn place(words: &[&str], token: &Token) -> Option<i64> {
-    let at = words.iter().position(|word| *word == token.norm)?;
-    i64::try_from(at).ok().map(|at| at + 1)
-}
-
-/// `1-3` in one word.
-fn range(word: &str) -> Option<(i64, i64)> {
-    let (from, to) = word.split_once(['-', '–'])?;
-    Some((
-        from.trim_start_matches('#').parse().ok()?,
-        to.trim_start_matches('#').parse().ok()?,
-    ))
 }
 
 /// All tasks, or all with a state.

@@ -11,6 +11,8 @@ mod phrases;
 #[cfg(test)]
 mod pretended;
 #[cfg(test)]
+mod program;
+#[cfg(test)]
 mod protocol;
 #[cfg(test)]
 mod validation;
