@@ -37,24 +37,23 @@ pub(super) fn intents(text: &str) -> Vec<Intent> {
     intents
 }
 
+/// Places at which a clause may end that are looked at; each costs two readings.
+const MOST_PLACES: usize = 40;
+
 /// The first clause of `words`, and what comes after it.
 fn first_clause<'t>(text: &str, words: &'t [Token]) -> (Intent, &'t [Token]) {
-    for at in 1..words.len() {
-        let Some((next, sentence)) = boundary(words, at) else {
-            continue;
-        };
-        let (Some(left), Some(right)) = (words.get(..at), words.get(next..)) else {
-            continue;
-        };
-        if !may_open(right) {
-            continue;
-        }
+    let places = (1..words.len()).filter_map(|at| {
+        let (next, sentence) = boundary(words, at)?;
+        let (left, right) = (words.get(..at)?, words.get(next..)?);
+        may_open(right).then_some((left, right, sentence))
+    });
+    for (left, right, sentence) in places.take(MOST_PLACES) {
         let before = read(text, left);
         let unclear = before.action == Action::Talk(Talk::Unclear);
         if before.score < MEDIUM && !(sentence && unclear) {
             continue;
         }
-        let (after, _) = first_clause(text, right);
+        let after = read(text, next_piece(right));
         if unclear && !(after.score >= HIGH && is_firm(&after.action)) {
             continue;
         }
@@ -63,6 +62,16 @@ fn first_clause<'t>(text: &str, words: &'t [Token]) -> (Intent, &'t [Token]) {
         }
     }
     (read(text, words), &[])
+}
+
+/// The words up to the next place where a wish may begin.
+fn next_piece(words: &[Token]) -> &[Token] {
+    let opens = |at: &usize| {
+        let next = boundary(words, *at).and_then(|(next, _)| words.get(next..));
+        next.is_some_and(may_open)
+    };
+    let end = (1..words.len()).find(opens).unwrap_or(words.len());
+    words.get(..end).unwrap_or(words)
 }
 
 /// Where the next clause would begin if one ended before `at`; whether a sentence ends there.

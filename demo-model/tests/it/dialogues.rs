@@ -222,3 +222,32 @@ fn no_result_is_claimed_that_no_tool_gave() {
         );
     }
 }
+
+#[test]
+fn two_thousand_characters_of_anything_are_read() {
+    for piece in [
+        "add check a, ",
+        "check a and ",
+        "and ",
+        "a b ",
+        "add a. ",
+        "complete 1 and ",
+        "show ",
+        "'",
+        "rename a to b ",
+        "- x\n",
+        "🥛",
+        "mark as done as ",
+        "i need to ",
+        "please ",
+        "delete a and b, ",
+        "1, ",
+        "task ",
+    ] {
+        for before in ["", "add ", "add a task to ", "complete "] {
+            let text: String = before.chars().chain(piece.chars().cycle()).take(2_000).collect();
+            let mut chat = Chat::new(&["a", "b"]);
+            assert!(!chat.say(&text).is_empty(), "{piece}");
+        }
+    }
+}
