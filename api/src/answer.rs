@@ -35,19 +35,29 @@ pub(crate) fn to_chat(user_id: Uuid, run: &ChatResponse) -> Response {
     match run.status {
         RunStatus::Succeeded => Json(run).into_response(),
         RunStatus::Failed => {
-            let detail = run.problem.as_ref().map_or_else(String::new, |problem| problem.detail.clone());
+            let detail = run
+                .problem
+                .as_ref()
+                .map_or_else(String::new, |problem| problem.detail.clone());
             ended(StatusCode::BAD_GATEWAY, "Bad Gateway", detail, run)
         }
-        RunStatus::Cancelled => {
-            ended(StatusCode::CONFLICT, "Conflict", "The run was cancelled.".to_owned(), run)
-        }
+        RunStatus::Cancelled => ended(
+            StatusCode::CONFLICT,
+            "Conflict",
+            "The run was cancelled.".to_owned(),
+            run,
+        ),
         RunStatus::Queued | RunStatus::Running | RunStatus::WaitingApproval => pending(user_id, run),
     }
 }
 
 /// The answer to a look at the run: 200 however it ended.
 pub(crate) fn to_look(user_id: Uuid, run: &ChatResponse) -> Response {
-    if run.status.is_final() { Json(run).into_response() } else { pending(user_id, run) }
+    if run.status.is_final() {
+        Json(run).into_response()
+    } else {
+        pending(user_id, run)
+    }
 }
 
 /// 202: where the run is to be found, and when to look.
@@ -63,12 +73,23 @@ pub(crate) fn pending(user_id: Uuid, run: &ChatResponse) -> Response {
 
 /// Says that the caller's preference was heeded (RFC 7240).
 pub(crate) fn preference_applied(response: &mut Response) {
-    response
-        .headers_mut()
-        .insert(HeaderName::from_static("preference-applied"), HeaderValue::from_static("wait"));
+    response.headers_mut().insert(
+        HeaderName::from_static("preference-applied"),
+        HeaderValue::from_static("wait"),
+    );
 }
 
 fn ended(status: StatusCode, title: &'static str, detail: String, run: &ChatResponse) -> Response {
-    let body = RunEnded { kind: "about:blank", title, detail, run: run.clone() };
-    (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], Json(body).into_response().into_body()).into_response()
+    let body = RunEnded {
+        kind: "about:blank",
+        title,
+        detail,
+        run: run.clone(),
+    };
+    (
+        status,
+        [(header::CONTENT_TYPE, PROBLEM_JSON)],
+        Json(body).into_response().into_body(),
+    )
+        .into_response()
 }

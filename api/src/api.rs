@@ -58,7 +58,12 @@ impl Api {
         let admin = open("ADMIN_LISTEN_ADDR", http.admin_listen_addr)?;
         let ended = Lifecycle::new();
         let waiter = Waiter::default();
-        waiter.start(redis.clone(), pool.clone(), settings.chat.wait_sweep_ms, &lifecycle);
+        waiter.start(
+            redis.clone(),
+            pool.clone(),
+            settings.chat.wait_sweep_ms,
+            &lifecycle,
+        );
         let app = Arc::new(AppState {
             notifier: Notifier::start(redis, &ended),
             rates: RateLimits::new(&settings),
@@ -70,7 +75,13 @@ impl Api {
             waiter,
             auth,
         });
-        Ok(Self { app, main, admin, lifecycle, ended })
+        Ok(Self {
+            app,
+            main,
+            admin,
+            lifecycle,
+            ended,
+        })
     }
 
     /// Where the API is served.
@@ -83,7 +94,13 @@ impl Api {
 
     /// Serves until asked to stop; then answers what it holds, turning waits into 202.
     pub async fn run(self) {
-        let Self { app, main, admin, lifecycle, ended } = self;
+        let Self {
+            app,
+            main,
+            admin,
+            lifecycle,
+            ended,
+        } = self;
         lifecycle.spawn_until_stopped(migrate(Arc::clone(&app)));
         lifecycle.spawn(RateLimits::forget_idle(Arc::clone(&app), lifecycle.clone()));
         let http = &app.settings.http;
@@ -93,7 +110,10 @@ impl Api {
             grace: http.shutdown_grace_seconds,
         };
         tracing::info!(address = %http.listen_addr, "the API serves");
-        let admin_bounds = Bounds { connections: ADMIN_CONNECTIONS, ..bounds };
+        let admin_bounds = Bounds {
+            connections: ADMIN_CONNECTIONS,
+            ..bounds
+        };
         tokio::join!(
             server::serve(main, app::router(&app), bounds, lifecycle.clone()),
             server::serve(admin, app::admin_router(&app), admin_bounds, lifecycle.clone()),
@@ -114,7 +134,10 @@ fn open(setting: &str, address: SocketAddr) -> Result<TcpListener, Exit> {
 fn check(settings: &ApiSettings) -> Result<(), Exit> {
     let chat = &settings.chat;
     if chat.chat_wait_default > chat.chat_wait_max {
-        return Err(Exit::bad_setting("CHAT_WAIT_DEFAULT", "must not be above CHAT_WAIT_MAX"));
+        return Err(Exit::bad_setting(
+            "CHAT_WAIT_DEFAULT",
+            "must not be above CHAT_WAIT_MAX",
+        ));
     }
     Ok(())
 }

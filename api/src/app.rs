@@ -15,7 +15,9 @@ use tower_http::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{error::ApiError, openapi, problem::Problem, request_id, routes, settings::HttpSettings, state::App};
+use crate::{
+    error::ApiError, openapi, problem::Problem, request_id, routes, settings::HttpSettings, state::App,
+};
 
 /// The API's router.
 pub(crate) fn router(app: &App) -> Router {
@@ -49,8 +51,11 @@ fn finish(router: Router<App>, app: &App) -> Router {
 }
 
 fn cors(http: &HttpSettings) -> CorsLayer {
-    let origins: Vec<HeaderValue> =
-        http.cors_allowed_origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok()).collect();
+    let origins: Vec<HeaderValue> = http
+        .cors_allowed_origins
+        .iter()
+        .filter_map(|origin| HeaderValue::try_from(origin).ok())
+        .collect();
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
@@ -62,10 +67,18 @@ fn cors(http: &HttpSettings) -> CorsLayer {
             HeaderName::from_static("prefer"),
             HeaderName::from_static("x-request-id"),
         ])
-        .expose_headers([header::LOCATION, header::RETRY_AFTER, HeaderName::from_static("x-request-id")])
-        .max_age(std::time::Duration::from_secs(600))
+        .expose_headers([
+            header::LOCATION,
+            header::RETRY_AFTER,
+            HeaderName::from_static("x-request-id"),
+        ])
+        .max_age(std::time::Duration::from_mins(10))
 }
 
 fn panicked(_payload: Box<dyn Any + Send>) -> Response {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "An internal error; it has been logged.").into_response()
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "An internal error; it has been logged.",
+    )
+    .into_response()
 }

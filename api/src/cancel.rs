@@ -32,12 +32,12 @@ pub(crate) async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Res
         return Ok(());
     }
     // A run that was claimed meanwhile has a lease, so it is left out here and ended by its worker.
-    let finished = app.database(finishes::finish(&app.pool, &finishes)).await?;
-    let ended: Vec<Uuid> = finished.iter().map(|run| run.run_id).collect();
+    let done = app.database(finishes::finish(&app.pool, &finishes)).await?;
+    let ended: Vec<Uuid> = done.iter().map(|run| run.run_id).collect();
     for (_, response) in app.database(runs::responses(&app.pool, &ended, true)).await? {
         app.notifier.tell_final(&response);
     }
-    for run in finished {
+    for run in done {
         let next = finishes::next_queued(&app.pool, run.user_id, run.conversation_id);
         if let Some(next) = app.database(next).await? {
             app.notifier.ring(next);

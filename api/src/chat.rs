@@ -57,7 +57,12 @@ impl NewMessage {
             return Err(ApiError::invalid("Idempotency-Key", rule));
         }
         let key = key.map(|key| (key.to_owned(), fingerprint(&text, conversation_id)));
-        Ok(Self { user_id, text, conversation_id, key })
+        Ok(Self {
+            user_id,
+            text,
+            conversation_id,
+            key,
+        })
     }
 }
 
@@ -80,7 +85,11 @@ fn fingerprint(text: &str, conversation_id: Option<Uuid>) -> [u8; 32] {
 ///
 /// # Errors
 /// As the chat's table has them; except after [`ApiError::DatabaseAway`], nothing is stored then.
-pub(crate) async fn chat(app: &App, message: NewMessage, patience: Duration) -> Result<ChatResponse, ApiError> {
+pub(crate) async fn chat(
+    app: &App,
+    message: NewMessage,
+    patience: Duration,
+) -> Result<ChatResponse, ApiError> {
     if let Err(refusal) = admit(app, message.user_id).await {
         // A message that was taken before is answered before any limit is looked at.
         return match known(app, &message).await? {
@@ -137,7 +146,10 @@ pub(crate) async fn attach(
     patience: Duration,
 ) -> Result<ChatResponse, ApiError> {
     let wait = app.waiter.wait_for(run_id);
-    let run = app.database(runs::response(&app.pool, user_id, run_id)).await?.ok_or_else(|| no_run(run_id))?;
+    let run = app
+        .database(runs::response(&app.pool, user_id, run_id))
+        .await?
+        .ok_or_else(|| no_run(run_id))?;
     if run.status.is_final() {
         return Ok(run);
     }
@@ -150,15 +162,22 @@ async fn admit(app: &App, user_id: Uuid) -> Result<(), ApiError> {
     app.rates.chat(user_id)?;
     let mark = i64::from(app.settings.chat.max_queued_runs);
     if mark > 0 && app.database(app.queue_depth.is_at(mark, &app.pool)).await? {
-        return Err(ApiError::Busy("Too many messages wait to be answered; try again later."));
+        return Err(ApiError::Busy(
+            "Too many messages wait to be answered; try again later.",
+        ));
     }
     Ok(())
 }
 
 /// The run that the message's key stands for, if it was used before.
 async fn known(app: &App, message: &NewMessage) -> Result<Option<Uuid>, ApiError> {
-    let Some((key, fingerprint)) = &message.key else { return Ok(None) };
-    let Some(known) = app.database(idempotency::find(&app.pool, message.user_id, key)).await? else {
+    let Some((key, fingerprint)) = &message.key else {
+        return Ok(None);
+    };
+    let Some(known) = app
+        .database(idempotency::find(&app.pool, message.user_id, key))
+        .await?
+    else {
         return Ok(None);
     };
     if known.fingerprint != fingerprint {
@@ -190,7 +209,10 @@ async fn store(app: &App, post: &Post) -> Result<Posted, ApiError> {
             let found = runs::response(&app.pool, post.user_id, post.run_id);
             match tokio::time::timeout(Duration::from_millis(400), found).await {
                 Ok(Ok(Some(_))) => Ok(Posted::Stored),
-                _ => Err(ApiError::DatabaseAway { run_id: Some(post.run_id), source }),
+                _ => Err(ApiError::DatabaseAway {
+                    run_id: Some(post.run_id),
+                    source,
+                }),
             }
         }
         Err(error) => Err(error),
@@ -217,7 +239,10 @@ async fn wait_out(
         Some(Outcome::Final(response)) => Ok(std::sync::Arc::unwrap_or_clone(response)),
         Some(Outcome::Gone) => Err(gone()),
         // Whoever waited in vain is told how far it has come; with Postgres away, how far it had.
-        None => match app.database(runs::response(&app.pool, user_id, so_far.run_id)).await {
+        None => match app
+            .database(runs::response(&app.pool, user_id, so_far.run_id))
+            .await
+        {
             Ok(now) => now.ok_or_else(gone),
             Err(ApiError::DatabaseAway { .. }) => Ok(so_far),
             Err(error) => Err(error),

@@ -138,7 +138,10 @@ impl ApiError {
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         if db::is_outage(&error) {
-            Self::DatabaseAway { run_id: None, source: Some(error) }
+            Self::DatabaseAway {
+                run_id: None,
+                source: Some(error),
+            }
         } else {
             Self::internal(error)
         }

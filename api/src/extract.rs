@@ -40,19 +40,35 @@ async fn read(request: Request, app: &App, patience: Duration) -> Result<Bytes, 
 }
 
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
-    })
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            let essence = value
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase();
+            essence == "application/json"
+                || (essence.starts_with("application/") && essence.ends_with("+json"))
+        })
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // Serde reads a struct from an array as well, which nobody is promised.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+            Ok(_) => Err(ApiError::invalid("", "The request's body must be a JSON object.")),
+            Err(error) => Err(not_json(&error)),
+        };
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
         if error.is_data() {
-            ApiError::invalid(if path == "." { String::new() } else { path }, reason(&error))
+            broken_rule(&path, &error)
         } else {
             not_json(&error)
         }
@@ -61,14 +77,33 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
+/// The member that breaks a rule; one that is missing is named only in the error's text.
+fn broken_rule(path: &str, error: &serde_json::Error) -> ApiError {
+    let reason = reason(error);
+    let missing = reason
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'));
+    match missing {
+        Some(name) => ApiError::invalid(name, "is required"),
+        None if path == "." => ApiError::invalid("", reason),
+        None => ApiError::invalid(path, reason),
+    }
+}
+
 fn not_json(error: &serde_json::Error) -> ApiError {
-    ApiError::BadRequest(format!("The request's body is not JSON (line {}, column {}).", error.line(), error.column()))
+    ApiError::BadRequest(format!(
+        "The request's body is not JSON (line {}, column {}).",
+        error.line(),
+        error.column()
+    ))
 }
 
 /// The error without its place, which the path tells better.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
+    text.rsplit_once(" at line ")
+        .map_or(text.as_str(), |(reason, _)| reason)
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -96,10 +131,12 @@ mod tests {
         assert_eq!(status_of(""), "400");
         assert_eq!(status_of("{"), "400");
         assert_eq!(status_of(r#"{"message":"hi"} x"#), "400");
-        assert_eq!(status_of("\"\\ud800\""), "400");
+        assert_eq!(status_of(r#"{"message":"\ud800"}"#), "400");
         assert_eq!(status_of(r#"{"message":1}"#), "422 message");
-        assert_eq!(status_of("{}"), "422 ");
+        assert_eq!(status_of("{}"), "422 message");
         assert_eq!(status_of("[]"), "422 ");
-        assert_eq!(status_of(&"[".repeat(10_000)), "422 ");
+        assert_eq!(status_of(r#"["hi"]"#), "422 ");
+        assert_eq!(status_of("7"), "422 ");
+        assert_eq!(status_of(&"[".repeat(10_000)), "400");
     }
 }

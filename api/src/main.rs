@@ -32,7 +32,7 @@ enum Command {
     /// Serve the API (the default).
     Serve(Box<ApiSettings>),
     /// Bring the database's schema up to this program's.
-    Migrate(MigrateArgs),
+    Migrate(Box<MigrateArgs>),
     /// Make a user; the password is the first line of standard input, or is made and printed.
     CreateUser(CreateUserArgs),
     /// Print an access token for a user.
@@ -94,9 +94,13 @@ async fn main() -> ExitCode {
     };
     let done = match program.command {
         Command::Serve(settings) => serve(*settings).await,
-        Command::Migrate(MigrateArgs { store, log }) => {
+        Command::Migrate(arguments) => {
+            let MigrateArgs { store, log } = *arguments;
             telemetry::init(log);
-            commands::migrate::migrate(&store).await.map_err(failed).map(|()| None)
+            commands::migrate::migrate(&store)
+                .await
+                .map_err(failed)
+                .map(|()| None)
         }
         Command::CreateUser(arguments) => create_user(arguments).await,
         Command::Token(arguments) => token(*arguments).await,
@@ -113,8 +117,9 @@ async fn main() -> ExitCode {
 fn with_default_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.collect();
     let first = arguments.get(1).map(|first| first.to_string_lossy().into_owned());
-    let is_about_the_program =
-        first.as_deref().is_some_and(|first| matches!(first, "-h" | "--help" | "-V" | "--version" | "help"));
+    let is_about_the_program = first
+        .as_deref()
+        .is_some_and(|first| matches!(first, "-h" | "--help" | "-V" | "--version" | "help"));
     let is_option = first.as_deref().is_none_or(|first| first.starts_with('-'));
     if is_option && !is_about_the_program {
         arguments.insert(arguments.len().min(1), "serve".into());
@@ -131,11 +136,17 @@ async fn serve(settings: ApiSettings) -> Result<Option<String>, Exit> {
 }
 
 async fn create_user(arguments: CreateUserArgs) -> Result<Option<String>, Exit> {
-    let CreateUserArgs { store, email, name, admin } = arguments;
+    let CreateUserArgs {
+        store,
+        email,
+        name,
+        admin,
+    } = arguments;
     let pool = pool(&store)?;
     let password = password_from_stdin().map_err(failed)?;
-    let (user, generated) =
-        commands::create_user::create_user(&pool, &email, &name, admin, password).await.map_err(failed)?;
+    let (user, generated) = commands::create_user::create_user(&pool, &email, &name, admin, password)
+        .await
+        .map_err(failed)?;
     let password = generated.map_or_else(String::new, |password| format!("password: {password}\n"));
     Ok(Some(format!("user: {}\n{password}", user.id)))
 }
@@ -153,7 +164,13 @@ fn password_from_stdin() -> std::io::Result<Option<String>> {
 }
 
 async fn token(arguments: TokenArgs) -> Result<Option<String>, Exit> {
-    let TokenArgs { store, auth, user, admin, ttl } = arguments;
+    let TokenArgs {
+        store,
+        auth,
+        user,
+        admin,
+        ttl,
+    } = arguments;
     let pool = pool(&store)?;
     let token = commands::token::token(&auth, &pool, user, admin, ttl, Clock::system().now()).await;
     token.map(|token| Some(token + "\n")).map_err(failed)
@@ -171,7 +188,10 @@ fn pool(store: &StoreSettings) -> Result<sqlx::PgPool, Exit> {
 }
 
 fn failed(error: impl std::fmt::Display) -> Exit {
-    Exit { code: 1, text: format!("error: {error}\n") }
+    Exit {
+        code: 1,
+        text: format!("error: {error}\n"),
+    }
 }
 
 fn print(text: &str) -> ExitCode {

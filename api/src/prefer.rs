@@ -31,27 +31,44 @@ impl Patience {
         for preference in preferences {
             let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
             match name.trim().to_ascii_lowercase().as_str() {
-                "respond-async" => return Ok(Self { wait: Duration::ZERO, asked_for: true }),
+                "respond-async" => {
+                    return Ok(Self {
+                        wait: Duration::ZERO,
+                        asked_for: true,
+                    });
+                }
                 "wait" => {
                     let wait = seconds(value.trim().trim_matches('"'), settings)
                         .ok_or_else(|| ApiError::invalid("Prefer", wait_rule(settings)))?;
-                    return Ok(Self { wait, asked_for: true });
+                    return Ok(Self {
+                        wait,
+                        asked_for: true,
+                    });
                 }
                 _ => {}
             }
         }
-        Ok(Self { wait: Duration::from_secs(settings.chat_wait_default), asked_for: false })
+        Ok(Self {
+            wait: Duration::from_secs(settings.chat_wait_default),
+            asked_for: false,
+        })
     }
 }
 
 /// Seconds to wait as a query or header gives them. None if they are no whole number from 0 to the maximum.
 pub(crate) fn seconds(text: &str, settings: &ChatSettings) -> Option<Duration> {
-    text.parse().ok().filter(|seconds| *seconds <= settings.chat_wait_max).map(Duration::from_secs)
+    text.parse()
+        .ok()
+        .filter(|seconds| *seconds <= settings.chat_wait_max)
+        .map(Duration::from_secs)
 }
 
 /// The rule that [`seconds`] holds.
 pub(crate) fn wait_rule(settings: &ChatSettings) -> String {
-    format!("wait must be a whole number of seconds from 0 to {}", settings.chat_wait_max)
+    format!(
+        "wait must be a whole number of seconds from 0 to {}",
+        settings.chat_wait_max
+    )
 }
 
 #[cfg(test)]
@@ -70,12 +87,17 @@ mod tests {
     fn wait_of(prefer: &str) -> Option<u64> {
         let mut headers = HeaderMap::new();
         headers.insert("prefer", prefer.parse().unwrap());
-        Patience::of(&headers, &SETTINGS).ok().map(|patience| patience.wait.as_secs())
+        Patience::of(&headers, &SETTINGS)
+            .ok()
+            .map(|patience| patience.wait.as_secs())
     }
 
     #[test]
     fn preferences_say_how_long_to_wait() {
-        assert_eq!(Patience::of(&HeaderMap::new(), &SETTINGS).unwrap().wait.as_secs(), 50);
+        assert_eq!(
+            Patience::of(&HeaderMap::new(), &SETTINGS).unwrap().wait.as_secs(),
+            50
+        );
         for (prefer, expected) in [
             ("wait=0", Some(0)),
             ("wait=7", Some(7)),

@@ -43,7 +43,10 @@ pub(crate) struct FieldError {
 impl FieldError {
     /// A member and the rule that it breaks.
     pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -64,6 +67,11 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], axum::Json(self).into_response().into_body()).into_response()
+        (
+            status,
+            [(header::CONTENT_TYPE, PROBLEM_JSON)],
+            axum::Json(self).into_response().into_body(),
+        )
+            .into_response()
     }
 }

@@ -49,7 +49,7 @@ impl RateLimits {
 
     /// Forgets callers that have not come for long, for ever.
     pub(crate) async fn forget_idle(app: crate::state::App, lifecycle: Lifecycle) {
-        let mut minutes = tokio::time::interval(Duration::from_secs(60));
+        let mut minutes = tokio::time::interval(Duration::from_mins(1));
         loop {
             tokio::select! {
                 _ = minutes.tick() => {}

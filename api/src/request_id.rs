@@ -17,8 +17,17 @@ const MAX_LEN: usize = 128;
 
 /// Names the request, logs it once, with the cause of an error that its caller is not told.
 pub(crate) async fn name_and_log(request: Request, next: Next) -> Response {
-    let id = request.headers().get(X_REQUEST_ID).filter(|id| is_sane(id)).cloned().unwrap_or_else(new_id);
-    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let id = request
+        .headers()
+        .get(X_REQUEST_ID)
+        .filter(|id| is_sane(id))
+        .cloned()
+        .unwrap_or_else(new_id);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("-", MatchedPath::as_str)
+        .to_owned();
     let method = request.method().clone();
     let span = tracing::info_span!("request", request.id = ?id);
     let started = Instant::now();
@@ -42,7 +51,8 @@ fn is_sane(id: &HeaderValue) -> bool {
 }
 
 fn new_id() -> HeaderValue {
-    HeaderValue::try_from(Uuid::now_v7().to_string()).unwrap_or_else(|_never| HeaderValue::from_static("none"))
+    HeaderValue::try_from(Uuid::now_v7().to_string())
+        .unwrap_or_else(|_never| HeaderValue::from_static("none"))
 }
 
 fn chain(error: &ApiError) -> String {

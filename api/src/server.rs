@@ -34,7 +34,11 @@ pub(crate) struct Bounds {
 /// # Errors
 /// If the address can't be had.
 pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -46,15 +50,22 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
     let graceful = GracefulShutdown::new();
     let connections = tokio_util::task::TaskTracker::new();
     let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
-    http.http1().timer(TokioTimer::new()).header_read_timeout(bounds.header_timeout).max_buf_size(64 * 1024);
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.header_timeout)
+        .max_buf_size(64 * 1024);
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &places) => accepted,
             () = lifecycle.stopped() => break,
         };
-        let Some((stream, peer, place)) = accepted else { continue };
+        let Some((stream, peer, place)) = accepted else {
+            continue;
+        };
         let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router.clone()));
-        let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = http
+            .serve_connection_with_upgrades(TokioIo::new(stream), service)
+            .into_owned();
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             if let Err(error) = connection.await {
@@ -65,7 +76,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(bounds.grace, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(bounds.grace, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!(open = connections.len(), "connections did not end in time");
     }
 }

@@ -41,10 +41,16 @@ impl AppState {
     ///
     /// # Errors
     /// The fault, or [`ApiError::DatabaseAway`] if it took too long.
-    pub(crate) async fn database<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ApiError> {
+    pub(crate) async fn database<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, ApiError> {
         match tokio::time::timeout(self.settings.http.database_request_timeout_ms, work).await {
             Ok(done) => Ok(done?),
-            Err(_elapsed) => Err(ApiError::DatabaseAway { run_id: None, source: None }),
+            Err(_elapsed) => Err(ApiError::DatabaseAway {
+                run_id: None,
+                source: None,
+            }),
         }
     }
 }

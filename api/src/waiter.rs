@@ -13,7 +13,9 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use errand_shared::{Uuid, chat::ChatResponse, db::runs, finals, lifecycle::Lifecycle, redis_client::RedisClient};
+use errand_shared::{
+    Uuid, chat::ChatResponse, db::runs, finals, lifecycle::Lifecycle, redis_client::RedisClient,
+};
 use futures::StreamExt;
 use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
@@ -62,10 +64,17 @@ impl Waiter {
     /// Begins to wait. What happens to the run from now on is not missed; what was before must be read.
     pub(crate) fn wait_for(&self, run_id: Uuid) -> Wait {
         let mut waiting = self.waiting();
-        let entry = waiting.entry(run_id).or_insert_with(|| Entry { outcome: watch::Sender::new(None), stored: false });
+        let entry = waiting.entry(run_id).or_insert_with(|| Entry {
+            outcome: watch::Sender::new(None),
+            stored: false,
+        });
         let outcome = entry.outcome.subscribe();
         drop(waiting);
-        Wait { waiter: self.clone(), run_id, outcome }
+        Wait {
+            waiter: self.clone(),
+            run_id,
+            outcome,
+        }
     }
 
     /// Whether the news is being heard.
@@ -81,7 +90,9 @@ impl Waiter {
 
     fn tell(&self, run_id: Uuid, outcome: impl FnOnce() -> Option<Outcome>) {
         // Decoded outside the lock, and only for runs that somebody waits for.
-        let Some(sender) = self.waiting().get(&run_id).map(|entry| entry.outcome.clone()) else { return };
+        let Some(sender) = self.waiting().get(&run_id).map(|entry| entry.outcome.clone()) else {
+            return;
+        };
         if let Some(outcome) = outcome() {
             sender.send_replace(Some(outcome));
         }
@@ -103,7 +114,12 @@ impl Wait {
 
     /// Ends when the run has.
     pub(crate) async fn outcome(&mut self) -> Outcome {
-        match self.outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
+        match self
+            .outcome
+            .wait_for(Option::is_some)
+            .await
+            .map(|outcome| outcome.clone())
+        {
             Ok(Some(outcome)) => outcome,
             // The sender lives as long as any wait does.
             Ok(None) | Err(_) => Outcome::Gone,
@@ -114,7 +130,10 @@ impl Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         let mut waiting = self.waiter.waiting();
-        if waiting.get(&self.run_id).is_some_and(|entry| entry.outcome.receiver_count() <= 1) {
+        if waiting
+            .get(&self.run_id)
+            .is_some_and(|entry| entry.outcome.receiver_count() <= 1)
+        {
             waiting.remove(&self.run_id);
         }
     }
@@ -167,7 +186,11 @@ async fn look(waiter: Waiter, pool: PgPool, sweep: Duration) {
             () = tokio::time::sleep(distance) => {}
             () = waiter.0.look.notified() => {}
         }
-        let waits: Vec<_> = waiter.waiting().iter().map(|(run_id, entry)| (*run_id, entry.stored)).collect();
+        let waits: Vec<_> = waiter
+            .waiting()
+            .iter()
+            .map(|(run_id, entry)| (*run_id, entry.stored))
+            .collect();
         for page in waits.chunks(PAGE) {
             if let Err(error) = look_at(&waiter, &pool, page).await {
                 tracing::warn!(%error, "waited-for runs could not be read");
@@ -183,7 +206,11 @@ async fn look_at(waiter: &Waiter, pool: &PgPool, waits: &[(Uuid, bool)]) -> Resu
         let run_id = response.run_id;
         waiter.tell(run_id, || Some(Outcome::Final(Arc::new(response))));
     }
-    let stored: Vec<_> = waits.iter().filter(|(_, stored)| *stored).map(|(run_id, _)| *run_id).collect();
+    let stored: Vec<_> = waits
+        .iter()
+        .filter(|(_, stored)| *stored)
+        .map(|(run_id, _)| *run_id)
+        .collect();
     for run_id in runs::missing(pool, &stored).await? {
         waiter.tell(run_id, || Some(Outcome::Gone));
     }

@@ -55,7 +55,11 @@ pub struct Usage {
 impl Usage {
     /// The usage with its total.
     pub const fn new(prompt_tokens: i64, completion_tokens: i64) -> Self {
-        Self { prompt_tokens, completion_tokens, total_tokens: prompt_tokens.saturating_add(completion_tokens) }
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens.saturating_add(completion_tokens),
+        }
     }
 }
 

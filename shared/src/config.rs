@@ -32,7 +32,10 @@ pub fn parse<P: Parser>() -> Result<P, Exit> {
 pub fn parse_from<P: Parser>(arguments: Vec<OsString>) -> Result<P, Exit> {
     match dotenvy::dotenv() {
         Err(error) if !error.not_found() => {
-            return Err(Exit { code: BAD_SETTING, text: ".env: not readable as NAME=value lines\n".to_owned() });
+            return Err(Exit {
+                code: BAD_SETTING,
+                text: ".env: not readable as NAME=value lines\n".to_owned(),
+            });
         }
         _ => {}
     }
@@ -51,12 +54,18 @@ pub struct Exit {
 impl Exit {
     /// A bad setting, by the name of its environment variable.
     pub fn bad_setting(name: &str, reason: impl std::fmt::Display) -> Self {
-        Self { code: BAD_SETTING, text: format!("error: {name}: {reason}\n") }
+        Self {
+            code: BAD_SETTING,
+            text: format!("error: {name}: {reason}\n"),
+        }
     }
 
     fn from_clap(error: &clap::Error) -> Self {
         if !error.use_stderr() {
-            return Self { code: 0, text: error.to_string() };
+            return Self {
+                code: 0,
+                text: error.to_string(),
+            };
         }
         let argument = match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(name)) => name.clone(),
@@ -73,7 +82,10 @@ impl Exit {
             ErrorKind::MissingRequiredArgument => format!("error: {}: required\n", setting_name(&argument)),
             _ => error.to_string().lines().next().unwrap_or_default().to_owned() + "\n",
         };
-        Self { code: BAD_SETTING, text }
+        Self {
+            code: BAD_SETTING,
+            text,
+        }
     }
 
     /// Prints the text and gives the exit code.

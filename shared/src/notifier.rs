@@ -37,8 +37,17 @@ impl Notifier {
     /// A notifier whose sender runs on the process's tracker until [`Self::close`].
     pub fn start(redis: RedisClient, lifecycle: &Lifecycle) -> Self {
         let (notices, inbox) = mpsc::channel(BUFFER);
-        let notifier = Self { notices, lost: Arc::default(), closing: CancellationToken::new() };
-        lifecycle.spawn(send_all(redis, inbox, Arc::clone(&notifier.lost), notifier.closing.clone()));
+        let notifier = Self {
+            notices,
+            lost: Arc::default(),
+            closing: CancellationToken::new(),
+        };
+        lifecycle.spawn(send_all(
+            redis,
+            inbox,
+            Arc::clone(&notifier.lost),
+            notifier.closing.clone(),
+        ));
         notifier
     }
 
@@ -51,7 +60,9 @@ impl Notifier {
     pub fn tell_final(&self, response: &ChatResponse) {
         match finals::encode(response) {
             Ok(payload) => self.put(Notice::Final(payload)),
-            Err(error) => tracing::error!(%error, run.id = %response.run_id, "the answer could not be encoded"),
+            Err(error) => {
+                tracing::error!(%error, run.id = %response.run_id, "the answer could not be encoded");
+            }
         }
     }
 

@@ -20,7 +20,9 @@ pub struct RedisClient {
 
 impl std::fmt::Debug for RedisClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisClient").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("RedisClient")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,7 +67,9 @@ impl RedisClient {
             .set_connection_timeout(Some(self.timeout))
             // A server that answers nothing at all is noticed one time-out after the block has ended.
             .set_response_timeout(Some(block + self.timeout.max(Duration::from_secs(1))));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        self.client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
     }
 
     /// A connection of the caller's own for subscriptions.

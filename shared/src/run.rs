@@ -73,7 +73,8 @@ impl FromStr for RunStatus {
 /// # Errors
 /// [`sqlx::Error::Decode`] if a newer program stored a status that this one does not know.
 pub fn status_column(name: &str) -> Result<RunStatus, sqlx::Error> {
-    name.parse().map_err(|error: UnknownStatus| sqlx::Error::Decode(error.into()))
+    name.parse()
+        .map_err(|error: UnknownStatus| sqlx::Error::Decode(error.into()))
 }
 
 /// Event numbers of one epoch: a run's event number is `epoch * EVENTS_PER_EPOCH + n`, so that numbers grow over

@@ -9,7 +9,11 @@ use errand_shared::{Uuid, lifecycle::Lifecycle};
 use errand_worker::{Worker, WorkerSettings};
 use tokio::task::JoinHandle;
 
-use crate::{database::Database, environment::redis_url, user::User};
+use crate::{
+    database::Database,
+    environment::redis_url,
+    user::{Reply, User},
+};
 
 /// The secret that signs the tests' tokens.
 const JWT_SECRET: &str = "a secret for tests only, 32 bytes or more";
@@ -236,7 +240,11 @@ impl TestApp {
         let api = Api::start(settings, lifecycle.clone()).unwrap();
         let address = api.addr().unwrap();
         let ended = spawn(api.run());
-        self.apis.push(Running { address, lifecycle, ended });
+        self.apis.push(Running {
+            address,
+            lifecycle,
+            ended,
+        });
         self.wait_until_ready(address).await;
         self.apis.len() - 1
     }
@@ -271,7 +279,10 @@ impl TestApp {
     ///
     /// # Panics
     /// If there is none.
-    #[expect(clippy::unwrap_used, reason = "a test that asks for what it has not made can only fail")]
+    #[expect(
+        clippy::unwrap_used,
+        reason = "a test that asks for what it has not made can only fail"
+    )]
     pub fn take_worker(&mut self) -> RunningWorker {
         self.workers.pop().unwrap()
     }
@@ -288,7 +299,10 @@ impl TestApp {
     ///
     /// # Panics
     /// If there is none of that number.
-    #[expect(clippy::indexing_slicing, reason = "a test that asks for what it has not made can only fail")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a test that asks for what it has not made can only fail"
+    )]
     pub fn url_of(&self, api: usize) -> String {
         format!("http://{}", self.apis[api].address)
     }
@@ -334,7 +348,10 @@ impl TestApp {
     /// If a run is open, or a part panicked.
     #[expect(clippy::unwrap_used, reason = "a test whose parts panicked can only fail")]
     pub async fn stop(self) {
-        let open = self.database.count("SELECT count(*) FROM runs WHERE finished_at IS NULL").await;
+        let open = self
+            .database
+            .count("SELECT count(*) FROM runs WHERE finished_at IS NULL")
+            .await;
         for api in self.apis {
             api.lifecycle.stop();
             api.ended.await.unwrap();
@@ -347,11 +364,10 @@ impl TestApp {
         assert_eq!(open, 0, "runs are still open");
     }
 
-    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
     async fn wait_until_ready(&self, address: SocketAddr) {
         for _ in 0..200 {
-            let ready = self.http.get(format!("http://{address}/readyz")).send().await.unwrap();
-            if ready.status() == 200 && ready.json::<serde_json::Value>().await.unwrap()["status"] == "ready" {
+            let ready = Reply::read(self.http.get(format!("http://{address}/readyz"))).await;
+            if ready.status == 200 && ready.text("status") == "ready" {
                 return;
             }
             // Readiness has no signal but this route.
@@ -360,7 +376,10 @@ impl TestApp {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test's runtime ends what the test leaves")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's runtime ends what the test leaves"
+)]
 fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(future)
 }

@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use errand_shared::{Uuid, db::schema};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row, postgres::PgConnectOptions,
+};
 
 use crate::environment::database_url;
 
@@ -28,7 +30,12 @@ impl Database {
     #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
     pub async fn new() -> Self {
         let server = PgConnectOptions::from_str(&database_url()).unwrap();
-        let mut admin = server.clone().disable_statement_logging().connect().await.unwrap();
+        let mut admin = server
+            .clone()
+            .disable_statement_logging()
+            .connect()
+            .await
+            .unwrap();
         let template = template(&server, &mut admin).await;
         let name = format!("errand_test_{}", Uuid::now_v7().simple());
         execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
@@ -36,7 +43,12 @@ impl Database {
         let options = server.database(&name);
         let pool = PgPool::connect_lazy_with(options.clone());
         let url = with_database(&database_url(), &name);
-        Self { name, options, url, pool }
+        Self {
+            name,
+            options,
+            url,
+            pool,
+        }
     }
 
     /// The database as a URL.
@@ -51,7 +63,11 @@ impl Database {
     #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
     pub async fn drop_it(self) {
         self.pool.close().await;
-        let mut admin = PgConnectOptions::from_str(&database_url()).unwrap().connect().await.unwrap();
+        let mut admin = PgConnectOptions::from_str(&database_url())
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
         execute(&mut admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
 
@@ -61,7 +77,11 @@ impl Database {
     /// If the query fails.
     #[expect(clippy::unwrap_used, reason = "a test's own query")]
     pub async fn count(&self, query: &str) -> i64 {
-        sqlx::raw_sql(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.unwrap().get(0)
+        sqlx::raw_sql(AssertSqlSafe(query.to_owned()))
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+            .get(0)
     }
 
     /// How to connect to it.
@@ -75,10 +95,12 @@ impl Database {
 async fn template(server: &PgConnectOptions, admin: &mut PgConnection) -> String {
     let name = format!("errand_template_{}", schema::fingerprint());
     execute(admin, &format!("SELECT pg_advisory_lock({TEMPLATE_LOCK})")).await;
-    let exists = sqlx::raw_sql(AssertSqlSafe(format!("SELECT FROM pg_database WHERE datname = '{name}'")))
-        .fetch_optional(&mut *admin)
-        .await
-        .unwrap();
+    let exists = sqlx::raw_sql(AssertSqlSafe(format!(
+        "SELECT FROM pg_database WHERE datname = '{name}'"
+    )))
+    .fetch_optional(&mut *admin)
+    .await
+    .unwrap();
     if exists.is_none() {
         let making = format!("{name}_making");
         execute(admin, &format!("DROP DATABASE IF EXISTS {making} WITH (FORCE)")).await;
@@ -92,7 +114,10 @@ async fn template(server: &PgConnectOptions, admin: &mut PgConnection) -> String
 
 #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
 async fn execute(connection: &mut PgConnection, statement: &str) {
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(connection).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+        .execute(connection)
+        .await
+        .unwrap();
 }
 
 /// The URL with another database.

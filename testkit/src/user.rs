@@ -39,7 +39,11 @@ impl Reply {
         let status = response.status();
         let headers = response.headers().clone();
         let bytes = response.bytes().await.unwrap();
-        Self { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+        Self {
+            status,
+            headers,
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        }
     }
 
     /// A member of the body as text; empty if it is none.
@@ -59,7 +63,11 @@ impl Reply {
     /// The names of the tools that were called.
     pub fn tools(&self) -> Vec<&str> {
         let calls = self.body.get("tool_calls").and_then(Value::as_array);
-        calls.into_iter().flatten().filter_map(|call| call.get("tool_name")?.as_str()).collect()
+        calls
+            .into_iter()
+            .flatten()
+            .filter_map(|call| call.get("tool_name")?.as_str())
+            .collect()
     }
 }
 
@@ -77,8 +85,20 @@ impl User {
         let body = json!({"email": email, "password": Self::PASSWORD, "name": name});
         let reply = Reply::read(http.post(format!("{url}/auth/register")).json(&body)).await;
         assert_eq!(reply.status, 201, "{}", reply.body);
-        let id = reply.body.pointer("/user/id").and_then(Value::as_str).unwrap().parse().unwrap();
-        Self { id, token: reply.text("access_token").to_owned(), email, http, url }
+        let id = reply
+            .body
+            .pointer("/user/id")
+            .and_then(Value::as_str)
+            .unwrap()
+            .parse()
+            .unwrap();
+        Self {
+            id,
+            token: reply.text("access_token").to_owned(),
+            email,
+            http,
+            url,
+        }
     }
 
     /// The same user at another API.
@@ -89,7 +109,9 @@ impl User {
 
     /// A request below `/api/{user_id}`, with the token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}/api/{}{path}", self.url, self.id)).bearer_auth(&self.token)
+        self.http
+            .request(method, format!("{}/api/{}{path}", self.url, self.id))
+            .bearer_auth(&self.token)
     }
 
     /// Reads what is at a path below `/api/{user_id}`.
@@ -109,13 +131,22 @@ impl User {
 
     /// A chat in a conversation that there is.
     pub async fn chat_in(&self, conversation_id: Uuid, message: &str) -> Reply {
-        self.post("/chat", json!({"message": message, "conversation_id": conversation_id})).await
+        self.post(
+            "/chat",
+            json!({"message": message, "conversation_id": conversation_id}),
+        )
+        .await
     }
 
     /// A chat that does not wait for its answer.
     pub async fn chat_async(&self, conversation_id: Option<Uuid>, message: &str) -> Reply {
         let body = json!({"message": message, "conversation_id": conversation_id});
-        Reply::read(self.request(Method::POST, "/chat").header("prefer", "respond-async").json(&body)).await
+        Reply::read(
+            self.request(Method::POST, "/chat")
+                .header("prefer", "respond-async")
+                .json(&body),
+        )
+        .await
     }
 
     /// Waits for the end of a run, as long as the API lets it.

@@ -18,7 +18,9 @@ pub(crate) async fn serve(listener: TcpListener, context: Arc<Context>, ended: L
         .route("/healthz", get(|| async { Json(json!({"status": "alive"})) }))
         .route("/readyz", get(ready))
         .with_state(context);
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { ended.stopped().await }).await;
+    let served = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { ended.stopped().await })
+        .await;
     if let Err(error) = served {
         tracing::error!(%error, "the admin listener failed");
     }
@@ -27,13 +29,20 @@ pub(crate) async fn serve(listener: TcpListener, context: Arc<Context>, ended: L
 async fn ready(State(context): State<Arc<Context>>) -> (StatusCode, Json<Value>) {
     let (status, reason) = match schema::compatibility(&context.claims).await {
         Ok(Compatibility::Compatible) => {
-            return (StatusCode::OK, Json(json!({"status": "ready", "in_flight": context.in_flight.len()})));
+            return (
+                StatusCode::OK,
+                Json(json!({"status": "ready", "in_flight": context.in_flight.len()})),
+            );
         }
         Ok(Compatibility::TooOld { found }) => ("not_ready", format!("the schema has generation {found}")),
-        Ok(Compatibility::TooNew { oldest_program }) => {
-            ("not_ready", format!("the schema needs programs of generation {oldest_program}"))
-        }
+        Ok(Compatibility::TooNew { oldest_program }) => (
+            "not_ready",
+            format!("the schema needs programs of generation {oldest_program}"),
+        ),
         Err(_) => ("not_ready", "Postgres does not answer".to_owned()),
     };
-    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": status, "reason": reason})))
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        Json(json!({"status": status, "reason": reason})),
+    )
 }

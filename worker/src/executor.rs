@@ -28,7 +28,9 @@ use crate::{
 pub(crate) async fn execute(context: Arc<Context>, lease: Lease) {
     let mut flight = context.in_flight.enter(lease.run_id, lease.token);
     let mut drive = Drive::new(&context, &lease);
-    let driven = AssertUnwindSafe(drive.to_the_reply(&mut flight)).catch_unwind().await;
+    let driven = AssertUnwindSafe(drive.until_the_reply(&mut flight))
+        .catch_unwind()
+        .await;
     let ending = match driven {
         Ok(Ok(ending)) => Ok(ending),
         Ok(Err(failure)) => Err(failure),
@@ -61,7 +63,7 @@ impl<'a> Drive<'a> {
         }
     }
 
-    async fn to_the_reply(&mut self, flight: &mut Flight) -> Result<Ending, RunFailure> {
+    async fn until_the_reply(&mut self, flight: &mut Flight) -> Result<Ending, RunFailure> {
         if self.lease.cancel_requested {
             return Err(RunFailure::Cancelled);
         }
@@ -97,12 +99,13 @@ impl<'a> Drive<'a> {
                     run.said().clone_into(&mut step.content);
                     let records = tool_step::perform(&self.context.pool, lease, &step, calls).await?;
                     let results = records.iter().map(|record| record.result.to_string()).collect();
-                    self.tool_calls.extend(records.into_iter().map(|record| ToolCallRecord {
-                        tool_call_id: record.tool_call_id,
-                        tool_name: record.tool_name,
-                        arguments: with_user_id(&record.arguments, lease.user_id),
-                        result: record.result,
-                    }));
+                    self.tool_calls
+                        .extend(records.into_iter().map(|record| ToolCallRecord {
+                            tool_call_id: record.tool_call_id,
+                            tool_name: record.tool_name,
+                            arguments: with_user_id(&record.arguments, lease.user_id),
+                            result: record.result,
+                        }));
                     run.tools_finished(results);
                 }
                 Action::Reply { text } => {
@@ -125,7 +128,10 @@ impl<'a> Drive<'a> {
             attempt: self.lease.attempt,
             model: answer.model.clone(),
             content: String::new(),
-            usage: Usage::new(tokens(answer.usage.prompt_tokens), tokens(answer.usage.completion_tokens)),
+            usage: Usage::new(
+                tokens(answer.usage.prompt_tokens),
+                tokens(answer.usage.completion_tokens),
+            ),
             model_ms: i32::try_from(asked.elapsed().as_millis()).unwrap_or(i32::MAX),
             tools_ms: 0,
         }
@@ -161,10 +167,14 @@ async fn conclude(
                 Disposition::Cancel => {
                     // The step that told of the cancel was committed with its calls; read them back for the answer.
                     drive.tool_calls =
-                        errand_shared::db::steps::calls_of(&context.pool, lease.run_id, lease.user_id).await?;
+                        errand_shared::db::steps::calls_of(&context.pool, lease.run_id, lease.user_id)
+                            .await?;
                     Ending::Cancelled
                 }
-                Disposition::Fail(reason) => Ending::Failed { reason, error: failure.to_string() },
+                Disposition::Fail(reason) => Ending::Failed {
+                    reason,
+                    error: failure.to_string(),
+                },
             }
         }
     };
@@ -187,8 +197,14 @@ async fn release(
     failed: Option<&str>,
     delay: Duration,
 ) -> Result<(), sqlx::Error> {
-    let released =
-        claims::release(&context.pool, lease.run_id, lease.token, failed, delay.as_secs_f64()).await?;
+    let released = claims::release(
+        &context.pool,
+        lease.run_id,
+        lease.token,
+        failed,
+        delay.as_secs_f64(),
+    )
+    .await?;
     if released && delay.is_zero() {
         context.notifier.ring(lease.run_id);
     }

@@ -59,7 +59,9 @@ impl RunFailure {
             Self::Database(_) | Self::Panicked if failures + 1 < max_failures => {
                 Disposition::Retry(Duration::from_secs(1 << failures.clamp(0, 6)))
             }
-            Self::Database(_) | Self::Panicked => Disposition::Fail("an internal error, several times over".to_owned()),
+            Self::Database(_) | Self::Panicked => {
+                Disposition::Fail("an internal error, several times over".to_owned())
+            }
             Self::Stopping => Disposition::Release,
             Self::Cancelled => Disposition::Cancel,
             Self::LeaseLost => Disposition::Drop,
@@ -88,7 +90,10 @@ mod tests {
         ];
         for (failure, failures, expected) in cases {
             let disposition = format!("{:?}", failure.disposition(failures, 3));
-            assert!(disposition.starts_with(expected), "{failure} after {failures}: {disposition}");
+            assert!(
+                disposition.starts_with(expected),
+                "{failure} after {failures}: {disposition}"
+            );
         }
     }
 }

@@ -32,11 +32,16 @@ pub(crate) async fn finish(
         .with_max_times(10)
         .with_jitter();
     let batch = std::slice::from_ref(&finish);
-    let finished = (|| finishes::finish(&context.pool, batch)).retry(patience).when(db::is_outage).await?;
+    let finished = (|| finishes::finish(&context.pool, batch))
+        .retry(patience)
+        .when(db::is_outage)
+        .await?;
     let Some(finished) = finished.into_iter().next() else {
         return Ok(false);
     };
-    context.notifier.tell_final(&response(&finished, &finish.ending, tool_calls));
+    context
+        .notifier
+        .tell_final(&response(&finished, &finish.ending, tool_calls));
     ring_next(context, &finished).await;
     Ok(true)
 }
@@ -46,15 +51,15 @@ pub(crate) async fn finish(
 /// # Errors
 /// A fault of Postgres.
 pub(crate) async fn finish_strays(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Error> {
-    let finished = finishes::finish(&context.pool, finishes).await?;
-    let ids: Vec<_> = finished.iter().map(|run| run.run_id).collect();
+    let ended = finishes::finish(&context.pool, finishes).await?;
+    let ids: Vec<_> = ended.iter().map(|run| run.run_id).collect();
     for (_, response) in runs::responses(&context.pool, &ids, true).await? {
         context.notifier.tell_final(&response);
     }
-    for run in &finished {
+    for run in &ended {
         ring_next(context, run).await;
     }
-    Ok(finished.len())
+    Ok(ended.len())
 }
 
 async fn ring_next(context: &Context, finished: &Finished) {
@@ -68,13 +73,18 @@ async fn next_run(pool: &PgPool, finished: &Finished) -> Option<errand_shared::U
     if !finished.look_again {
         return finished.next;
     }
-    finishes::next_queued(pool, finished.user_id, finished.conversation_id).await.ok().flatten()
+    finishes::next_queued(pool, finished.user_id, finished.conversation_id)
+        .await
+        .ok()
+        .flatten()
 }
 
 fn response(finished: &Finished, ending: &Ending, tool_calls: Vec<ToolCallRecord>) -> ChatResponse {
     let (message, problem) = match (finished.status, ending) {
         (RunStatus::Succeeded, Ending::Succeeded { content, .. }) => (content.clone(), None),
-        (RunStatus::Failed, Ending::Failed { reason, .. }) => (String::new(), Some(RunProblem::failed(reason))),
+        (RunStatus::Failed, Ending::Failed { reason, .. }) => {
+            (String::new(), Some(RunProblem::failed(reason)))
+        }
         _ => (String::new(), None),
     };
     ChatResponse {

@@ -47,8 +47,21 @@ impl Heartbeat {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             concurrency: i32::try_from(context.settings.worker_concurrency).unwrap_or(i32::MAX),
         };
-        let heartbeat = Self { context, own, row, good_since, draining, suspects: HashSet::new() };
-        (heartbeat, Pulse { good_since: good, draining: drain })
+        let heartbeat = Self {
+            context,
+            own,
+            row,
+            good_since,
+            draining,
+            suspects: HashSet::new(),
+        };
+        (
+            heartbeat,
+            Pulse {
+                good_since: good,
+                draining: drain,
+            },
+        )
     }
 
     /// Beats until told to end, which is after the last run has.
@@ -91,7 +104,8 @@ impl Heartbeat {
     async fn beat(&mut self) -> Result<(), sqlx::Error> {
         let in_flight = i32::try_from(self.context.in_flight.len()).unwrap_or(i32::MAX);
         let draining = workers::beat(&self.own, &self.row, in_flight).await?;
-        self.draining.send_if_modified(|was| std::mem::replace(was, draining) != draining);
+        self.draining
+            .send_if_modified(|was| std::mem::replace(was, draining) != draining);
         self.reconcile().await
     }
 
@@ -107,8 +121,10 @@ impl Heartbeat {
         }
         let leases: HashSet<_> = held.iter().map(|run| (run.run_id, run.token)).collect();
         in_flight.interrupt_lost(looked, |run_id, token| leases.contains(&(run_id, token)));
-        let strays: HashSet<_> =
-            leases.into_iter().filter(|(run_id, token)| !in_flight.holds(*run_id, *token)).collect();
+        let strays: HashSet<_> = leases
+            .into_iter()
+            .filter(|(run_id, token)| !in_flight.holds(*run_id, *token))
+            .collect();
         for (run_id, token) in strays.intersection(&self.suspects) {
             tracing::warn!(run.id = %run_id, "a run of ours that is not in flight is handed back");
             if claims::release(&self.own, *run_id, *token, None, 0.0).await? {

@@ -35,7 +35,7 @@ pub(crate) struct InFlight(Arc<Mutex<HashMap<Uuid, Entry>>>);
 /// A run in flight until dropped.
 #[derive(Debug)]
 pub(crate) struct Flight {
-    in_flight: InFlight,
+    entries: InFlight,
     run_id: Uuid,
     token: Uuid,
     interrupt: watch::Receiver<Interrupt>,
@@ -45,8 +45,20 @@ impl InFlight {
     /// Enters a lease.
     pub(crate) fn enter(&self, run_id: Uuid, token: Uuid) -> Flight {
         let (sender, interrupt) = watch::channel(Interrupt::None);
-        self.entries().insert(run_id, Entry { token, since: Instant::now(), interrupt: sender });
-        Flight { in_flight: self.clone(), run_id, token, interrupt }
+        self.entries().insert(
+            run_id,
+            Entry {
+                token,
+                since: Instant::now(),
+                interrupt: sender,
+            },
+        );
+        Flight {
+            entries: self.clone(),
+            run_id,
+            token,
+            interrupt,
+        }
     }
 
     /// How many.
@@ -56,7 +68,9 @@ impl InFlight {
 
     /// Whether this lease is in flight here.
     pub(crate) fn holds(&self, run_id: Uuid, token: Uuid) -> bool {
-        self.entries().get(&run_id).is_some_and(|entry| entry.token == token)
+        self.entries()
+            .get(&run_id)
+            .is_some_and(|entry| entry.token == token)
     }
 
     /// Interrupts one run.
@@ -101,8 +115,11 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let mut entries = self.in_flight.entries();
-        if entries.get(&self.run_id).is_some_and(|entry| entry.token == self.token) {
+        let mut entries = self.entries.entries();
+        if entries
+            .get(&self.run_id)
+            .is_some_and(|entry| entry.token == self.token)
+        {
             entries.remove(&self.run_id);
         }
     }

@@ -49,14 +49,22 @@ impl ModelClient {
             .with_api_key(settings.openai_api_key.as_ref().map_or("", |key| key.reveal()));
         // Its own transport, because async-openai's default tries again by itself and obeys Retry-After without a cap.
         let client = Client::build(http.clone(), config).with_http_service(Transport::new(http));
-        Ok(Self { client, settings, tools: tools.into_iter().map(ToolOffer::from).collect() })
+        Ok(Self {
+            client,
+            settings,
+            tools: tools.into_iter().map(ToolOffer::from).collect(),
+        })
     }
 
     /// Asks the model, trying again after passing faults until `deadline`.
     ///
     /// # Errors
     /// The last fault.
-    pub(crate) async fn ask(&self, messages: &[Message], deadline: Instant) -> Result<ModelAnswer, ModelFault> {
+    pub(crate) async fn ask(
+        &self,
+        messages: &[Message],
+        deadline: Instant,
+    ) -> Result<ModelAnswer, ModelFault> {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(self.settings.model_retry_base_ms)
             .with_max_delay(self.settings.model_retry_max_ms)
@@ -71,11 +79,15 @@ impl ModelClient {
                 (delay, _) => delay,
             })
             .notify(|fault, delay| tracing::warn!(%fault, ?delay, "the model is asked again"));
-        timeout_at(deadline, tries).await.unwrap_or(Err(ModelFault::RunDeadline))
+        timeout_at(deadline, tries)
+            .await
+            .unwrap_or(Err(ModelFault::RunDeadline))
     }
 
     async fn ask_once(&self, request: &Request<'_>) -> Result<ModelAnswer, ModelFault> {
-        timeout(self.settings.model_timeout_ms, self.stream(request)).await.unwrap_or(Err(ModelFault::TimedOut))
+        timeout(self.settings.model_timeout_ms, self.stream(request))
+            .await
+            .unwrap_or(Err(ModelFault::TimedOut))
     }
 
     async fn stream(&self, request: &Request<'_>) -> Result<ModelAnswer, ModelFault> {
@@ -84,7 +96,10 @@ impl ModelClient {
             .await
             .map_err(|_elapsed| ModelFault::TimedOut)??;
         let mut gather = Gather::default();
-        while let Some(chunk) = timeout(idle, chunks.next()).await.map_err(|_elapsed| ModelFault::TimedOut)? {
+        while let Some(chunk) = timeout(idle, chunks.next())
+            .await
+            .map_err(|_elapsed| ModelFault::TimedOut)?
+        {
             gather.add(chunk?)?;
         }
         gather.finish()

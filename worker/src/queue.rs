@@ -62,9 +62,10 @@ impl Backend for LeaseQueue {
         context: &mut TaskContext<'_>,
         worker: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, Self::Error>>> {
-        self.claimed.poll_recv(context).map(|claimed| match claimed {
-            Some(claimed) => Some(Ok(TaskBuilder::new(claimed).build())),
-            None => {
+        self.claimed.poll_recv(context).map(|claimed| {
+            if let Some(claimed) = claimed {
+                Some(Ok(TaskBuilder::new(claimed).build()))
+            } else {
                 // apalis waits for a stop even after its queue has ended.
                 if let Err(error) = worker.stop() {
                     tracing::warn!(%error, "the queue's worker was not running");

@@ -33,7 +33,7 @@ pub(crate) struct Swept {
 pub(crate) async fn run(context: Arc<Context>, good_since: watch::Receiver<Option<Instant>>) {
     let mut ticks = interval(context.settings.liveness.rescue_interval_ms);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut forget = interval(std::time::Duration::from_secs(3600));
+    let mut forget = interval(std::time::Duration::from_hours(1));
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -76,18 +76,17 @@ async fn settle(context: &Context, strays: Vec<Stray>, swept: &mut Swept) -> Res
     let mut finishes = Vec::new();
     let (mut run_ids, mut tokens): (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
     for stray in strays {
-        match ending(&stray, context.settings.run.run_max_attempts) {
-            Some(ending) => finishes.push(Finish {
+        if let Some(ending) = ending(&stray, context.settings.run.run_max_attempts) {
+            finishes.push(Finish {
                 run_id: stray.run_id,
                 token: Some(stray.token),
                 final_event_seq: (i64::from(stray.epoch) + 1) * EVENTS_PER_EPOCH + 1,
                 ending,
                 last_step: None,
-            }),
-            None => {
-                run_ids.push(stray.run_id);
-                tokens.push(stray.token);
-            }
+            });
+        } else {
+            run_ids.push(stray.run_id);
+            tokens.push(stray.token);
         }
     }
     if !finishes.is_empty() {

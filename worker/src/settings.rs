@@ -50,7 +50,7 @@ pub struct ModelSettings {
     /// Key of the model's server; may be absent if a base URL is set.
     #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
     pub openai_api_key: Option<Secret>,
-    /// Any OpenAI-compatible server; https://api.openai.com/v1 if absent.
+    /// Any OpenAI-compatible server; <https://api.openai.com/v1> if absent.
     #[arg(long, env = "OPENAI_BASE_URL")]
     pub openai_base_url: Option<String>,
     /// The model.
@@ -121,18 +121,27 @@ impl WorkerSettings {
     pub fn check(&self) -> Result<(), Exit> {
         let model = &self.model;
         if model.openai_api_key.is_none() && model.openai_base_url.is_none() {
-            return Err(Exit::bad_setting("OPENAI_API_KEY", "required unless OPENAI_BASE_URL is set"));
+            return Err(Exit::bad_setting(
+                "OPENAI_API_KEY",
+                "required unless OPENAI_BASE_URL is set",
+            ));
         }
         if let Some(url) = &model.openai_base_url
             && !reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
         {
-            return Err(Exit::bad_setting("OPENAI_BASE_URL", "must be an http or https URL"));
+            return Err(Exit::bad_setting(
+                "OPENAI_BASE_URL",
+                "must be an http or https URL",
+            ));
         }
         if !(0.0..=2.0).contains(&model.openai_temperature) {
             return Err(Exit::bad_setting("OPENAI_TEMPERATURE", "must be between 0 and 2"));
         }
         if self.liveness.worker_dead_after_ms < self.liveness.heartbeat_ms * 2 {
-            return Err(Exit::bad_setting("WORKER_DEAD_AFTER_MS", "must be at least twice HEARTBEAT_MS"));
+            return Err(Exit::bad_setting(
+                "WORKER_DEAD_AFTER_MS",
+                "must be at least twice HEARTBEAT_MS",
+            ));
         }
         Ok(())
     }

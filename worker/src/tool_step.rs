@@ -26,7 +26,9 @@ pub(crate) async fn perform(
     calls: &[PlannedCall],
 ) -> Result<Vec<CallRecord>, RunFailure> {
     match attempt(pool, lease, step.clone(), calls, Savepoints::None).await {
-        Err(RunFailure::Database(error @ sqlx::Error::Database(_))) if !errand_shared::db::is_outage(&error) => {
+        Err(RunFailure::Database(error @ sqlx::Error::Database(_)))
+            if !errand_shared::db::is_outage(&error) =>
+        {
             tracing::warn!(run.id = %lease.run_id, %error, "a tool failed in the database");
             attempt(pool, lease, step.clone(), calls, Savepoints::EachCall).await
         }
@@ -68,7 +70,11 @@ async fn attempt(
         Recorded::LeaseLost => Err(RunFailure::LeaseLost),
         Recorded::Written { cancel_requested } => {
             transaction.commit().await?;
-            if cancel_requested { Err(RunFailure::Cancelled) } else { Ok(records) }
+            if cancel_requested {
+                Err(RunFailure::Cancelled)
+            } else {
+                Ok(records)
+            }
         }
     }
 }
@@ -83,7 +89,10 @@ async fn make(
         (Err(_), refusal) => {
             let result = serde_json::from_str(&refusal.unwrap_or_default())
                 .map_err(|error| sqlx::Error::Encode(error.into()))?;
-            Ok(ToolOutcome { success: false, result })
+            Ok(ToolOutcome {
+                success: false,
+                result,
+            })
         }
     }
 }

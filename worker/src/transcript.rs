@@ -38,10 +38,17 @@ fn turn(past: PastTurn) -> Turn {
 
 fn past_call(mut message: PastMessage) -> PastCall {
     PastCall {
-        step: message.metadata.get("step").and_then(serde_json::Value::as_u64).map_or(0, saturating),
+        step: message
+            .metadata
+            .get("step")
+            .and_then(serde_json::Value::as_u64)
+            .map_or(0, saturating),
         id: message.tool_call_id.unwrap_or_default(),
         name: message.name.unwrap_or_default(),
-        arguments: message.metadata.get_mut("arguments").map_or(serde_json::Value::Null, serde_json::Value::take),
+        arguments: message
+            .metadata
+            .get_mut("arguments")
+            .map_or(serde_json::Value::Null, serde_json::Value::take),
         result: message.content,
     }
 }

@@ -67,7 +67,8 @@ impl Worker {
     pub async fn start(settings: WorkerSettings) -> Result<Self, StartError> {
         settings.check()?;
         let bad_database = |error: sqlx::Error| Exit::bad_setting("DATABASE_URL", error);
-        let redis = RedisClient::new(&settings.redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
+        let redis =
+            RedisClient::new(&settings.redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
         let pool = db::pool(&settings.store, Durability::Flushed).map_err(bad_database)?;
         let claims = small_pool(&settings, 2).map_err(bad_database)?;
         let heartbeat = small_pool(&settings, 1).map_err(bad_database)?;
@@ -92,7 +93,13 @@ impl Worker {
             claims,
             settings,
         };
-        Ok(Self { context: Arc::new(context), redis, heartbeat, admin, ended })
+        Ok(Self {
+            context: Arc::new(context),
+            redis,
+            heartbeat,
+            admin,
+            ended,
+        })
     }
 
     /// Where the admin listener is.
@@ -111,7 +118,13 @@ impl Worker {
     /// Works until asked to stop; then takes no new run, finishes what it has within the grace time, hands back the
     /// rest.
     pub async fn run(self, lifecycle: Lifecycle) {
-        let Self { context, redis, heartbeat, admin, ended } = self;
+        let Self {
+            context,
+            redis,
+            heartbeat,
+            admin,
+            ended,
+        } = self;
         tracing::info!(worker.id = %context.worker_id, "the worker starts");
         ended.spawn(admin::serve(admin, Arc::clone(&context), ended.clone()));
         if wait_for_schema(&context, &lifecycle).await {
@@ -208,7 +221,10 @@ async fn run_queue(context: &Arc<Context>, redis: RedisClient, pulse: Pulse, lif
     }
     runs.close();
     if tokio::time::timeout(HAND_BACK, runs.wait()).await.is_err() {
-        tracing::warn!(in_flight = context.in_flight.len(), "some runs did not stop in time");
+        tracing::warn!(
+            in_flight = context.in_flight.len(),
+            "some runs did not stop in time"
+        );
     }
 }
 
@@ -222,12 +238,15 @@ async fn hand_back(context: &Context) {
     };
     match tokio::time::timeout(HAND_BACK, handed_back).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "what is left could not be handed back; others will take it up"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "what is left could not be handed back; others will take it up");
+        }
         Err(_elapsed) => tracing::warn!("Postgres did not take what is left in time; others will take it up"),
     }
 }
 
 /// The machine's name, for the list of workers.
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }

@@ -34,8 +34,8 @@ pub(super) fn settings() -> AuthSettings {
         jwt_jwks_file: None,
         jwt_issuer: "errand".to_owned(),
         jwt_audience: "errand".to_owned(),
-        jwt_ttl_seconds: Duration::from_secs(3600),
-        refresh_ttl_seconds: Duration::from_secs(86_400),
+        jwt_ttl_seconds: Duration::from_hours(1),
+        refresh_ttl_seconds: Duration::from_hours(24),
         rate_limit_auth_per_minute: 0,
         password_hashes_at_once: 1,
     }

@@ -30,7 +30,15 @@ pub async fn rering(pool: &PgPool, redis: &RedisClient) -> Result<u64, ReringErr
         let Some(last) = ready.last() else { return Ok(rung) };
         after = *last;
         rung += ready.len() as u64;
-        let ids: Vec<_> = ready.iter().map(Uuid::as_bytes).map(<[u8; 16]>::as_slice).collect();
-        let () = redis::cmd("RPUSH").arg(redis.ready_key()).arg(ids).query_async(&mut connection).await?;
+        let ids: Vec<_> = ready
+            .iter()
+            .map(Uuid::as_bytes)
+            .map(<[u8; 16]>::as_slice)
+            .collect();
+        let () = redis::cmd("RPUSH")
+            .arg(redis.ready_key())
+            .arg(ids)
+            .query_async(&mut connection)
+            .await?;
     }
 }

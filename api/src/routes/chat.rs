@@ -84,7 +84,7 @@ async fn post(
 }
 
 fn text_of(value: &HeaderValue) -> Result<&str, ApiError> {
-    value.to_str().map_err(|_not_ascii| {
-        ApiError::invalid("Idempotency-Key", "must be printable ASCII characters")
-    })
+    value
+        .to_str()
+        .map_err(|_not_ascii| ApiError::invalid("Idempotency-Key", "must be printable ASCII characters"))
 }

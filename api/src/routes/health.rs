@@ -39,14 +39,17 @@ async fn alive() -> Json<Health> {
 async fn ready(State(app): State<App>) -> Response {
     let not_ready = |why: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     match app.database(schema::compatibility(&app.pool)).await {
-        Ok(Compatibility::Compatible) if app.waiter.is_told() => Json(Health { status: "ready" }).into_response(),
+        Ok(Compatibility::Compatible) if app.waiter.is_told() => {
+            Json(Health { status: "ready" }).into_response()
+        }
         Ok(Compatibility::Compatible) => Json(Health { status: "degraded" }).into_response(),
-        Ok(Compatibility::TooOld { found }) => {
-            not_ready(format!("The schema has generation {found}; {} is needed: migrate.", schema::GENERATION))
-        }
-        Ok(Compatibility::TooNew { oldest_program }) => {
-            not_ready(format!("The schema needs programs of generation {oldest_program}; this one is older."))
-        }
+        Ok(Compatibility::TooOld { found }) => not_ready(format!(
+            "The schema has generation {found}; {} is needed: migrate.",
+            schema::GENERATION
+        )),
+        Ok(Compatibility::TooNew { oldest_program }) => not_ready(format!(
+            "The schema needs programs of generation {oldest_program}; this one is older."
+        )),
         Err(_) => not_ready("Postgres does not answer, or was never migrated.".to_owned()),
     }
 }

@@ -18,7 +18,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{answer, auth::Caller, cancel, chat, error::ApiError, prefer, problem::Problem, state::App};
 
 pub(crate) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(look)).routes(routes!(cancel_run)).routes(routes!(retry))
+    OpenApiRouter::new()
+        .routes(routes!(look))
+        .routes(routes!(cancel_run))
+        .routes(routes!(retry))
 }
 
 /// Look at a run, or wait for its end.
@@ -84,13 +87,21 @@ async fn cancel_run(
     caller: Caller,
     Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
 ) -> Result<Response, ApiError> {
-    let marked = app.database(runs::request_cancel(&app.pool, caller.user_id, run_id)).await?;
+    let marked = app
+        .database(runs::request_cancel(&app.pool, caller.user_id, run_id))
+        .await?;
     let target = marked.ok_or_else(|| chat::no_run(run_id))?;
     let was_final = target.status.is_final();
     cancel::cancel_targets(&app, vec![target]).await?;
-    let run = app.database(runs::response(&app.pool, caller.user_id, run_id)).await?;
+    let run = app
+        .database(runs::response(&app.pool, caller.user_id, run_id))
+        .await?;
     let run = run.ok_or_else(|| chat::no_run(run_id))?;
-    Ok(if was_final { Json(run).into_response() } else { answer::pending(caller.user_id, &run) })
+    Ok(if was_final {
+        Json(run).into_response()
+    } else {
+        answer::pending(caller.user_id, &run)
+    })
 }
 
 /// Try a failed or cancelled run again.
@@ -117,16 +128,22 @@ async fn retry(
     caller: Caller,
     Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
 ) -> Result<(StatusCode, Response), ApiError> {
-    match app.database(runs::retry(&app.pool, caller.user_id, run_id)).await? {
+    match app
+        .database(runs::retry(&app.pool, caller.user_id, run_id))
+        .await?
+    {
         Retried::Queued => app.notifier.ring(run_id),
         Retried::NotRetryable => {
             return Err(ApiError::Conflict(
-                "Only a failed or cancelled run that is the last of its conversation can be tried again".to_owned(),
+                "Only a failed or cancelled run that is the last of its conversation can be tried again"
+                    .to_owned(),
             ));
         }
         Retried::NotFound => return Err(chat::no_run(run_id)),
     }
-    let run = app.database(runs::response(&app.pool, caller.user_id, run_id)).await?;
+    let run = app
+        .database(runs::response(&app.pool, caller.user_id, run_id))
+        .await?;
     let run = run.ok_or_else(|| chat::no_run(run_id))?;
     Ok((StatusCode::ACCEPTED, answer::pending(caller.user_id, &run)))
 }

@@ -6,14 +6,20 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 async fn stored(app: &TestApp) -> i64 {
-    app.database.count("SELECT (SELECT count(*) FROM messages) + (SELECT count(*) FROM conversations)").await
+    app.database
+        .count("SELECT (SELECT count(*) FROM messages) + (SELECT count(*) FROM conversations)")
+        .await
 }
 
 #[tokio::test]
 async fn bad_requests_are_refused_and_store_nothing() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
-    let post = |body: &str| user.request(Method::POST, "/chat").header("content-type", "application/json").body(body.to_owned());
+    let post = |body: &str| {
+        user.request(Method::POST, "/chat")
+            .header("content-type", "application/json")
+            .body(body.to_owned())
+    };
     let long = json!({"message": "🦀".repeat(2001)}).to_string();
     let huge = json!({"message": "x".repeat(70_000)}).to_string();
     for (body, status, field) in [
@@ -23,21 +29,33 @@ async fn bad_requests_are_refused_and_store_nothing() {
         ("\u{feff}{}", 400, ""),
         ("null", 422, ""),
         ("[]", 422, ""),
+        ("[\"hi\", null]", 422, ""),
         ("\"hi\"", 422, ""),
-        ("{}", 422, ""),
+        ("{}", 422, "message"),
         ("{\"message\":null}", 422, "message"),
         ("{\"message\":5}", 422, "message"),
         ("{\"message\":\"\"}", 422, "message"),
         ("{\"message\":\" \\n\\t\\u3000\"}", 422, "message"),
         ("{\"message\":\"a\\u0000b\"}", 422, "message"),
-        ("{\"message\":\"hi\",\"conversation_id\":\"x\"}", 422, "conversation_id"),
-        ("{\"message\":\"hi\",\"conversation_id\":7}", 422, "conversation_id"),
+        (
+            "{\"message\":\"hi\",\"conversation_id\":\"x\"}",
+            422,
+            "conversation_id",
+        ),
+        (
+            "{\"message\":\"hi\",\"conversation_id\":7}",
+            422,
+            "conversation_id",
+        ),
         (&long, 422, "message"),
         (&huge, 413, ""),
     ] {
         let reply = Reply::read(post(body)).await;
         assert_eq!(reply.status, status, "{body}: {}", reply.body);
-        assert_eq!(reply.headers["content-type"], "application/problem+json", "{body}");
+        assert_eq!(
+            reply.headers["content-type"], "application/problem+json",
+            "{body}"
+        );
         assert_eq!(reply.body["status"], status, "{body}");
         for member in ["type", "title", "detail"] {
             assert!(!reply.text(member).is_empty(), "{body}: {}", reply.body);
@@ -46,16 +64,29 @@ async fn bad_requests_are_refused_and_store_nothing() {
             assert_eq!(reply.body["errors"][0]["field"], field, "{body}: {}", reply.body);
         }
     }
-    let not_utf8 = user.request(Method::POST, "/chat").header("content-type", "application/json").body(b"{\"message\":\"\xff\"}".to_vec());
+    let not_utf8 = user
+        .request(Method::POST, "/chat")
+        .header("content-type", "application/json")
+        .body(b"{\"message\":\"\xff\"}".to_vec());
     assert_eq!(Reply::read(not_utf8).await.status, 400);
-    for media_type in ["text/plain", "application/xml", "application/x-www-form-urlencoded"] {
-        let request = user.request(Method::POST, "/chat").header("content-type", media_type).body("{\"message\":\"hi\"}");
+    for media_type in [
+        "text/plain",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+    ] {
+        let request = user
+            .request(Method::POST, "/chat")
+            .header("content-type", media_type)
+            .body("{\"message\":\"hi\"}");
         assert_eq!(Reply::read(request).await.status, 415, "{media_type}");
     }
     let unnamed = user.request(Method::POST, "/chat").body("{\"message\":\"hi\"}");
     assert_eq!(Reply::read(unnamed).await.status, 415);
     for prefer in ["wait=-1", "wait=301", "wait=soon"] {
-        let request = user.request(Method::POST, "/chat").header("prefer", prefer).json(&json!({"message": "hi"}));
+        let request = user
+            .request(Method::POST, "/chat")
+            .header("prefer", prefer)
+            .json(&json!({"message": "hi"}));
         assert_eq!(Reply::read(request).await.status, 422, "{prefer}");
     }
     assert_eq!(Reply::read(user.request(Method::GET, "/chat")).await.status, 405);
@@ -81,14 +112,21 @@ async fn a_wait_that_ends_first_is_202_with_the_way_to_the_answer() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
-    app.model.script(Script::new().when("hi", [Behaviour::reply("Hello!").behind(&gate)]));
-    let request = user.request(Method::POST, "/chat").header("prefer", "wait=1").json(&json!({"message": "hi"}));
+    app.model
+        .script(Script::new().when("hi", [Behaviour::reply("Hello!").behind(&gate)]));
+    let request = user
+        .request(Method::POST, "/chat")
+        .header("prefer", "wait=1")
+        .json(&json!({"message": "hi"}));
     let pending = Reply::read(request).await;
     assert_eq!(pending.status, 202);
     assert_eq!(pending.text("status"), "running");
     assert_eq!(pending.text("message"), "");
     assert_eq!(pending.body["tool_calls"], json!([]));
-    assert_eq!(pending.headers["location"], format!("/api/{}/runs/{}", user.id, pending.text("run_id")));
+    assert_eq!(
+        pending.headers["location"],
+        format!("/api/{}/runs/{}", user.id, pending.text("run_id"))
+    );
     assert!(pending.headers.contains_key("retry-after"));
     assert_eq!(pending.headers["preference-applied"], "wait");
     gate.release();
@@ -105,7 +143,10 @@ async fn a_pending_answer_tells_what_is_known() {
     let gate = Gate::new();
     app.model.script(Script::new().when(
         "two steps",
-        [Behaviour::tool_call("add_task", r#"{"title":"milk"}"#), Behaviour::reply("Done.").behind(&gate)],
+        [
+            Behaviour::tool_call("add_task", r#"{"title":"milk"}"#),
+            Behaviour::reply("Done.").behind(&gate),
+        ],
     ));
     let queued = user.chat_async(None, "two steps").await;
     assert_eq!(queued.status, 202);
@@ -126,7 +167,11 @@ async fn failed(app: &TestApp, user: &User, script: Script, reason: &str) -> Rep
     let reply = user.chat("fail, please").await;
     assert_eq!(reply.status, 502, "{}", reply.body);
     assert_eq!(reply.headers["content-type"], "application/problem+json");
-    assert!(reply.text("detail").starts_with("Agent execution failed: "), "{}", reply.body);
+    assert!(
+        reply.text("detail").starts_with("Agent execution failed: "),
+        "{}",
+        reply.body
+    );
     assert!(reply.text("detail").contains(reason), "{}", reply.body);
     assert_eq!(reply.text("status"), "failed");
     assert_eq!(reply.body["problem"]["status"], 502);
@@ -139,27 +184,46 @@ async fn a_run_that_failed_is_502_and_its_message_stays_and_can_be_retried() {
     let user = app.user("Ada").await;
     let provider_down = Script::new().otherwise(Behaviour::status(500));
     let reply = failed(&app, &user, provider_down, "status 500").await;
-    let filtered = Behaviour::Finish { reason: FinishReason::ContentFilter, content: String::new() };
+    let filtered = Behaviour::Finish {
+        reason: FinishReason::ContentFilter,
+        content: String::new(),
+    };
     failed(&app, &user, Script::new().otherwise(filtered), "content filter").await;
     let endless = Script::new().otherwise(Behaviour::tool_call("list_tasks", "{}"));
     let looped = failed(&app, &user, endless, "tool-loop limit").await;
     assert_eq!(looped.tools().len(), 9);
-    failed(&app, &user, Script::new().otherwise(Behaviour::EmptyChoices), "could not be read").await;
+    failed(
+        &app,
+        &user,
+        Script::new().otherwise(Behaviour::EmptyChoices),
+        "could not be read",
+    )
+    .await;
 
-    assert_eq!(app.database.count("SELECT count(*) FROM messages WHERE role = 'user'").await, 4);
+    assert_eq!(
+        app.database
+            .count("SELECT count(*) FROM messages WHERE role = 'user'")
+            .await,
+        4
+    );
     let look = user.get(&format!("/runs/{}", reply.text("run_id"))).await;
     assert_eq!(look.status, 200);
     assert_eq!(look.text("status"), "failed");
     assert_eq!(look.body["problem"]["detail"], reply.body["detail"]);
 
-    app.model.script(Script::new().otherwise(Behaviour::reply("All well again.")));
+    app.model
+        .script(Script::new().otherwise(Behaviour::reply("All well again.")));
     for run in [&reply, &looped] {
         let path = format!("/runs/{}/retry", run.text("run_id"));
         assert_eq!(user.post(&path, Value::Null).await.status, 202);
         let answered = user.wait(run.id("run_id")).await;
         assert_eq!(answered.text("status"), "succeeded", "{}", answered.body);
         assert_eq!(answered.tools().len(), run.tools().len());
-        assert_eq!(user.post(&path, Value::Null).await.status, 409, "a succeeded run is not retried");
+        assert_eq!(
+            user.post(&path, Value::Null).await.status,
+            409,
+            "a succeeded run is not retried"
+        );
     }
     app.stop().await;
 }
@@ -186,12 +250,16 @@ async fn a_cancelled_run_is_409() {
     let app = TestApp::builder().worker("--heartbeat-ms=50").start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
-    app.model.script(Script::new().when("wait", [Behaviour::reply("Too late.").behind(&gate)]));
+    app.model
+        .script(Script::new().when("wait", [Behaviour::reply("Too late.").behind(&gate)]));
     let chat = async { user.chat("wait").await };
     let cancel = async {
         gate.wait_arrived(1).await;
         let conversations = user.get("/conversations").await;
-        let run = conversations.body["items"][0]["active_run_id"].as_str().unwrap().to_owned();
+        let run = conversations.body["items"][0]["active_run_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let path = format!("/runs/{run}/cancel");
         assert_eq!(user.post(&path, Value::Null).await.status, 202);
         path
@@ -199,8 +267,17 @@ async fn a_cancelled_run_is_409() {
     let (chat, path) = tokio::join!(chat, cancel);
     assert_eq!(chat.status, 409, "{}", chat.body);
     assert_eq!(chat.text("status"), "cancelled");
-    assert_eq!(user.post(&path, Value::Null).await.status, 200, "a final run is left as it is");
-    assert_eq!(app.database.count("SELECT count(*) FROM messages WHERE role = 'assistant'").await, 0);
+    assert_eq!(
+        user.post(&path, Value::Null).await.status,
+        200,
+        "a final run is left as it is"
+    );
+    assert_eq!(
+        app.database
+            .count("SELECT count(*) FROM messages WHERE role = 'assistant'")
+            .await,
+        0
+    );
     app.stop().await;
 }
 
@@ -210,13 +287,17 @@ async fn a_queued_run_is_cancelled_at_once_and_the_next_goes_on() {
     let user = app.user("Ada").await;
     let first = user.chat_async(None, "Add a task to buy milk").await;
     let second = user.chat_async(Some(first.id("conversation_id")), "Hello").await;
-    let cancelled = user.post(&format!("/runs/{}/cancel", first.text("run_id")), Value::Null).await;
+    let cancelled = user
+        .post(&format!("/runs/{}/cancel", first.text("run_id")), Value::Null)
+        .await;
     assert_eq!(cancelled.status, 202);
     assert_eq!(cancelled.text("status"), "cancelled");
     let worker = app.start_worker().await;
     assert_eq!(user.wait(second.id("run_id")).await.text("status"), "succeeded");
     assert_eq!(app.database.count("SELECT count(*) FROM tasks").await, 0);
-    let retry = user.post(&format!("/runs/{}/retry", first.text("run_id")), Value::Null).await;
+    let retry = user
+        .post(&format!("/runs/{}/retry", first.text("run_id")), Value::Null)
+        .await;
     assert_eq!(retry.status, 409, "not the last of its conversation");
     worker.stop().await;
     app.stop().await;
@@ -224,7 +305,11 @@ async fn a_queued_run_is_cancelled_at_once_and_the_next_goes_on() {
 
 #[tokio::test]
 async fn too_many_open_runs_are_429_and_store_nothing() {
-    let app = TestApp::builder().workers(0).api("--max-open-runs-per-user=2").start().await;
+    let app = TestApp::builder()
+        .workers(0)
+        .api("--max-open-runs-per-user=2")
+        .start()
+        .await;
     let user = app.user("Ada").await;
     for _ in 0..2 {
         assert_eq!(user.chat_async(None, "hi").await.status, 202);
@@ -234,10 +319,21 @@ async fn too_many_open_runs_are_429_and_store_nothing() {
     assert_eq!(reply.status, 429);
     assert!(reply.headers.contains_key("retry-after"));
     assert_eq!(stored(&app).await, before);
-    assert_eq!(app.user("Eve").await.chat_async(None, "hi").await.status, 202, "others are not held up");
+    assert_eq!(
+        app.user("Eve").await.chat_async(None, "hi").await.status,
+        202,
+        "others are not held up"
+    );
     let worker = app.start_worker().await;
     for run in user.get("/conversations").await.body["items"].as_array().unwrap() {
-        user.wait(run["active_run_id"].as_str().unwrap_or_default().parse().unwrap_or_default()).await;
+        user.wait(
+            run["active_run_id"]
+                .as_str()
+                .unwrap_or_default()
+                .parse()
+                .unwrap_or_default(),
+        )
+        .await;
     }
     drain(&app).await;
     worker.stop().await;
@@ -246,14 +342,23 @@ async fn too_many_open_runs_are_429_and_store_nothing() {
 
 /// Waits until no run is open.
 async fn drain(app: &TestApp) {
-    while app.database.count("SELECT count(*) FROM runs WHERE finished_at IS NULL").await > 0 {
+    while app
+        .database
+        .count("SELECT count(*) FROM runs WHERE finished_at IS NULL")
+        .await
+        > 0
+    {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
 async fn a_full_queue_is_503_and_stores_nothing() {
-    let app = TestApp::builder().workers(0).api("--max-queued-runs=1").start().await;
+    let app = TestApp::builder()
+        .workers(0)
+        .api("--max-queued-runs=1")
+        .start()
+        .await;
     let user = app.user("Ada").await;
     app.database.count("WITH u AS (INSERT INTO users (id, email, name) VALUES (gen_random_uuid(), 'a@b', 'x') RETURNING id), \
         c AS (INSERT INTO conversations (id, user_id, title) SELECT gen_random_uuid(), id, 't' FROM u RETURNING id, user_id), \
@@ -264,16 +369,25 @@ async fn a_full_queue_is_503_and_stores_nothing() {
     assert_eq!(reply.status, 503, "{}", reply.body);
     assert!(reply.headers.contains_key("retry-after"));
     assert_eq!(stored(&app).await, before);
-    app.database.count("WITH d AS (DELETE FROM runs RETURNING 1) SELECT count(*) FROM d").await;
+    app.database
+        .count("WITH d AS (DELETE FROM runs RETURNING 1) SELECT count(*) FROM d")
+        .await;
     app.stop().await;
 }
 
 #[tokio::test]
 async fn too_many_messages_a_minute_are_429() {
-    let app = TestApp::builder().workers(0).api("--rate-limit-chat-per-minute=2").start().await;
+    let app = TestApp::builder()
+        .workers(0)
+        .api("--rate-limit-chat-per-minute=2")
+        .start()
+        .await;
     let user = app.user("Ada").await;
     let keyed = |key: &'static str| {
-        let request = user.request(Method::POST, "/chat").header("prefer", "wait=0").header("idempotency-key", key);
+        let request = user
+            .request(Method::POST, "/chat")
+            .header("prefer", "wait=0")
+            .header("idempotency-key", key);
         Reply::read(request.json(&json!({"message": "hi"})))
     };
     let first = keyed("one").await;
@@ -281,7 +395,10 @@ async fn too_many_messages_a_minute_are_429() {
     assert_eq!(keyed("two").await.status, 202);
     assert_eq!(keyed("three").await.status, 429);
     let again = keyed("one").await;
-    assert_eq!(again.status, 202, "a known key is answered before any limit is looked at");
+    assert_eq!(
+        again.status, 202,
+        "a known key is answered before any limit is looked at"
+    );
     assert_eq!(again.body["run_id"], first.body["run_id"]);
     let worker = app.start_worker().await;
     drain(&app).await;

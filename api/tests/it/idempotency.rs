@@ -5,7 +5,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 async fn send(user: &User, key: &str, body: Value) -> Reply {
-    Reply::read(user.request(Method::POST, "/chat").header("idempotency-key", key).json(&body)).await
+    Reply::read(
+        user.request(Method::POST, "/chat")
+            .header("idempotency-key", key)
+            .json(&body),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -25,7 +30,10 @@ async fn a_repeated_request_acts_once_and_is_answered_alike() {
     assert_eq!(other.status, 422);
     assert_eq!(other.body["errors"][0]["field"], "Idempotency-Key");
     let elsewhere = send(&app.user("Eve").await, "k1", body).await;
-    assert_ne!(elsewhere.body["run_id"], first.body["run_id"], "keys are each user's own");
+    assert_ne!(
+        elsewhere.body["run_id"], first.body["run_id"],
+        "keys are each user's own"
+    );
     app.stop().await;
 }
 
@@ -37,13 +45,16 @@ async fn many_requests_with_one_key_at_once_make_one_run() {
     let body = json!({"message": "Add a task to buy milk"});
     let mut requests = Vec::new();
     for number in 0..20 {
-        let user = if number % 2 == 0 { user.clone() } else { other.clone() };
+        let user = if number % 2 == 0 {
+            user.clone()
+        } else {
+            other.clone()
+        };
         let body = body.clone();
-        requests.push(tokio::task::spawn(async move { send(&user, "same", body).await }));
+        requests.push(async move { send(&user, "same", body).await });
     }
     let mut runs = Vec::new();
-    for request in requests {
-        let reply = request.await.unwrap();
+    for reply in futures::future::join_all(requests).await {
         assert_eq!(reply.status, 200, "{}", reply.body);
         runs.push(reply.id("run_id"));
     }
@@ -62,11 +73,21 @@ async fn a_key_whose_message_was_refused_is_free_again() {
     let unknown = errand_shared::Uuid::now_v7();
     let refused = send(&user, "k", json!({"message": "hi", "conversation_id": unknown})).await;
     assert_eq!(refused.status, 404);
-    assert_eq!(app.database.count("SELECT count(*) FROM idempotency_keys").await, 0);
+    assert_eq!(
+        app.database.count("SELECT count(*) FROM idempotency_keys").await,
+        0
+    );
     assert_eq!(send(&user, "k", json!({"message": "hi"})).await.status, 200);
     for key in ["", "a\u{1}b"] {
-        let request = user.request(Method::POST, "/chat").header("idempotency-key", reqwest::header::HeaderValue::from_bytes(key.as_bytes()).unwrap_or_else(|_| "".parse().unwrap()));
-        assert_eq!(Reply::read(request.json(&json!({"message": "hi"}))).await.status, 422, "{key:?}");
+        let request = user.request(Method::POST, "/chat").header(
+            "idempotency-key",
+            reqwest::header::HeaderValue::from_bytes(key.as_bytes()).unwrap_or_else(|_| "".parse().unwrap()),
+        );
+        assert_eq!(
+            Reply::read(request.json(&json!({"message": "hi"}))).await.status,
+            422,
+            "{key:?}"
+        );
     }
     app.stop().await;
 }
@@ -76,7 +97,11 @@ async fn a_key_outlives_the_conversation_it_began() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let first = send(&user, "k", json!({"message": "hi"})).await;
-    let deleted = Reply::read(user.request(Method::DELETE, &format!("/conversations/{}", first.text("conversation_id")))).await;
+    let deleted = Reply::read(user.request(
+        Method::DELETE,
+        &format!("/conversations/{}", first.text("conversation_id")),
+    ))
+    .await;
     assert_eq!(deleted.status, 204);
     assert_eq!(send(&user, "k", json!({"message": "hi"})).await.status, 404);
     assert_eq!(app.database.count("SELECT count(*) FROM runs").await, 0);

@@ -1,7 +1,12 @@
 //! The API over real services: see each file's name.
 
+#[cfg(test)]
 mod chat_table;
+#[cfg(test)]
 mod idempotency;
+#[cfg(test)]
 mod main_job;
+#[cfg(test)]
 mod users_apart;
+#[cfg(test)]
 mod waiting;

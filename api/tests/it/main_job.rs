@@ -12,8 +12,15 @@ async fn a_task_is_added_listed_and_completed_in_one_conversation() {
     assert_eq!(added.status, 200, "{}", added.body);
     assert_eq!(added.tools(), ["add_task"]);
     assert_eq!(added.body["tool_calls"][0]["result"]["task"]["title"], "buy milk");
-    assert_eq!(added.body["tool_calls"][0]["arguments"]["user_id"], user.id.to_string());
-    assert!(added.text("message").to_lowercase().contains("buy milk"), "{}", added.body);
+    assert_eq!(
+        added.body["tool_calls"][0]["arguments"]["user_id"],
+        user.id.to_string()
+    );
+    assert!(
+        added.text("message").to_lowercase().contains("buy milk"),
+        "{}",
+        added.body
+    );
     assert_eq!(added.text("status"), "succeeded");
     let usage = &added.body["usage"];
     assert!(usage["prompt_tokens"].as_i64() > Some(0));
@@ -33,13 +40,41 @@ async fn a_task_is_added_listed_and_completed_in_one_conversation() {
     assert_eq!(done.body["tool_calls"][0]["result"]["task"]["completed"], true);
 
     let db = &app.database;
-    assert_eq!(db.count("SELECT count(*) FROM tasks WHERE number = 1 AND title = 'buy milk' AND completed").await, 1);
-    assert_eq!(db.count("SELECT count(*) FROM conversations WHERE title LIKE 'Chat %'").await, 1);
-    assert_eq!(db.count("SELECT count(*) FROM messages WHERE role = 'user'").await, 3);
-    assert_eq!(db.count("SELECT count(*) FROM messages WHERE role = 'assistant' AND tool_calls IS NOT NULL").await, 3);
-    assert_eq!(db.count("SELECT count(*) FROM messages WHERE role = 'tool'").await, 3);
-    assert_eq!(db.count("SELECT count(*) FROM runs WHERE status = 'succeeded' AND attempt = 1").await, 3);
-    assert_eq!(db.count("SELECT count(*) FROM steps WHERE model <> '' AND prompt_tokens > 0").await, 6);
+    assert_eq!(
+        db.count("SELECT count(*) FROM tasks WHERE number = 1 AND title = 'buy milk' AND completed")
+            .await,
+        1
+    );
+    assert_eq!(
+        db.count("SELECT count(*) FROM conversations WHERE title LIKE 'Chat %'")
+            .await,
+        1
+    );
+    assert_eq!(
+        db.count("SELECT count(*) FROM messages WHERE role = 'user'")
+            .await,
+        3
+    );
+    assert_eq!(
+        db.count("SELECT count(*) FROM messages WHERE role = 'assistant' AND tool_calls IS NOT NULL")
+            .await,
+        3
+    );
+    assert_eq!(
+        db.count("SELECT count(*) FROM messages WHERE role = 'tool'")
+            .await,
+        3
+    );
+    assert_eq!(
+        db.count("SELECT count(*) FROM runs WHERE status = 'succeeded' AND attempt = 1")
+            .await,
+        3
+    );
+    assert_eq!(
+        db.count("SELECT count(*) FROM steps WHERE model <> '' AND prompt_tokens > 0")
+            .await,
+        6
+    );
     let sums = "SELECT count(*) FROM runs r WHERE r.prompt_tokens <> (SELECT sum(s.prompt_tokens) FROM steps s WHERE s.run_id = r.id)";
     assert_eq!(db.count(sums).await, 0);
     app.stop().await;
@@ -53,7 +88,9 @@ async fn the_answer_is_the_same_by_every_way_to_it() {
     let run = user.wait(chat.id("run_id")).await;
     assert_eq!(run.status, 200);
     assert_eq!(run.body, chat.body);
-    let messages = user.get(&format!("/conversations/{}/messages", chat.id("conversation_id"))).await;
+    let messages = user
+        .get(&format!("/conversations/{}/messages", chat.id("conversation_id")))
+        .await;
     let items = messages.body["items"].as_array().unwrap();
     assert_eq!(items.len(), 2);
     assert_eq!(items[0]["role"], "user");
@@ -71,7 +108,9 @@ async fn another_instance_goes_on_with_the_conversation_and_answers_for_its_runs
     let second = first.at(app.url_of(1));
     let added = first.chat("Add a task to buy milk").await;
     let conversation = added.id("conversation_id");
-    let queued = second.chat_async(Some(conversation), "Show me all my tasks").await;
+    let queued = second
+        .chat_async(Some(conversation), "Show me all my tasks")
+        .await;
     assert_eq!(queued.status, 202);
     let listed = first.wait(queued.id("run_id")).await;
     assert_eq!(listed.status, 200);
@@ -104,13 +143,18 @@ async fn messages_of_one_conversation_are_answered_one_at_a_time_in_order() {
     let conversation = first.id("conversation_id");
     let mut runs = Vec::new();
     for number in 0..10 {
-        let queued = user.chat_async(Some(conversation), &format!("Add a task to do thing {number}")).await;
+        let queued = user
+            .chat_async(Some(conversation), &format!("Add a task to do thing {number}"))
+            .await;
         assert_eq!(queued.status, 202, "{}", queued.body);
         runs.push(queued.id("run_id"));
     }
     for (number, run) in runs.iter().enumerate() {
         let answered = user.wait(*run).await;
-        assert_eq!(answered.body["tool_calls"][0]["result"]["task"]["id"], json!(number + 1));
+        assert_eq!(
+            answered.body["tool_calls"][0]["result"]["task"]["id"],
+            json!(number + 1)
+        );
     }
     let overlaps = "SELECT count(*) FROM runs a JOIN runs b ON a.conversation_id = b.conversation_id AND a.seq < b.seq \
                     AND a.finished_at > b.claimed_at";
@@ -125,7 +169,11 @@ async fn a_restart_of_everything_loses_nothing() {
     let queued = user.chat_async(None, "Add a task to buy milk").await;
     app.stop_api(0).await;
     let mut redis = app.redis().await;
-    let () = redis::cmd("DEL").arg(app.ready_key()).query_async(&mut redis).await.unwrap();
+    let () = redis::cmd("DEL")
+        .arg(app.ready_key())
+        .query_async(&mut redis)
+        .await
+        .unwrap();
     let api = app.add_api().await;
     let user: User = user.at(app.url_of(api));
     let worker = app.start_worker().await;
@@ -142,10 +190,20 @@ async fn text_is_kept_exactly() {
     let user = app.user("Ada").await;
     let long = "é🦀漢".repeat(666) + "xy";
     assert_eq!(long.chars().count(), 2000);
-    for text in ["  Привет, как дела?  ", "سلام \u{200f}", "🧑‍🚀 <b>hi</b> '); DROP TABLE users;--", long.as_str()] {
+    for text in [
+        "  Привет, как дела?  ",
+        "سلام \u{200f}",
+        "🧑‍🚀 <b>hi</b> '); DROP TABLE users;--",
+        long.as_str(),
+    ] {
         let reply = user.chat(text).await;
         assert_eq!(reply.status, 200, "{}", reply.body);
-        let page = user.get(&format!("/conversations/{}/messages", reply.id("conversation_id"))).await;
+        let page = user
+            .get(&format!(
+                "/conversations/{}/messages",
+                reply.id("conversation_id")
+            ))
+            .await;
         assert_eq!(page.body["items"][0]["content"], text);
     }
     app.stop().await;

@@ -35,7 +35,10 @@ async fn every_route_wants_a_good_token_then_good_ids_then_the_right_user() {
     let ada = app.user("Ada").await;
     let eve = app.user("Eve").await;
     let chat = ada.chat("Add a task to buy milk").await;
-    let (conversation, run) = (chat.text("conversation_id").to_owned(), chat.text("run_id").to_owned());
+    let (conversation, run) = (
+        chat.text("conversation_id").to_owned(),
+        chat.text("run_id").to_owned(),
+    );
 
     for (method, path) in routes(&conversation, &run) {
         let url = format!("{}/api/{}{path}", app.url(), ada.id);
@@ -46,17 +49,30 @@ async fn every_route_wants_a_good_token_then_good_ids_then_the_right_user() {
             assert_eq!(reply.headers["www-authenticate"], "Bearer");
             assert_eq!(reply.headers["content-type"], "application/problem+json");
         }
-        assert_eq!(Reply::read(request()).await.status, 401, "{method} {path} without a token");
+        assert_eq!(
+            Reply::read(request()).await.status,
+            401,
+            "{method} {path} without a token"
+        );
 
         let reply = Reply::read(request().bearer_auth(&eve.token)).await;
         assert_eq!(reply.status, 403, "{method} {path}");
         assert_eq!(reply.text("detail"), "Cannot access another user's chat");
 
         let malformed = format!("{}/api/not-a-uuid{path}", app.url());
-        let reply = Reply::read(app.http().request(method.clone(), malformed).json(&body()).bearer_auth(&eve.token)).await;
+        let reply = Reply::read(
+            app.http()
+                .request(method.clone(), malformed)
+                .json(&body())
+                .bearer_auth(&eve.token),
+        )
+        .await;
         assert_eq!(reply.status, 422, "{method} {path} with a malformed user id");
     }
-    for (method, path) in routes("not-a-uuid", "not-a-uuid").into_iter().filter(|(_, path)| path.contains("not-a-uuid")) {
+    for (method, path) in routes("not-a-uuid", "not-a-uuid")
+        .into_iter()
+        .filter(|(_, path)| path.contains("not-a-uuid"))
+    {
         let reply = Reply::read(ada.request(method.clone(), &path).json(&body())).await;
         assert_eq!(reply.status, 422, "{method} {path}");
         assert_eq!(reply.headers["content-type"], "application/problem+json");
@@ -70,7 +86,10 @@ async fn what_is_another_users_is_not_found() {
     let ada = app.user("Ada").await;
     let eve = app.user("Eve").await;
     let chat = ada.chat("Add a task to buy milk").await;
-    let (conversation, run) = (chat.text("conversation_id").to_owned(), chat.text("run_id").to_owned());
+    let (conversation, run) = (
+        chat.text("conversation_id").to_owned(),
+        chat.text("run_id").to_owned(),
+    );
     let counts = "SELECT (SELECT count(*) FROM messages) * 1000 + (SELECT count(*) FROM runs)";
     let before = app.database.count(counts).await;
 
@@ -83,9 +102,17 @@ async fn what_is_another_users_is_not_found() {
     }
     let reply = eve.chat_in(chat.id("conversation_id"), "hi").await;
     assert_eq!(reply.status, 404);
-    assert_eq!(reply.text("detail"), format!("Conversation {conversation} not found"));
+    assert_eq!(
+        reply.text("detail"),
+        format!("Conversation {conversation} not found")
+    );
     assert_eq!(app.database.count(counts).await, before);
-    assert_eq!(app.database.count("SELECT count(*) FROM conversations WHERE title = 'mine now'").await, 0);
+    assert_eq!(
+        app.database
+            .count("SELECT count(*) FROM conversations WHERE title = 'mine now'")
+            .await,
+        0
+    );
 
     let listed = eve.chat("Show me all my tasks").await;
     assert!(!listed.text("message").contains("milk"), "{}", listed.body);
@@ -101,9 +128,18 @@ async fn a_user_id_from_the_model_is_overwritten() {
     let eve = app.user("Eve").await;
     ada.post("/tasks", json!({"title": "secret"})).await;
     let arguments = json!({"user_id": ada.id, "completed": false}).to_string();
-    app.model.script(Script::new().when("peek", [Behaviour::tool_call("list_tasks", arguments), Behaviour::reply("Done.")]));
+    app.model.script(Script::new().when(
+        "peek",
+        [
+            Behaviour::tool_call("list_tasks", arguments),
+            Behaviour::reply("Done."),
+        ],
+    ));
     let reply = eve.chat("peek").await;
-    assert_eq!(reply.body["tool_calls"][0]["arguments"]["user_id"], eve.id.to_string());
+    assert_eq!(
+        reply.body["tool_calls"][0]["arguments"]["user_id"],
+        eve.id.to_string()
+    );
     assert_eq!(reply.body["tool_calls"][0]["result"]["tasks"], json!([]));
     app.stop().await;
 }

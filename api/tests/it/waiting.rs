@@ -9,9 +9,15 @@ use reqwest::Method;
 #[tokio::test]
 async fn an_answer_whose_news_was_lost_is_found_by_the_look() {
     // The API listens to a Redis that nobody writes to; the worker's news go elsewhere.
-    let app = TestApp::builder().api("--redis-prefix=nobody-writes-here:").api("--wait-sweep-ms=40").start().await;
+    let app = TestApp::builder()
+        .api("--redis-prefix=nobody-writes-here:")
+        .api("--wait-sweep-ms=40")
+        .start()
+        .await;
     let user = app.user("Ada").await;
-    let chat = tokio::time::timeout(Duration::from_secs(20), user.chat("Add a task to buy milk")).await.unwrap();
+    let chat = tokio::time::timeout(Duration::from_secs(20), user.chat("Add a task to buy milk"))
+        .await
+        .unwrap();
     assert_eq!(chat.status, 200, "{}", chat.body);
     assert_eq!(chat.tools(), ["add_task"]);
     app.stop().await;
@@ -22,39 +28,47 @@ async fn a_stopping_api_turns_waits_into_202_and_the_run_goes_on() {
     let mut app = TestApp::builder().apis(2).start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
-    app.model.script(Script::new().when("wait", [Behaviour::reply("Here.").behind(&gate)]));
-    let waiting = {
-        let user = user.clone();
-        tokio::task::spawn(async move { user.chat("wait").await })
+    app.model
+        .script(Script::new().when("wait", [Behaviour::reply("Here.").behind(&gate)]));
+    let second = user.at(app.url_of(1));
+    let stop = async {
+        gate.wait_arrived(1).await;
+        app.stop_api(0).await;
     };
-    gate.wait_arrived(1).await;
-    let second = app.url_of(1);
-    app.stop_api(0).await;
-    let pending = waiting.await.unwrap();
+    let (pending, ()) = tokio::join!(user.chat("wait"), stop);
     assert_eq!(pending.status, 202, "{}", pending.body);
     gate.release();
-    let answered = user.at(second).wait(pending.id("run_id")).await;
+    let answered = second.wait(pending.id("run_id")).await;
     assert_eq!(answered.text("message"), "Here.");
     app.stop().await;
 }
 
 #[tokio::test]
 async fn deleting_the_conversation_ends_the_wait() {
-    let app = TestApp::builder().worker("--heartbeat-ms=50").api("--wait-sweep-ms=40").start().await;
+    let app = TestApp::builder()
+        .worker("--heartbeat-ms=50")
+        .api("--wait-sweep-ms=40")
+        .start()
+        .await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
-    app.model.script(Script::new().when("wait", [Behaviour::reply("Too late.").behind(&gate)]));
-    let waiting = {
-        let user = user.clone();
-        tokio::task::spawn(async move { user.chat("wait").await })
+    app.model
+        .script(Script::new().when("wait", [Behaviour::reply("Too late.").behind(&gate)]));
+    let delete = async {
+        gate.wait_arrived(1).await;
+        let conversations = user.get("/conversations").await;
+        let id = conversations.body["items"][0]["id"].as_str().unwrap();
+        let deleted = user
+            .request(Method::DELETE, &format!("/conversations/{id}"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(deleted.status(), 204);
     };
-    gate.wait_arrived(1).await;
-    let conversations = user.get("/conversations").await;
-    let id = conversations.body["items"][0]["id"].as_str().unwrap();
-    let deleted = user.request(Method::DELETE, &format!("/conversations/{id}")).send().await.unwrap();
-    assert_eq!(deleted.status(), 204);
-    let ended = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
-    assert!([404, 409].contains(&ended.status.as_u16()), "{}", ended.body);
+    let both = async { tokio::join!(user.chat("wait"), delete) };
+    let (ended, ()) = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+    assert_eq!(ended.status, 409, "{}", ended.body);
+    assert_eq!(ended.text("status"), "cancelled");
     assert_eq!(app.database.count("SELECT count(*) FROM messages").await, 0);
     app.stop().await;
 }
@@ -68,21 +82,26 @@ async fn a_thousand_chats_wait_at_once_on_one_worker() {
         .await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
-    app.model.script(Script::new().otherwise(Behaviour::reply("Hello!").behind(&gate)));
-    let chats: Vec<_> = (0..1000)
-        .map(|_| {
-            let user = user.clone();
-            tokio::task::spawn(async move { user.chat("hi").await })
-        })
-        .collect();
-    // Every one of them is in the model's hands before the first is answered.
-    tokio::time::timeout(Duration::from_secs(60), gate.wait_arrived(1000)).await.unwrap();
-    gate.release();
-    for chat in chats {
-        let reply = chat.await.unwrap();
+    app.model
+        .script(Script::new().otherwise(Behaviour::reply("Hello!").behind(&gate)));
+    let release = async {
+        // Every one of them is in the model's hands before the first is answered.
+        tokio::time::timeout(Duration::from_mins(1), gate.wait_arrived(1000))
+            .await
+            .unwrap();
+        gate.release();
+    };
+    let chats = futures::future::join_all((0..1000).map(|_| user.chat("hi")));
+    let (replies, ()) = tokio::join!(chats, release);
+    for reply in replies {
         assert_eq!(reply.status, 200, "{}", reply.body);
         assert_eq!(reply.text("message"), "Hello!");
     }
-    assert_eq!(app.database.count("SELECT count(*) FROM runs WHERE status = 'succeeded'").await, 1000);
+    assert_eq!(
+        app.database
+            .count("SELECT count(*) FROM runs WHERE status = 'succeeded'")
+            .await,
+        1000
+    );
     app.stop().await;
 }

@@ -35,7 +35,11 @@ impl FromStr for Secret {
                 .trim_end_matches(['\r', '\n'])
                 .to_owned(),
         };
-        if plain.is_empty() { Err("must not be empty".to_owned()) } else { Ok(Self(plain)) }
+        if plain.is_empty() {
+            Err("must not be empty".to_owned())
+        } else {
+            Ok(Self(plain))
+        }
     }
 }
 
@@ -52,7 +56,10 @@ mod tests {
     fn a_secret_may_stand_in_a_file() {
         let path = std::env::temp_dir().join(format!("errand-secret-{}", uuid::Uuid::new_v4()));
         std::fs::write(&path, "hunter2\n").unwrap();
-        assert_eq!(format!("@{}", path.display()).parse::<Secret>().unwrap().reveal(), "hunter2");
+        assert_eq!(
+            format!("@{}", path.display()).parse::<Secret>().unwrap().reveal(),
+            "hunter2"
+        );
         std::fs::remove_file(&path).unwrap();
         assert!(format!("@{}", path.display()).parse::<Secret>().is_err());
     }

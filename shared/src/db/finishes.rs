@@ -72,7 +72,14 @@ pub struct Finished {
 ///
 /// # Errors
 /// A fault of Postgres; then nothing is stored, or the outcome is unknown if the connection broke.
-pub async fn finish(executor: impl PgExecutor<'_>, finishes: &[Finish]) -> Result<Vec<Finished>, sqlx::Error> {
+#[expect(
+    clippy::too_many_lines,
+    reason = "one statement, which reads best in one piece"
+)]
+pub async fn finish(
+    executor: impl PgExecutor<'_>,
+    finishes: &[Finish],
+) -> Result<Vec<Finished>, sqlx::Error> {
     let columns = Columns::of(finishes);
     let rows = sqlx::query!(
         r#"
@@ -211,12 +218,26 @@ impl<'a> Columns<'a> {
         self.tokens.push(finish.token);
         self.final_seqs.push(finish.final_event_seq);
         let (status, message_id, content, tool_calls, reason, error) = match &finish.ending {
-            Ending::Succeeded { message_id, content, tool_calls } => {
-                (RunStatus::Succeeded, Some(*message_id), Some(content.as_str()), Some(tool_calls), None, None)
-            }
-            Ending::Failed { reason, error } => {
-                (RunStatus::Failed, None, None, None, Some(reason.as_str()), Some(error.as_str()))
-            }
+            Ending::Succeeded {
+                message_id,
+                content,
+                tool_calls,
+            } => (
+                RunStatus::Succeeded,
+                Some(*message_id),
+                Some(content.as_str()),
+                Some(tool_calls),
+                None,
+                None,
+            ),
+            Ending::Failed { reason, error } => (
+                RunStatus::Failed,
+                None,
+                None,
+                None,
+                Some(reason.as_str()),
+                Some(error.as_str()),
+            ),
             Ending::Cancelled => (RunStatus::Cancelled, None, None, None, None, None),
         };
         self.statuses.push(status.as_str());

@@ -54,9 +54,14 @@ pub async fn store(
     let conversation_ids: Vec<_> = posts.iter().map(|post| post.conversation_id).collect();
     let new: Vec<_> = posts.iter().map(|post| post.new_conversation).collect();
     let contents: Vec<_> = posts.iter().map(|post| post.content.as_str()).collect();
-    let keys: Vec<_> = posts.iter().map(|post| post.key.as_ref().map(|(key, _)| key.as_str())).collect();
-    let fingerprints: Vec<_> =
-        posts.iter().map(|post| post.key.as_ref().map(|(_, fingerprint)| fingerprint.as_slice())).collect();
+    let keys: Vec<_> = posts
+        .iter()
+        .map(|post| post.key.as_ref().map(|(key, _)| key.as_str()))
+        .collect();
+    let fingerprints: Vec<_> = posts
+        .iter()
+        .map(|post| post.key.as_ref().map(|(_, fingerprint)| fingerprint.as_slice()))
+        .collect();
     let outcomes = sqlx::query_scalar!(
         r#"
         WITH input AS (

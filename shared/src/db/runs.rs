@@ -81,7 +81,10 @@ pub async fn response(
     run_id: Uuid,
 ) -> Result<Option<ChatResponse>, sqlx::Error> {
     let found = responses(executor, &[run_id], false).await?;
-    Ok(found.into_iter().find(|(owner, _)| *owner == user_id).map(|(_, response)| response))
+    Ok(found
+        .into_iter()
+        .find(|(owner, _)| *owner == user_id)
+        .map(|(_, response)| response))
 }
 
 /// Of the runs given, those that are no longer there.
@@ -144,8 +147,14 @@ pub async fn request_cancel(
     )
     .fetch_optional(executor)
     .await?;
-    row.map(|row| Ok(CancelTarget { run_id: row.id, status: status_column(&row.status)?, epoch: row.epoch }))
-        .transpose()
+    row.map(|row| {
+        Ok(CancelTarget {
+            run_id: row.id,
+            status: status_column(&row.status)?,
+            epoch: row.epoch,
+        })
+    })
+    .transpose()
 }
 
 /// Marks every open run of a conversation as to be cancelled, for a conversation that is about to be deleted.
@@ -169,7 +178,13 @@ pub async fn request_cancel_all(
     .fetch_all(executor)
     .await?;
     rows.into_iter()
-        .map(|row| Ok(CancelTarget { run_id: row.id, status: status_column(&row.status)?, epoch: row.epoch }))
+        .map(|row| {
+            Ok(CancelTarget {
+                run_id: row.id,
+                status: status_column(&row.status)?,
+                epoch: row.epoch,
+            })
+        })
         .collect()
 }
 
@@ -189,7 +204,11 @@ pub enum Retried {
 ///
 /// # Errors
 /// A fault of Postgres.
-pub async fn retry(executor: impl PgExecutor<'_>, user_id: Uuid, run_id: Uuid) -> Result<Retried, sqlx::Error> {
+pub async fn retry(
+    executor: impl PgExecutor<'_>,
+    user_id: Uuid,
+    run_id: Uuid,
+) -> Result<Retried, sqlx::Error> {
     let row = sqlx::query!(
         r#"
         WITH target AS MATERIALIZED (

@@ -58,9 +58,13 @@ pub async fn compatibility(executor: impl PgExecutor<'_>) -> Result<Compatibilit
     .fetch_one(executor)
     .await?;
     Ok(if newest.generation < GENERATION {
-        Compatibility::TooOld { found: newest.generation }
+        Compatibility::TooOld {
+            found: newest.generation,
+        }
     } else if newest.oldest_program > GENERATION {
-        Compatibility::TooNew { oldest_program: newest.oldest_program }
+        Compatibility::TooNew {
+            oldest_program: newest.oldest_program,
+        }
     } else {
         Compatibility::Compatible
     })

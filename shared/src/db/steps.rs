@@ -127,7 +127,11 @@ pub async fn record(
     )
     .fetch_optional(connection)
     .await?;
-    Ok(held.map_or(Recorded::LeaseLost, |cancel_requested| Recorded::Written { cancel_requested }))
+    Ok(
+        held.map_or(Recorded::LeaseLost, |cancel_requested| Recorded::Written {
+            cancel_requested,
+        }),
+    )
 }
 
 /// The arguments of a tool call as users see them: with the server's `user_id` in front.
@@ -135,7 +139,12 @@ pub fn with_user_id(arguments: &serde_json::Value, user_id: Uuid) -> serde_json:
     let mut shown = serde_json::Map::new();
     shown.insert("user_id".to_owned(), user_id.to_string().into());
     if let serde_json::Value::Object(members) = arguments {
-        shown.extend(members.iter().filter(|(name, _)| *name != "user_id").map(|(name, value)| (name.clone(), value.clone())));
+        shown.extend(
+            members
+                .iter()
+                .filter(|(name, _)| *name != "user_id")
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
     }
     serde_json::Value::Object(shown)
 }

@@ -20,7 +20,11 @@ pub struct WorkerRow {
 ///
 /// # Errors
 /// A fault of Postgres.
-pub async fn beat(executor: impl PgExecutor<'_>, worker: &WorkerRow, in_flight: i32) -> Result<bool, sqlx::Error> {
+pub async fn beat(
+    executor: impl PgExecutor<'_>,
+    worker: &WorkerRow,
+    in_flight: i32,
+) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
         r#"
         INSERT INTO workers (id, host, version, concurrency, in_flight) VALUES ($1, $2, $3, $4, $5)

@@ -86,7 +86,11 @@ impl From<OpenAIError> for ModelFault {
             // A stream that breaks is a broken connection; one whose text is not UTF-8 will not be better next time.
             OpenAIError::StreamError(error) => {
                 let text = error.to_string();
-                if text.contains("UTF8") { Self::Malformed(line(&text)) } else { Self::Connection(line(&text)) }
+                if text.contains("UTF8") {
+                    Self::Malformed(line(&text))
+                } else {
+                    Self::Connection(line(&text))
+                }
             }
             OpenAIError::JSONDeserialize(error, _) => Self::Malformed(line(&error.to_string())),
             other => Self::Malformed(line(&other.to_string())),
@@ -107,5 +111,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// The first 300 characters, on one line and without U+0000, which Postgres can't store.
 pub(super) fn line(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).take(300).collect()
+    text.chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .take(300)
+        .collect()
 }

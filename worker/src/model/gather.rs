@@ -30,18 +30,28 @@ pub(super) struct Gather {
 impl Gather {
     pub(super) fn add(&mut self, chunk: Chunk) -> Result<(), ModelFault> {
         if let Some(error) = chunk.error {
-            return Err(ModelFault::Malformed(super::fault::line(&format!("error in the stream: {error}"))));
+            return Err(ModelFault::Malformed(super::fault::line(&format!(
+                "error in the stream: {error}"
+            ))));
         }
         if let Some(model) = chunk.model
             && self.model.is_empty()
         {
-            self.model = model.chars().filter(|character| *character != '\0').take(200).collect();
+            self.model = model
+                .chars()
+                .filter(|character| *character != '\0')
+                .take(200)
+                .collect();
         }
         if let Some(usage) = chunk.usage {
-            self.usage =
-                Usage { prompt_tokens: usage.prompt_tokens, completion_tokens: usage.completion_tokens };
+            self.usage = Usage {
+                prompt_tokens: usage.prompt_tokens,
+                completion_tokens: usage.completion_tokens,
+            };
         }
-        let Some(choice) = chunk.choices.into_iter().next() else { return Ok(()) };
+        let Some(choice) = chunk.choices.into_iter().next() else {
+            return Ok(());
+        };
         self.answered = true;
         if let Some(reason) = choice.finish_reason {
             self.finish = Some(finish_reason(reason));
@@ -92,7 +102,11 @@ impl Gather {
 
     fn count(&mut self, bytes: usize) -> Result<(), ModelFault> {
         self.bytes += bytes;
-        if self.bytes > ANSWER_MAX_BYTES { Err(ModelFault::TooLarge) } else { Ok(()) }
+        if self.bytes > ANSWER_MAX_BYTES {
+            Err(ModelFault::TooLarge)
+        } else {
+            Ok(())
+        }
     }
 
     /// The whole answer; a stream that ended before the model said why it stopped was cut.

@@ -57,7 +57,12 @@ fn is_event_stream(response: &Response) -> bool {
         .headers()
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+        .is_some_and(|value| {
+            value
+                .trim_start()
+                .to_ascii_lowercase()
+                .starts_with("text/event-stream")
+        })
 }
 
 /// The error object that servers send, as far as it matters here.
@@ -96,5 +101,10 @@ async fn fault(response: Response) -> ModelFault {
         Err(_) => (String::from_utf8_lossy(&body).into_owned(), None),
     };
     let quota = code.is_some_and(|code| code == "insufficient_quota");
-    ModelFault::Status { code: status.as_u16(), retry_after, quota, message: line(&message) }
+    ModelFault::Status {
+        code: status.as_u16(),
+        retry_after,
+        quota,
+        message: line(&message),
+    }
 }

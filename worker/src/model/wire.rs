@@ -53,8 +53,19 @@ struct FunctionOffer {
 
 impl From<ToolSpec> for ToolOffer {
     fn from(spec: ToolSpec) -> Self {
-        let ToolSpec { name, description, parameters } = spec;
-        Self { r#type: "function", function: FunctionOffer { name, description, parameters } }
+        let ToolSpec {
+            name,
+            description,
+            parameters,
+        } = spec;
+        Self {
+            r#type: "function",
+            function: FunctionOffer {
+                name,
+                description,
+                parameters,
+            },
+        }
     }
 }
 
@@ -100,7 +111,13 @@ impl<'a> From<&'a Message> for WireMessage<'a> {
                 content: (!content.is_empty() || tool_calls.is_empty()).then_some(content),
                 tool_calls: tool_calls.iter().map(WireCall::from).collect(),
             },
-            Message::Tool { tool_call_id, content } => Self::Tool { tool_call_id, content },
+            Message::Tool {
+                tool_call_id,
+                content,
+            } => Self::Tool {
+                tool_call_id,
+                content,
+            },
         }
     }
 }
@@ -110,7 +127,10 @@ impl<'a> From<&'a ToolCall> for WireCall<'a> {
         Self {
             id: &call.id,
             r#type: "function",
-            function: WireFunction { name: &call.name, arguments: &call.arguments },
+            function: WireFunction {
+                name: &call.name,
+                arguments: &call.arguments,
+            },
         }
     }
 }

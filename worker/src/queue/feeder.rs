@@ -39,7 +39,14 @@ impl Feeder {
         stop: CancellationToken,
     ) -> Self {
         let places = Arc::new(Semaphore::new(context.settings.worker_concurrency as usize));
-        Self { context, hints: Hints::new(redis), places, out, draining, stop }
+        Self {
+            context,
+            hints: Hints::new(redis),
+            places,
+            out,
+            draining,
+            stop,
+        }
     }
 
     /// Feeds until the worker stops or nobody takes leases any more.
@@ -48,10 +55,16 @@ impl Feeder {
         // What waits from before this start need not wait for its bell.
         stop.run_until_cancelled(self.sweep()).await;
         while !stop.is_cancelled() {
-            if stop.run_until_cancelled(self.draining.wait_for(|draining| !draining)).await.is_none() {
+            if stop
+                .run_until_cancelled(self.draining.wait_for(|draining| !draining))
+                .await
+                .is_none()
+            {
                 return;
             }
-            let Some(permits) = self.free_places().await else { return };
+            let Some(permits) = self.free_places().await else {
+                return;
+            };
             let taken = tokio::select! {
                 taken = self.hints.take(permits.len()) => taken,
                 // Dropping a pop may drop what it has popped: the bell that is due rings again.
@@ -72,7 +85,11 @@ impl Feeder {
     /// All places that are free, at least one, at most a batch. None if the worker stops.
     async fn free_places(&self) -> Option<Vec<OwnedSemaphorePermit>> {
         let batch = self.context.settings.worker_claim_batch as usize;
-        let first = self.stop.run_until_cancelled(Arc::clone(&self.places).acquire_owned()).await?.ok()?;
+        let first = self
+            .stop
+            .run_until_cancelled(Arc::clone(&self.places).acquire_owned())
+            .await?
+            .ok()?;
         let mut permits = vec![first];
         while permits.len() < batch
             && let Ok(permit) = Arc::clone(&self.places).try_acquire_owned()
@@ -88,7 +105,8 @@ impl Feeder {
             Ok(leases) => leases,
             Err(error) => {
                 tracing::warn!(%error, hints = ids.len(), "runs could not be claimed; their bells will ring again");
-                self.pause(LONGEST_PAUSE.min(self.context.settings.liveness.rescue_interval_ms)).await;
+                self.pause(LONGEST_PAUSE.min(self.context.settings.liveness.rescue_interval_ms))
+                    .await;
                 return;
             }
         };
@@ -101,7 +119,9 @@ impl Feeder {
 
     /// One bad row must not fail its whole batch.
     async fn claim_batch(&self, ids: &[Uuid]) -> Result<Vec<Lease>, sqlx::Error> {
-        let Context { claims, worker_id, .. } = &*self.context;
+        let Context {
+            claims, worker_id, ..
+        } = &*self.context;
         let bounds = self.context.claim_bounds();
         match claims::claim(claims, *worker_id, ids, bounds).await {
             Err(sqlx::Error::Database(error)) if ids.len() > 1 => {
@@ -130,7 +150,9 @@ impl Feeder {
     }
 
     async fn sweep(&self) {
-        let Some(permits) = self.free_places().await else { return };
+        let Some(permits) = self.free_places().await else {
+            return;
+        };
         let room = i64::try_from(permits.len()).unwrap_or(i64::MAX);
         match claims::find_ready(&self.context.claims, room).await {
             Ok(ids) if ids.is_empty() => {}

@@ -19,7 +19,11 @@ pub(crate) struct Hints {
 impl Hints {
     /// Nothing is connected yet.
     pub(crate) const fn new(redis: RedisClient) -> Self {
-        Self { redis, connection: None, garbage: 0 }
+        Self {
+            redis,
+            connection: None,
+            garbage: 0,
+        }
     }
 
     /// Waits for hints and takes at most `room` of them; none if none came in time.
@@ -45,11 +49,18 @@ impl Hints {
     }
 
     fn decode(&mut self, entries: &[Vec<u8>]) -> Vec<Uuid> {
-        let ids: Vec<_> = entries.iter().filter_map(|entry| Uuid::from_slice(entry).ok()).collect();
+        let ids: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| Uuid::from_slice(entry).ok())
+            .collect();
         let bad = entries.len() - ids.len();
         if bad > 0 {
             self.garbage += bad as u64;
-            tracing::warn!(dropped = bad, total = self.garbage, "entries that are no run ids were dropped");
+            tracing::warn!(
+                dropped = bad,
+                total = self.garbage,
+                "entries that are no run ids were dropped"
+            );
         }
         ids
     }
