@@ -119,6 +119,15 @@ fn build(text: &str, tokens: &[Token], question: bool, matched: &Matched) -> Opt
         Means::Add | Means::AddExact => {
             let reading = reading(matched, tokens);
             let title = captured('x')?;
+            if title
+                .iter()
+                .all(|token| token.kind == Kind::Mark || token.is(&["please", "pls", "thanks", "now"]))
+            {
+                return Some(Intent {
+                    action: Action::Add(Vec::new()),
+                    score: matched.score,
+                });
+            }
             Action::Add(title::new_tasks(text, title, reading, question))
         }
         Means::AddNothing => Action::Add(Vec::new()),

@@ -41,7 +41,7 @@ const VIEW_WORDS: &str = "me us all of my the our any every everything current c
     reminders reminder chores anything something stuff there so far many much again right at moment open pending active \
     incomplete uncompleted unfinished undone outstanding done completed finished complete closed with havent dont \
     supposed should can could you tell know more next and both status todolist agenda total saved your been already \
-    progress isnt arent remain plate else what whats stuff must just only latest also too overview summary be by number numbers";
+    progress isnt arent remain plate else what whats stuff ones must just only latest also too overview summary be by number numbers";
 const DONE: &str = "done completed complete finished finish closed accomplished";
 const OPEN: &str = "undone incomplete pending open active unfinished uncompleted todo unchecked outstanding";
 const NOTES: &str =

@@ -26,7 +26,7 @@ const PREFIXES: &[(&str, bool, f32)] = &[
         1.0,
     ),
     (
-        "please|pls|plz|kindly|just|also|then|and|now|next|ok|okay|alright|so|well|um|uh|hmm|oh|hey|hi|hello|there|yo|\
+        "please|pls|plz|kindly|just|only|also|then|and|now|next|ok|okay|alright|so|well|um|uh|hmm|oh|hey|hi|hello|there|yo|\
          errand|finally|firstly|secondly|lastly|plus|actually|quickly|yes|yeah|yep|sure|no|nope|great|thanks|cool|perfect|\
          afterwards|too|but|first|wait|oops|morning|good|thank|you+ <r>",
         false,

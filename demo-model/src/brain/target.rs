@@ -36,6 +36,11 @@ pub(super) fn target(text: &str, tokens: &[Token]) -> Target {
     if let Some(refs) = refs(tokens) {
         return Target::Refs(refs);
     }
+    if let [word] = tokens
+        && let Some(number) = cardinal(word)
+    {
+        return Target::Refs(vec![Ref::Id(number)]);
+    }
     if tokens.iter().all(|token| {
         token.kind == Kind::Mark || token.is(NOUNS) || token.is(&["a", "an", "my", "the", "one"])
     }) {

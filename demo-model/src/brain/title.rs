@@ -247,6 +247,7 @@ fn parts(words: &[Token]) -> Vec<&[Token]> {
     let last = chunks.len().saturating_sub(1);
     for (at, chunk) in chunks.into_iter().enumerate() {
         let (led, chunk) = match chunk {
+            [first, also, rest @ ..] if at > 0 && and(first) && also.is(&["also", "then"]) => (true, rest),
             [first, rest @ ..] if at > 0 && (and(first) || first.is(&["also"])) => (true, rest),
             _ => (false, chunk),
         };

@@ -251,3 +251,33 @@ fn two_thousand_characters_of_anything_are_read() {
         }
     }
 }
+
+/// Earlier turns may be shown without their tool calls, when those are too long.
+#[test]
+fn replies_alone_are_enough_to_point_back_to() {
+    let table = [
+        ("Added task 2: \"b\".", "mark it as done", "done 2"),
+        (
+            "[The tool calls made here are too long to be shown again.]\n\n2 tasks match \"x\":\n1. [ ] a\n3. [ ] c",
+            "complete the second one",
+            "done 3",
+        ),
+        (
+            "Should I delete task 3: \"c\"? This cannot be undone. Please answer yes or no.",
+            "yes",
+            "delete 3",
+        ),
+        (
+            "Should I delete task 3: \"c\"? This cannot be undone.\n\n[That run failed after these calls.]",
+            "yes",
+            "delete 3",
+        ),
+    ];
+    for (reply, said, call) in table {
+        let mut chat = Chat::new(&["a", "b", "c"]);
+        chat.request.messages.push(Message::new("user", "something"));
+        chat.request.messages.push(Message::new("assistant", reply));
+        chat.say(said);
+        assert_eq!(chat.calls, [call], "{reply}");
+    }
+}

@@ -101,3 +101,8 @@ fn talk_needs_no_tool() {
 fn what_people_also_say() {
     check(include_str!("phrases/what_people_also_say.txt"));
 }
+
+#[test]
+fn and_what_others_say() {
+    check(include_str!("phrases/and_what_others_say.txt"));
+}
