@@ -1,8 +1,8 @@
 //! The demo brain: what to say or call next, from the transcript and nothing else.
 //!
-//! A message is cut into clauses ([`clause`]), each clause is matched against a table of rules ([`rules`],
-//! [`intent`]), and the wishes are turned into tool calls or words ([`plan`]). Nothing is kept between requests:
-//! a question that the brain asked is found again in its own last reply ([`pending`]).
+//! A message is cut into clauses (`clause`), each clause is matched against a table of rules (`rules`,
+//! `intent`), and the wishes are turned into tool calls or words (`plan`). Nothing is kept between requests:
+//! a question that the brain asked is found again in its own last reply (`pending`).
 
 mod action;
 mod choice;
