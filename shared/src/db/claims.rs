@@ -118,7 +118,8 @@ pub async fn claim(
         r#"
         WITH wanted AS MATERIALIZED (
             SELECT r.id FROM runs r
-            WHERE r.id = ANY($1) AND r.status = 'queued' AND r.available_at <= now()
+            -- CASE keeps the planner from the partial index on queued runs, which it would walk from end to end.
+            WHERE r.id = ANY($1) AND CASE WHEN r.status = 'queued' THEN r.available_at <= now() END
               AND NOT EXISTS (SELECT FROM runs e
                 WHERE e.user_id = r.user_id AND e.conversation_id = r.conversation_id AND e.seq < r.seq
                   AND e.status IN ('queued', 'running', 'waiting_approval'))
@@ -131,9 +132,11 @@ pub async fn claim(
             FROM wanted w WHERE r.id = w.id
             RETURNING r.*
         )
-        SELECT c.id, c.lease_token AS "token!", c.conversation_id, c.user_id, u.name AS user_name, c.attempt,
+        SELECT c.id, c.lease_token AS "token!", c.conversation_id, c.user_id,
+            (SELECT u.name FROM users u WHERE u.id = c.user_id) AS "user_name!", c.attempt,
             c.failures, c.epoch, now() AS "now!", c.deadline_at AS "deadline_at!",
-            c.cancel_requested_at IS NOT NULL AS "cancel_requested!", m.content AS message,
+            c.cancel_requested_at IS NOT NULL AS "cancel_requested!",
+            (SELECT m.content FROM messages m WHERE m.run_id = c.id AND m.slot = 0) AS "message!",
             COALESCE((
                 SELECT jsonb_agg(jsonb_build_object('status', t.status, 'messages', t.messages) ORDER BY t.seq)
                 FROM (SELECT p.seq, p.status, said.messages,
@@ -157,8 +160,6 @@ pub async fn claim(
                 FROM steps s WHERE s.run_id = c.id
             ), '[]') END AS "journal!: Json<Vec<PastStep>>"
         FROM claimed c
-        JOIN users u ON u.id = c.user_id
-        JOIN messages m ON m.run_id = c.id AND m.slot = 0
         "#,
         run_ids,
         worker_id,
