@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::{
     database::Database,
-    environment::redis_url,
+    environment::{database_url, redis_url},
+    eventually::eventually,
     user::{Reply, User},
 };
 
@@ -75,6 +76,7 @@ pub struct Builder {
     workers: usize,
     model: Options,
     redis_url: Option<String>,
+    postgres_url: Option<String>,
     database_url: Option<String>,
     api_arguments: Vec<String>,
     worker_arguments: Vec<String>,
@@ -87,6 +89,7 @@ impl Default for Builder {
             workers: 1,
             model: Options::default(),
             redis_url: None,
+            postgres_url: None,
             database_url: None,
             api_arguments: Vec::new(),
             worker_arguments: Vec::new(),
@@ -123,6 +126,13 @@ impl Builder {
         self
     }
 
+    /// Another Postgres than the shared one, as a URL of any of its databases.
+    #[must_use]
+    pub fn postgres_url(mut self, url: impl Into<String>) -> Self {
+        self.postgres_url = Some(url.into());
+        self
+    }
+
     /// Another way to the database, through a proxy say; `{}` stands for the database's name.
     #[must_use]
     pub fn database_url(mut self, url: impl Into<String>) -> Self {
@@ -150,7 +160,7 @@ impl Builder {
     /// If something does not start.
     #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
     pub async fn start(self) -> TestApp {
-        let database = Database::new().await;
+        let database = Database::on(&self.postgres_url.unwrap_or_else(database_url)).await;
         let model = Server::start(self.model).await.unwrap();
         let redis_url = self.redis_url.unwrap_or_else(redis_url);
         let redis_prefix = format!("errand-test:{}:", Uuid::now_v7().simple());
@@ -253,9 +263,20 @@ impl TestApp {
     ///
     /// # Panics
     /// If it does not start.
-    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
     pub async fn start_worker(&self) -> RunningWorker {
-        let arguments = std::iter::once("errand-worker".to_owned()).chain(self.worker_arguments.clone());
+        self.start_worker_with(&[]).await
+    }
+
+    /// The same with more settings.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
+    pub async fn start_worker_with(&self, more: &[&str]) -> RunningWorker {
+        let more = more.iter().map(|argument| (*argument).to_owned());
+        let arguments = std::iter::once("errand-worker".to_owned())
+            .chain(self.worker_arguments.clone())
+            .chain(more);
         let settings = parse::<WorkerSettings>(arguments);
         let lifecycle = Lifecycle::new();
         let worker = Worker::start(settings).await.unwrap();
@@ -340,6 +361,18 @@ impl TestApp {
     /// The command lines' settings of an API, for a test that starts one as a process.
     pub fn api_arguments(&self) -> &[String] {
         &self.api_arguments
+    }
+
+    /// Waits until no run is open.
+    ///
+    /// # Panics
+    /// If one still is after half a minute.
+    pub async fn drained(&self) {
+        let open = "SELECT count(*) FROM runs WHERE finished_at IS NULL";
+        eventually("no run is open", || async {
+            self.database.try_count(open).await.is_ok_and(|open| open == 0)
+        })
+        .await;
     }
 
     /// Stops everything in order and drops the database; fails if a run is still open.

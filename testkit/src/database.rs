@@ -13,6 +13,7 @@ use crate::environment::database_url;
 #[derive(Debug)]
 pub struct Database {
     name: String,
+    server: PgConnectOptions,
     options: PgConnectOptions,
     url: String,
     /// Connections to it.
@@ -27,9 +28,17 @@ impl Database {
     ///
     /// # Panics
     /// If Postgres does not do as asked.
-    #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
     pub async fn new() -> Self {
-        let server = PgConnectOptions::from_str(&database_url()).unwrap();
+        Self::on(&database_url()).await
+    }
+
+    /// The same on another server, given as a URL of any of its databases.
+    ///
+    /// # Panics
+    /// If Postgres does not do as asked.
+    #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
+    pub async fn on(server_url: &str) -> Self {
+        let server = PgConnectOptions::from_str(server_url).unwrap();
         let mut admin = server
             .clone()
             .disable_statement_logging()
@@ -40,11 +49,12 @@ impl Database {
         let name = format!("errand_test_{}", Uuid::now_v7().simple());
         execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
         admin.close().await.unwrap();
-        let options = server.database(&name);
+        let options = server.clone().database(&name);
         let pool = PgPool::connect_lazy_with(options.clone());
-        let url = with_database(&database_url(), &name);
+        let url = with_database(server_url, &name);
         Self {
             name,
+            server,
             options,
             url,
             pool,
@@ -63,11 +73,7 @@ impl Database {
     #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
     pub async fn drop_it(self) {
         self.pool.close().await;
-        let mut admin = PgConnectOptions::from_str(&database_url())
-            .unwrap()
-            .connect()
-            .await
-            .unwrap();
+        let mut admin = self.server.connect().await.unwrap();
         execute(&mut admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
     }
 
@@ -77,11 +83,42 @@ impl Database {
     /// If the query fails.
     #[expect(clippy::unwrap_used, reason = "a test's own query")]
     pub async fn count(&self, query: &str) -> i64 {
-        sqlx::raw_sql(AssertSqlSafe(query.to_owned()))
+        self.try_count(query).await.unwrap()
+    }
+
+    /// A number that a query counts, while Postgres may be away.
+    ///
+    /// # Errors
+    /// What Postgres says, or that it says nothing.
+    pub async fn try_count(&self, query: &str) -> Result<i64, sqlx::Error> {
+        Ok(sqlx::raw_sql(AssertSqlSafe(query.to_owned()))
             .fetch_one(&self.pool)
+            .await?
+            .get(0))
+    }
+
+    /// The texts that a query finds, one a row.
+    ///
+    /// # Panics
+    /// If the query fails, or a text is null.
+    #[expect(clippy::unwrap_used, reason = "a test's own query")]
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        let rows = sqlx::raw_sql(AssertSqlSafe(query.to_owned()))
+            .fetch_all(&self.pool)
             .await
-            .unwrap()
-            .get(0)
+            .unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Does something to the database.
+    ///
+    /// # Errors
+    /// What Postgres says.
+    pub async fn execute(&self, statements: &str) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
+            .execute(&self.pool)
+            .await
+            .map(drop)
     }
 
     /// How to connect to it.

@@ -6,9 +6,13 @@
 mod app;
 mod database;
 mod environment;
+mod eventually;
+mod process;
 mod user;
 
 pub use app::{Builder, RunningWorker, TestApp};
 pub use database::Database;
 pub use environment::{database_url, redis_url, variable};
+pub use eventually::eventually;
+pub use process::WorkerProcess;
 pub use user::{Reply, User};

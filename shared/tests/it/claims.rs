@@ -1,0 +1,396 @@
+//! Who gets a run, and what comes with it.
+
+use std::collections::HashSet;
+
+use errand_shared::{
+    Uuid,
+    db::{
+        claims::{self, ClaimBounds},
+        steps::{self, CallRecord, Recorded},
+    },
+};
+use futures::future::join_all;
+use serde_json::json;
+
+use crate::book::{Book, WIDE, following, opening, reply_to, step};
+
+#[tokio::test]
+async fn fifty_claimers_over_two_hundred_runs_claim_each_once() {
+    let book = Book::new().await;
+    let ada = book.user("Ada").await;
+    let posts: Vec<_> = (0..200).map(|_| opening(ada, "hi")).collect();
+    errand_shared::db::posts::store(book.pool(), &posts, 0)
+        .await
+        .unwrap();
+    let ids: Vec<_> = posts.iter().map(|post| post.run_id).collect();
+    let claimers = (0..50).map(|claimer| {
+        let pool = book.pool().clone();
+        // Each goes through the same runs from another place on, in batches of another size.
+        let mut ids = ids.clone();
+        ids.rotate_left(claimer * 4);
+        async move {
+            let mut mine = Vec::new();
+            for batch in ids.chunks(1 + claimer % 17) {
+                mine.extend(claims::claim(&pool, Uuid::now_v7(), batch, WIDE).await.unwrap());
+            }
+            mine
+        }
+    });
+    let mut runs = Vec::new();
+    let mut tokens = HashSet::new();
+    for claimed in join_all(claimers).await {
+        for lease in claimed {
+            runs.push(lease.run_id);
+            tokens.insert(lease.token);
+        }
+    }
+    runs.sort();
+    let mut expected = ids;
+    expected.sort();
+    assert_eq!(runs, expected);
+    assert_eq!(tokens.len(), 200, "every lease has a token of its own");
+    let once = "SELECT count(*) FROM runs WHERE status = 'running' AND attempt = 1 AND epoch = 1";
+    assert_eq!(book.database.count(once).await, 200);
+    book.close().await;
+}
+
+#[tokio::test]
+async fn a_run_behind_an_open_run_is_not_claimed() {
+    let book = Book::new().await;
+    let ada = book.user("Ada").await;
+    let first = book.begin(ada, "one").await;
+    let second = book.go_on(&first, "two").await;
+    let third = book.go_on(&first, "three").await;
+    assert_eq!(claims::find_ready(book.pool(), 10).await.unwrap(), [first.run_id]);
+    let both = claims::claim(
+        book.pool(),
+        Uuid::now_v7(),
+        &[third.run_id, second.run_id, first.run_id],
+        WIDE,
+    )
+    .await;
+    let both = both.unwrap();
+    assert_eq!(both.len(), 1, "not even in one batch");
+    assert_eq!(both[0].run_id, first.run_id);
+    assert!(
+        book.try_claim(second.run_id).await.is_none(),
+        "behind a running run"
+    );
+    book.database
+        .execute("UPDATE runs SET status = 'waiting_approval', lease_token = NULL, worker_id = NULL WHERE status = 'running'")
+        .await
+        .unwrap();
+    assert!(
+        book.try_claim(second.run_id).await.is_none(),
+        "behind a parked run"
+    );
+    book.database
+        .execute("UPDATE runs SET status = 'queued' WHERE status = 'waiting_approval'")
+        .await
+        .unwrap();
+    book.answer(&first, "One.").await;
+    assert!(
+        book.try_claim(third.run_id).await.is_none(),
+        "behind a queued run"
+    );
+    assert!(book.try_claim(second.run_id).await.is_some());
+    book.close().await;
+}
+
+#[tokio::test]
+async fn runs_of_other_conversations_are_not_held_up() {
+    let book = Book::new().await;
+    let (ada, eve) = (book.user("Ada").await, book.user("Eve").await);
+    let first = book.begin(ada, "one").await;
+    book.claim(first.run_id).await;
+    assert!(
+        book.try_claim(book.begin(ada, "another conversation").await.run_id)
+            .await
+            .is_some()
+    );
+    assert!(
+        book.try_claim(book.begin(eve, "another user").await.run_id)
+            .await
+            .is_some()
+    );
+    book.close().await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_not_due_is_not_claimed() {
+    let book = Book::new().await;
+    let post = book.begin(book.user("Ada").await, "hi").await;
+    book.database
+        .execute("UPDATE runs SET available_at = now() + interval '1 hour'")
+        .await
+        .unwrap();
+    assert!(book.try_claim(post.run_id).await.is_none());
+    assert!(claims::find_ready(book.pool(), 10).await.unwrap().is_empty());
+    assert!(
+        claims::ready_page(book.pool(), Uuid::nil(), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    book.database
+        .execute("UPDATE runs SET available_at = now()")
+        .await
+        .unwrap();
+    assert!(book.try_claim(post.run_id).await.is_some());
+    book.close().await;
+}
+
+#[tokio::test]
+async fn a_claim_brings_the_user_the_message_and_the_deadline() {
+    let book = Book::new().await;
+    let ada = book.user("Ada Lovelace").await;
+    let post = book.begin(ada, "Buy milk, \u{1f980} and \"eggs\"").await;
+    let bounds = ClaimBounds {
+        deadline_seconds: 90.0,
+        ..WIDE
+    };
+    let lease = claims::claim(book.pool(), Uuid::now_v7(), &[post.run_id], bounds)
+        .await
+        .unwrap()
+        .remove(0);
+    assert_eq!(lease.user_name, "Ada Lovelace");
+    assert_eq!(lease.user_id, ada);
+    assert_eq!(lease.conversation_id, post.conversation_id);
+    assert_eq!(lease.message, post.content);
+    assert_eq!((lease.attempt, lease.epoch, lease.failures), (1, 1, 0));
+    assert!(!lease.cancel_requested);
+    assert!(lease.history.is_empty() && lease.journal.is_empty());
+    assert_eq!((lease.deadline_at - lease.now).num_seconds(), 90);
+
+    assert!(
+        claims::release(book.pool(), lease.run_id, lease.token, None, 0.0)
+            .await
+            .unwrap()
+    );
+    let again = book.claim(post.run_id).await;
+    assert_eq!((again.attempt, again.epoch), (2, 2));
+    assert_ne!(again.token, lease.token);
+    assert_eq!(
+        again.deadline_at, lease.deadline_at,
+        "the deadline counts from the first claim"
+    );
+    book.close().await;
+}
+
+#[tokio::test]
+async fn a_claim_brings_the_newest_turns_within_its_bounds() {
+    let book = Book::new().await;
+    let first = book.begin(book.user("Ada").await, "message 0").await;
+    book.answer(&first, "reply 0").await;
+    for turn in 1..6 {
+        let post = book.go_on(&first, &format!("message {turn}")).await;
+        book.answer(&post, &format!("reply {turn}")).await;
+    }
+    let last = book.go_on(&first, "now").await;
+    let turn_bytes = i64::try_from("message 0reply 0".len()).unwrap();
+    let cases = [
+        (1000, 1_000_000, 6),
+        (2, 1_000_000, 2),
+        (0, 1_000_000, 0),
+        (1000, turn_bytes * 3, 3),
+        (1000, turn_bytes * 3 - 1, 2),
+        (1000, 0, 0),
+        (4, turn_bytes * 5, 4),
+    ];
+    for (history_turns, history_bytes, kept) in cases {
+        let bounds = ClaimBounds {
+            history_turns,
+            history_bytes,
+            ..WIDE
+        };
+        let lease = claims::claim(book.pool(), Uuid::now_v7(), &[last.run_id], bounds)
+            .await
+            .unwrap()
+            .remove(0);
+        let said: Vec<_> = lease
+            .history
+            .iter()
+            .map(|turn| turn.messages[0].content.clone())
+            .collect();
+        let expected: Vec<_> = (6 - kept..6).map(|turn| format!("message {turn}")).collect();
+        assert_eq!(said, expected, "{bounds:?}");
+        for turn in &lease.history {
+            assert_eq!(turn.status, "succeeded");
+            let roles: Vec<_> = turn
+                .messages
+                .iter()
+                .map(|message| message.role.as_str())
+                .collect();
+            assert_eq!(roles, ["user", "assistant"]);
+        }
+        assert!(
+            claims::release(book.pool(), lease.run_id, lease.token, None, 0.0)
+                .await
+                .unwrap()
+        );
+    }
+    book.close().await;
+}
+
+fn call(id: &str, title: &str) -> CallRecord {
+    CallRecord {
+        tool_call_id: id.to_owned(),
+        tool_name: "add_task".to_owned(),
+        arguments: json!({"title": title}),
+        result: json!({"success": true, "title": title}),
+        success: true,
+    }
+}
+
+#[tokio::test]
+async fn a_claim_brings_the_journal_of_earlier_attempts_and_later_turns_its_calls() {
+    let book = Book::new().await;
+    let post = book
+        .begin(book.user("Ada").await, "milk and eggs, then tea")
+        .await;
+    let lease = book.claim(post.run_id).await;
+    for (number, calls) in [
+        (0, vec![call("a", "milk"), call("b", "eggs")]),
+        (1, vec![call("c", "tea")]),
+    ] {
+        let mut transaction = steps::begin(book.pool(), lease.run_id, lease.token, lease.user_id)
+            .await
+            .unwrap();
+        let recorded = steps::record(
+            &mut transaction,
+            lease.run_id,
+            lease.token,
+            &step(number, 10, 1),
+            &calls,
+        )
+        .await;
+        assert_eq!(
+            recorded.unwrap(),
+            Recorded::Written {
+                cancel_requested: false
+            }
+        );
+        transaction.commit().await.unwrap();
+    }
+    assert!(
+        claims::release(book.pool(), lease.run_id, lease.token, None, 0.0)
+            .await
+            .unwrap()
+    );
+
+    let again = book.claim(post.run_id).await;
+    let journal: Vec<Vec<_>> = again
+        .journal
+        .iter()
+        .map(|step| {
+            step.calls
+                .iter()
+                .map(|call| (call.tool_call_id.as_str(), &call.arguments["title"]))
+                .collect()
+        })
+        .collect();
+    assert_eq!(
+        journal,
+        [
+            vec![("a", &json!("milk")), ("b", &json!("eggs"))],
+            vec![("c", &json!("tea"))]
+        ]
+    );
+    assert_eq!(again.journal[1].step, 1);
+    assert_eq!(
+        again.journal[0].calls[1].result,
+        json!({"success": true, "title": "eggs"})
+    );
+    assert_eq!(
+        (again.journal[0].prompt_tokens, again.journal[0].completion_tokens),
+        (10, 1)
+    );
+
+    book.finish(&reply_to(&again, "Done.")).await.unwrap();
+    let next = book.go_on(&post, "thanks").await;
+    let later = book.claim(next.run_id).await;
+    let told: Vec<_> = later.history[0]
+        .messages
+        .iter()
+        .map(|message| message.role.as_str())
+        .collect();
+    assert_eq!(told, ["user", "tool", "tool", "tool", "assistant"]);
+    assert_eq!(later.history[0].messages[3].tool_call_id.as_deref(), Some("c"));
+    assert_eq!(
+        later.history[0].messages[3].metadata,
+        json!({"step": 1, "arguments": {"title": "tea"}})
+    );
+    book.close().await;
+}
+
+#[tokio::test]
+async fn a_second_running_run_of_a_conversation_is_refused_by_the_index() {
+    let book = Book::new().await;
+    let first = book.begin(book.user("Ada").await, "one").await;
+    let second = book.go_on(&first, "two").await;
+    book.claim(first.run_id).await;
+    for status in ["running", "waiting_approval"] {
+        let fields = if status == "running" {
+            "gen_random_uuid()"
+        } else {
+            "NULL"
+        };
+        let by_hand = format!(
+            "UPDATE runs SET status = '{status}', lease_token = {fields}, worker_id = {fields}, deadline_at = now() \
+             WHERE id = '{}'",
+            second.run_id
+        );
+        let refused = book.database.execute(&by_hand).await.unwrap_err();
+        assert!(
+            errand_shared::db::violates(&refused, "runs_one_at_a_time"),
+            "{status}: {refused}"
+        );
+    }
+    book.close().await;
+}
+
+#[tokio::test]
+async fn one_conversation_is_worked_off_in_order_by_many_claimers() {
+    let book = Book::new().await;
+    let first = book.begin(book.user("Ada").await, "0").await;
+    let posts: Vec<_> = (1..20)
+        .map(|number| following(&first, &number.to_string()))
+        .collect();
+    errand_shared::db::posts::store(book.pool(), &posts, 0)
+        .await
+        .unwrap();
+    let ids: Vec<_> = std::iter::once(first.run_id)
+        .chain(posts.iter().map(|post| post.run_id))
+        .collect();
+    let claimers: Vec<_> = (0..8)
+        .map(|_| {
+            let (pool, ids) = (book.pool().clone(), ids.clone());
+            async move {
+                let mut done = Vec::new();
+                while !claims::find_ready(&pool, 1).await.unwrap().is_empty() {
+                    for lease in claims::claim(&pool, Uuid::now_v7(), &ids, WIDE).await.unwrap() {
+                        let finish = reply_to(&lease, "ok");
+                        errand_shared::db::finishes::finish(&pool, &[finish])
+                            .await
+                            .unwrap();
+                        done.push(lease.run_id);
+                    }
+                }
+                done
+            }
+        })
+        .collect();
+    let mut done = join_all(claimers).await.concat();
+    // A claimer may leave while another's run is running; the rest is worked off here.
+    for id in &ids {
+        if let Some(lease) = book.try_claim(*id).await {
+            book.finish(&reply_to(&lease, "ok")).await.unwrap();
+            done.push(lease.run_id);
+        }
+    }
+    assert_eq!(done.len(), 20);
+    let replies = "SELECT r.seq::text FROM messages m JOIN runs r ON r.id = m.run_id WHERE m.role = 'assistant' ORDER BY m.seq";
+    let order = book.database.texts(replies).await;
+    assert_eq!(order, (1..=20).map(|seq| seq.to_string()).collect::<Vec<_>>());
+    book.close().await;
+}

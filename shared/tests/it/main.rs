@@ -1,0 +1,14 @@
+//! The SQL that everything else stands on, on a database a test: see each file's name.
+
+#[cfg(test)]
+mod book;
+#[cfg(test)]
+mod claims;
+#[cfg(test)]
+mod finishes;
+#[cfg(test)]
+mod leases;
+#[cfg(test)]
+mod posts;
+#[cfg(test)]
+mod strays;

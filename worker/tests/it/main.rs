@@ -1,0 +1,1 @@
+//! The worker over real services: see each file's name.
