@@ -180,7 +180,7 @@ CREATE TABLE workers (
     heartbeat_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 
--- The same key with the same fields attaches to the first run. A key outlives its run for its 24 hours.
+-- The same key with the same fields attaches to the first run. A key outlives its run.
 CREATE TABLE idempotency_keys (
     user_id     uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     key         varchar(255) NOT NULL,

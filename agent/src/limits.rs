@@ -3,7 +3,7 @@
 /// The bounds of a run; a run that keeps to them ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Model calls in a run, over all its attempts. The last of them must be the reply: tools that it asks for are not
+    /// Model calls in one attempt of a run. The last of them must be the reply: tools that it asks for are not
     /// called, because nobody could tell what came of them.
     pub max_steps: u16,
     /// Tool calls in one step; those beyond are answered with a `VALIDATION_ERROR`.

@@ -17,9 +17,9 @@ mod tokens;
 use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
+use errand_shared::db::Pool;
 use errand_shared::{Uuid, clock::Clock, config::Exit};
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 
 pub(crate) use self::{
     client::Client,
@@ -73,7 +73,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// A bad setting, by its name.
-    pub(crate) fn new(settings: &AuthSettings, pool: PgPool) -> Result<Self, Exit> {
+    pub(crate) fn new(settings: &AuthSettings, pool: Pool) -> Result<Self, Exit> {
         Ok(Self {
             tokens: Tokens::new(settings)?,
             known: KnownUsers::new(pool, &settings.jwt_issuer),

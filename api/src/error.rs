@@ -137,6 +137,10 @@ impl ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
+        // The token outlived its user by the moment for which users are remembered.
+        if db::violates_user(&error) {
+            return Self::Unauthorized("The user no longer exists.");
+        }
         if db::is_outage(&error) {
             Self::DatabaseAway {
                 run_id: None,

@@ -183,7 +183,7 @@ async fn rering(store: &StoreSettings, redis: &RedisSettings) -> Result<Option<S
     Ok(Some(format!("{rung} runs rung\n")))
 }
 
-fn pool(store: &StoreSettings) -> Result<sqlx::PgPool, Exit> {
+fn pool(store: &StoreSettings) -> Result<db::Pool, Exit> {
     db::pool(store, Durability::Flushed).map_err(|error| Exit::bad_setting("DATABASE_URL", error))
 }
 

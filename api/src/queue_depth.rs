@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use errand_shared::db::Pool;
 use errand_shared::db::runs;
-use sqlx::PgPool;
 use tokio::{sync::Mutex, time::Instant};
 
 /// How long a count is good for.
@@ -18,7 +18,7 @@ impl QueueDepth {
     ///
     /// # Errors
     /// A fault of Postgres.
-    pub(crate) async fn is_at(&self, limit: i64, pool: &PgPool) -> Result<bool, sqlx::Error> {
+    pub(crate) async fn is_at(&self, limit: i64, pool: &Pool) -> Result<bool, sqlx::Error> {
         let mut last = self.0.lock().await;
         if let Some((at, count)) = *last
             && at.elapsed() < FRESH

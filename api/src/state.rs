@@ -2,8 +2,8 @@
 
 use std::{future::Future, sync::Arc};
 
+use errand_shared::db::Pool;
 use errand_shared::{clock::Clock, lifecycle::Lifecycle, notifier::Notifier};
-use sqlx::PgPool;
 
 use crate::{
     auth::Authenticator, error::ApiError, queue_depth::QueueDepth, rate::RateLimits, settings::ApiSettings,
@@ -19,7 +19,7 @@ pub(crate) struct AppState {
     /// The settings.
     pub(crate) settings: ApiSettings,
     /// Postgres.
-    pub(crate) pool: PgPool,
+    pub(crate) pool: Pool,
     /// The bell and the news.
     pub(crate) notifier: Notifier,
     /// Who waits for which run.

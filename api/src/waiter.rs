@@ -13,11 +13,11 @@ use std::{
 };
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use errand_shared::db::Pool;
 use errand_shared::{
     Uuid, chat::ChatResponse, db::runs, finals, lifecycle::Lifecycle, redis_client::RedisClient,
 };
 use futures::StreamExt;
-use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
 
 /// Runs read in one query, at most.
@@ -83,7 +83,7 @@ impl Waiter {
     }
 
     /// Listens to the news and looks in Postgres, until the process stops.
-    pub(crate) fn start(&self, redis: RedisClient, pool: PgPool, sweep: Duration, lifecycle: &Lifecycle) {
+    pub(crate) fn start(&self, redis: RedisClient, pool: Pool, sweep: Duration, lifecycle: &Lifecycle) {
         lifecycle.spawn_until_stopped(listen(self.clone(), redis));
         lifecycle.spawn_until_stopped(look(self.clone(), pool, sweep));
     }
@@ -179,7 +179,7 @@ async fn hear(waiter: &Waiter, redis: &RedisClient) -> Result<(), redis::RedisEr
     Ok(())
 }
 
-async fn look(waiter: Waiter, pool: PgPool, sweep: Duration) {
+async fn look(waiter: Waiter, pool: Pool, sweep: Duration) {
     loop {
         let distance = if waiter.is_told() { sweep * SLOWER } else { sweep };
         tokio::select! {
@@ -200,7 +200,7 @@ async fn look(waiter: Waiter, pool: PgPool, sweep: Duration) {
     }
 }
 
-async fn look_at(waiter: &Waiter, pool: &PgPool, waits: &[(Uuid, bool)]) -> Result<(), sqlx::Error> {
+async fn look_at(waiter: &Waiter, pool: &Pool, waits: &[(Uuid, bool)]) -> Result<(), sqlx::Error> {
     let run_ids: Vec<_> = waits.iter().map(|(run_id, _)| *run_id).collect();
     for (_, response) in runs::responses(pool, &run_ids, true).await? {
         let run_id = response.run_id;

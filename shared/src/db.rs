@@ -9,6 +9,7 @@ pub mod conversations;
 pub mod finishes;
 pub mod idempotency;
 pub mod messages;
+pub mod pool;
 pub mod posts;
 pub mod rescue;
 pub mod runs;
@@ -18,13 +19,11 @@ pub mod tasks;
 pub mod users;
 pub mod workers;
 
-use std::{str::FromStr, time::Duration};
+use std::str::FromStr;
 
-use sqlx::{
-    PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::postgres::PgConnectOptions;
 
+pub use self::pool::Pool;
 use crate::config::StoreSettings;
 
 /// Whether a commit waits for the disk.
@@ -35,9 +34,6 @@ pub enum Durability {
     /// What is done again if a crash of Postgres loses it: claims, steps of built-in tools, heartbeats.
     Relaxed,
 }
-
-/// Connections that are kept while idle: a new one costs a chat some ten milliseconds of greeting and planning.
-const WARM: u32 = 2;
 
 /// Options for a connection as the settings say.
 ///
@@ -63,19 +59,24 @@ pub fn connect_options(
     Ok(options)
 }
 
-/// A pool that connects when first used, so that a process can start while Postgres is down.
+/// A pool of the settings' size.
 ///
 /// # Errors
 /// If the URL is not one of Postgres.
-pub fn pool(settings: &StoreSettings, durability: Durability) -> Result<PgPool, sqlx::Error> {
-    Ok(PgPoolOptions::new()
-        .max_connections(settings.database_pool_size)
-        .min_connections(WARM.min(settings.database_pool_size))
-        .acquire_timeout(settings.database_acquire_timeout_ms)
-        .idle_timeout(Duration::from_mins(5))
-        // A ping before each use costs a round trip; a broken connection shows itself soon enough.
-        .test_before_acquire(false)
-        .connect_lazy_with(connect_options(settings, durability)?))
+pub fn pool(settings: &StoreSettings, durability: Durability) -> Result<Pool, sqlx::Error> {
+    pool_of(settings, durability, settings.database_pool_size as usize)
+}
+
+/// A pool of a size of its own.
+///
+/// # Errors
+/// If the URL is not one of Postgres.
+pub fn pool_of(settings: &StoreSettings, durability: Durability, size: usize) -> Result<Pool, sqlx::Error> {
+    Pool::new(
+        connect_options(settings, durability)?,
+        size,
+        settings.database_acquire_timeout_ms,
+    )
 }
 
 /// Whether an error says that Postgres is away or overloaded, rather than that the statement was wrong.
@@ -98,4 +99,10 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
 /// Whether an error is the violation of the constraint or unique index with this name.
 pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.constraint() == Some(constraint))
+}
+
+/// Whether an error says that the row's user is no longer there.
+pub fn violates_user(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error)
+        if error.constraint().is_some_and(|constraint| constraint.ends_with("_user_id_fkey")))
 }

@@ -3,13 +3,15 @@
 //! The statements come from the offline query data, so that none is forgotten. `ERRAND_PLAN_MESSAGES=1000000` fills the
 //! tables to that many messages in place of the default; with `--nocapture` the plans are printed.
 
+#![cfg(test)]
+
 use std::{fs, path::Path};
 
 use errand_testkit::{Database, variable};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-/// Tables that grow with use. The others stay small: workers, schema generations, the keys of a day.
-const GROWING: [&str; 8] = [
+/// Tables that grow with use. Workers and schema generations stay few.
+const GROWING: [&str; 9] = [
     "users",
     "tasks",
     "task_counters",
@@ -18,12 +20,13 @@ const GROWING: [&str; 8] = [
     "messages",
     "steps",
     "tool_calls",
+    "idempotency_keys",
 ];
 
 const DEFAULT_MESSAGES: i64 = 200_000;
 
 /// Fills the tables: 5 conversations a user, 40 messages a conversation, every twelfth conversation with a queued run.
-fn fill(messages: i64) -> [String; 12] {
+fn fill(messages: i64) -> [String; 13] {
     let users = (messages / 200).max(1);
     [
         format!(
@@ -56,6 +59,9 @@ fn fill(messages: i64) -> [String; 12] {
             .to_owned(),
         "INSERT INTO refresh_tokens (token_hash, family_id, user_id, expires_at) \
          SELECT decode(md5(id::text), 'hex'), gen_random_uuid(), id, now() + interval '1 day' FROM users"
+            .to_owned(),
+        "INSERT INTO idempotency_keys (user_id, key, fingerprint, run_id) \
+         SELECT user_id, id::text, sha256(id::text::bytea), id FROM runs"
             .to_owned(),
         "VACUUM ANALYZE".to_owned(),
     ]

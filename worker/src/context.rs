@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use errand_agent::Limits;
+use errand_shared::db::Pool;
 use errand_shared::{Uuid, db::claims::ClaimBounds, notifier::Notifier};
-use sqlx::PgPool;
 
 use crate::{in_flight::InFlight, model::ModelClient, settings::WorkerSettings};
 
@@ -16,9 +16,9 @@ pub(crate) struct Context {
     /// The settings.
     pub(crate) settings: WorkerSettings,
     /// Postgres, with commits that wait for the disk.
-    pub(crate) pool: PgPool,
+    pub(crate) pool: Pool,
     /// Postgres, with commits that do not: claims only.
-    pub(crate) claims: PgPool,
+    pub(crate) claims: Pool,
     /// The bell and the news.
     pub(crate) notifier: Notifier,
     /// The model.

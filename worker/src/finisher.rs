@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use errand_shared::db::Pool;
 use errand_shared::{
     chat::{ChatResponse, RunProblem, ToolCallRecord},
     db::{
@@ -12,7 +13,6 @@ use errand_shared::{
     },
     run::RunStatus,
 };
-use sqlx::PgPool;
 
 use crate::context::Context;
 
@@ -69,7 +69,7 @@ async fn ring_next(context: &Context, finished: &Finished) {
 }
 
 /// The next run of the conversation. A failed look is no loss: the bell that is due rings it.
-async fn next_run(pool: &PgPool, finished: &Finished) -> Option<errand_shared::Uuid> {
+async fn next_run(pool: &Pool, finished: &Finished) -> Option<errand_shared::Uuid> {
     if !finished.look_again {
         return finished.next;
     }

@@ -4,12 +4,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use errand_shared::db::Pool;
 use errand_shared::{
     Uuid,
     db::{claims, workers},
     lifecycle::Lifecycle,
 };
-use sqlx::PgPool;
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -28,7 +28,7 @@ pub(crate) struct Pulse {
 
 pub(crate) struct Heartbeat {
     context: Arc<Context>,
-    own: PgPool,
+    own: Pool,
     row: workers::WorkerRow,
     good_since: watch::Sender<Option<Instant>>,
     draining: watch::Sender<bool>,
@@ -38,7 +38,7 @@ pub(crate) struct Heartbeat {
 
 impl Heartbeat {
     /// A heartbeat on a connection of its own, and what can be read from it.
-    pub(crate) fn new(context: Arc<Context>, own: PgPool, host: String) -> (Self, Pulse) {
+    pub(crate) fn new(context: Arc<Context>, own: Pool, host: String) -> (Self, Pulse) {
         let (good_since, good) = watch::channel(None);
         let (draining, drain) = watch::channel(false);
         let row = workers::WorkerRow {

@@ -2,11 +2,12 @@
 
 use errand_agent::PlannedCall;
 use errand_shared::db::{
+    Pool,
     claims::Lease,
     steps::{self, CallRecord, Recorded, StepRecord},
 };
 use errand_tools::ToolOutcome;
-use sqlx::{Acquire, PgConnection, PgPool};
+use sqlx::{Acquire, PgConnection};
 use tokio::time::Instant;
 
 use crate::failure::RunFailure;
@@ -20,7 +21,7 @@ use crate::failure::RunFailure;
 /// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`] as found under the run's lock; a fault of Postgres. Only with
 /// [`RunFailure::Cancelled`] has the step been committed.
 pub(crate) async fn perform(
-    pool: &PgPool,
+    pool: &Pool,
     lease: &Lease,
     step: &StepRecord,
     calls: &[PlannedCall],
@@ -43,14 +44,15 @@ enum Savepoints {
 }
 
 async fn attempt(
-    pool: &PgPool,
+    pool: &Pool,
     lease: &Lease,
     mut step: StepRecord,
     calls: &[PlannedCall],
     savepoints: Savepoints,
 ) -> Result<Vec<CallRecord>, RunFailure> {
     let started = Instant::now();
-    let mut transaction = steps::begin(pool, lease.run_id, lease.token, lease.user_id).await?;
+    let mut connection = pool.get().await?;
+    let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id).await?;
     let mut records = Vec::with_capacity(calls.len());
     for call in calls {
         let outcome = match savepoints {
@@ -67,9 +69,14 @@ async fn attempt(
     }
     step.tools_ms = i32::try_from(started.elapsed().as_millis()).unwrap_or(i32::MAX);
     match steps::record(&mut transaction, lease.run_id, lease.token, &step, &records).await? {
-        Recorded::LeaseLost => Err(RunFailure::LeaseLost),
+        Recorded::LeaseLost => {
+            transaction.rollback().await?;
+            connection.keep();
+            Err(RunFailure::LeaseLost)
+        }
         Recorded::Written { cancel_requested } => {
             transaction.commit().await?;
+            connection.keep();
             if cancel_requested {
                 Err(RunFailure::Cancelled)
             } else {

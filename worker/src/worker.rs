@@ -8,13 +8,16 @@ use backon::{ExponentialBuilder, Retryable};
 use errand_shared::{
     Uuid,
     config::Exit,
-    db::{self, Durability, schema, workers},
+    db::{
+        self, Durability, Pool,
+        schema::{self, Compatibility},
+        workers,
+    },
     lifecycle::Lifecycle,
     notifier::Notifier,
     redis_client::RedisClient,
 };
 use futures::FutureExt;
-use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
@@ -30,8 +33,9 @@ use crate::{
     settings::WorkerSettings,
 };
 
-/// How long handing back may take after the grace time.
-const HAND_BACK: Duration = Duration::from_secs(5);
+/// How long each of the last steps may take after the grace time: runs that let go, handing back, the last notices.
+/// With the default grace of 25 s the worker is gone well within 35 s.
+const HAND_BACK: Duration = Duration::from_secs(3);
 
 /// Why a worker could not start.
 #[derive(Debug)]
@@ -53,7 +57,7 @@ impl From<Exit> for StartError {
 pub struct Worker {
     context: Arc<Context>,
     redis: RedisClient,
-    heartbeat: PgPool,
+    heartbeat: Pool,
     admin: TcpListener,
     /// Ends what must outlive the last run: heartbeat, admin listener, notifier.
     ended: Lifecycle,
@@ -70,8 +74,8 @@ impl Worker {
         let redis =
             RedisClient::new(&settings.redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
         let pool = db::pool(&settings.store, Durability::Flushed).map_err(bad_database)?;
-        let claims = small_pool(&settings, 2).map_err(bad_database)?;
-        let heartbeat = small_pool(&settings, 1).map_err(bad_database)?;
+        let claims = db::pool_of(&settings.store, Durability::Relaxed, 2).map_err(bad_database)?;
+        let heartbeat = db::pool_of(&settings.store, Durability::Relaxed, 1).map_err(bad_database)?;
         let admin = TcpListener::bind(settings.admin_listen_addr)
             .await
             .map_err(|error| StartError::Listen(settings.admin_listen_addr, error))?;
@@ -139,15 +143,6 @@ impl Worker {
     }
 }
 
-/// A pool of a few connections whose commits do not wait for the disk.
-fn small_pool(settings: &WorkerSettings, size: u32) -> Result<PgPool, sqlx::Error> {
-    Ok(PgPoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(settings.store.database_acquire_timeout_ms)
-        .test_before_acquire(false)
-        .connect_lazy_with(db::connect_options(&settings.store, Durability::Relaxed)?))
-}
-
 /// Migrates, or waits until Postgres can be reached to do so. False if asked to stop before.
 async fn wait_for_schema(context: &Context, lifecycle: &Lifecycle) -> bool {
     let options = match db::connect_options(&context.settings.store, Durability::Flushed) {
@@ -165,13 +160,30 @@ async fn wait_for_schema(context: &Context, lifecycle: &Lifecycle) -> bool {
     let migrated = (|| schema::migrate(options.clone()))
         .retry(patience)
         .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Postgres"));
-    lifecycle.token().run_until_cancelled(migrated).await.is_some()
+    if lifecycle.token().run_until_cancelled(migrated).await.is_none() {
+        return false;
+    }
+    // A schema of a newer program may have dropped what this one needs: claim nothing until it fits.
+    loop {
+        match schema::compatibility(&context.claims).await {
+            Ok(Compatibility::Compatible) => return true,
+            Ok(misfit) => tracing::error!(
+                ?misfit,
+                "this program can't live with the schema; it claims nothing"
+            ),
+            Err(error) => tracing::warn!(%error, "waiting for Postgres"),
+        }
+        let pause = tokio::time::sleep(Duration::from_secs(2));
+        if lifecycle.token().run_until_cancelled(pause).await.is_none() {
+            return false;
+        }
+    }
 }
 
 async fn work(
     context: &Arc<Context>,
     redis: RedisClient,
-    heartbeat: PgPool,
+    heartbeat: Pool,
     lifecycle: &Lifecycle,
     ended: &Lifecycle,
 ) {

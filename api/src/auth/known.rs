@@ -2,9 +2,9 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use errand_shared::db::Pool;
 use errand_shared::{Uuid, db::users};
 use moka::future::Cache;
-use sqlx::PgPool;
 
 use super::tokens::Subject;
 use crate::error::ApiError;
@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_millis(4500);
 
 /// The users that were asked for.
 pub(super) struct KnownUsers {
-    pool: PgPool,
+    pool: Pool,
     issuer: String,
     timeout: Duration,
     own: Cache<Uuid, bool>,
@@ -26,7 +26,7 @@ pub(super) struct KnownUsers {
 }
 
 impl KnownUsers {
-    pub(super) fn new(pool: PgPool, issuer: &str) -> Self {
+    pub(super) fn new(pool: Pool, issuer: &str) -> Self {
         Self {
             pool,
             issuer: issuer.to_owned(),
@@ -103,10 +103,14 @@ fn unshared(error: Arc<ApiError>) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+
+    use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
     use super::*;
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn a_user_is_known_for_a_moment_and_a_stranger_is_not(pool: PgPool) {
+    async fn a_user_is_known_for_a_moment_and_a_stranger_is_not(_: PgPoolOptions, options: PgConnectOptions) {
+        let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
         let known = KnownUsers::new(pool.clone(), "errand");
         let id = Uuid::now_v7();
         users::create(&pool, id, "ann@example.com", "Ann", "hash", "user")
@@ -116,13 +120,14 @@ mod tests {
         let stranger = known.find(Subject::Own(Uuid::now_v7())).await;
         assert!(matches!(stranger, Err(ApiError::Unauthorized(_))));
         // While it is remembered, Postgres is not asked.
-        pool.close().await;
+        pool.close();
         assert_eq!(known.find(Subject::Own(id)).await.unwrap(), id);
     }
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn with_postgres_away_nobody_is_called_a_stranger(pool: PgPool) {
-        pool.close().await;
+    async fn with_postgres_away_nobody_is_called_a_stranger(_: PgPoolOptions, options: PgConnectOptions) {
+        let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
+        pool.close();
         let known = KnownUsers::new(pool, "errand");
         let id = Uuid::now_v7();
         let (first, second) = tokio::join!(known.find(Subject::Own(id)), known.find(Subject::Own(id)));
@@ -132,7 +137,8 @@ mod tests {
     }
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn an_outside_user_is_made_once(pool: PgPool) {
+    async fn an_outside_user_is_made_once(_: PgPoolOptions, options: PgConnectOptions) {
+        let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
         let ann = |name: &str| Subject::Outside {
             subject: "42".to_owned(),
             name: name.to_owned(),

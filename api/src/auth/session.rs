@@ -7,7 +7,7 @@ use errand_shared::{
         users::{self, User},
     },
 };
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use super::{Client, refresh, rules::Rules};
 use crate::{error::ApiError, state::App};
@@ -45,14 +45,18 @@ pub(crate) async fn register(
     let hash = app.auth.passwords().hash(password).await?;
     let refresh_token = refresh::random_text();
     let created = app.database(async {
-        let mut transaction = app.pool.begin().await?;
+        let mut connection = app.pool.get().await?;
+        let mut transaction = connection.begin().await?;
         let Some(user) =
             users::create(&mut *transaction, Uuid::now_v7(), &email, &name, &hash, "user").await?
         else {
+            transaction.rollback().await?;
+            connection.keep();
             return Ok(None);
         };
         store(app, &mut transaction, user.id, Uuid::now_v7(), &refresh_token).await?;
         transaction.commit().await?;
+        connection.keep();
         Ok(Some(user))
     });
     match created.await? {
@@ -83,10 +87,13 @@ pub(crate) async fn log_in(
     };
     let refresh_token = refresh::random_text();
     let stored = app.database(async {
-        let mut transaction = app.pool.begin().await?;
+        let mut connection = app.pool.get().await?;
+        let mut transaction = connection.begin().await?;
         auth_tokens::forget_expired(&mut *transaction, user.id).await?;
         store(app, &mut transaction, user.id, Uuid::now_v7(), &refresh_token).await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        connection.keep();
+        Ok(())
     });
     stored.await?;
     open(app, user, refresh_token)
@@ -100,7 +107,8 @@ pub(crate) async fn refresh(app: &App, token: Option<&str>) -> Result<Session, A
     };
     let next = refresh::random_text();
     let traded = app.database(async {
-        let mut transaction = app.pool.begin().await?;
+        let mut connection = app.pool.get().await?;
+        let mut transaction = connection.begin().await?;
         let user = match auth_tokens::present(&mut transaction, &refresh::hash(token)).await? {
             Presented::Good { family_id, user_id } => {
                 store(app, &mut transaction, user_id, family_id, &next).await?;
@@ -110,6 +118,7 @@ pub(crate) async fn refresh(app: &App, token: Option<&str>) -> Result<Session, A
         };
         // A bad one too: it may have revoked its family.
         transaction.commit().await?;
+        connection.keep();
         Ok(user)
     });
     match traded.await? {
@@ -121,9 +130,12 @@ pub(crate) async fn refresh(app: &App, token: Option<&str>) -> Result<Session, A
 /// Revokes the family of a refresh token, known or not.
 pub(crate) async fn log_out(app: &App, token: &str) -> Result<(), ApiError> {
     let revoked = app.database(async {
-        let mut transaction = app.pool.begin().await?;
+        let mut connection = app.pool.get().await?;
+        let mut transaction = connection.begin().await?;
         auth_tokens::revoke_family(&mut transaction, &refresh::hash(token)).await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        connection.keep();
+        Ok(())
     });
     revoked.await
 }

@@ -1,10 +1,10 @@
 //! Makes a user from the command line, the only way to make an admin.
 
+use errand_shared::db::Pool;
 use errand_shared::{
     Uuid,
     db::users::{self, User},
 };
-use sqlx::PgPool;
 
 use crate::{
     auth::{passwords, refresh::random_text, rules::Rules},
@@ -42,7 +42,7 @@ fn sentences(errors: &[FieldError]) -> String {
 /// # Errors
 /// See [`CreateUserError`].
 pub async fn create_user(
-    pool: &PgPool,
+    pool: &Pool,
     email: &str,
     name: &str,
     admin: bool,
@@ -65,10 +65,19 @@ pub async fn create_user(
 
 #[cfg(test)]
 mod tests {
+
+    use std::time::Duration;
+
+    use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
     use super::*;
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn an_admin_is_made_once_with_a_password_that_is_made_up(pool: PgPool) {
+    async fn an_admin_is_made_once_with_a_password_that_is_made_up(
+        _: PgPoolOptions,
+        options: PgConnectOptions,
+    ) {
+        let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
         let (user, generated) = create_user(&pool, "Ann@example.com", "Ann", true, None)
             .await
             .unwrap();
@@ -82,7 +91,8 @@ mod tests {
     }
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn every_broken_rule_is_told(pool: PgPool) {
+    async fn every_broken_rule_is_told(_: PgPoolOptions, options: PgConnectOptions) {
+        let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
         let error = create_user(&pool, "ann", "", false, Some("short".to_owned()))
             .await
             .unwrap_err();

@@ -1,7 +1,7 @@
 //! `errand-api rering`: rebuilds the queue in Redis from Postgres.
 
+use errand_shared::db::Pool;
 use errand_shared::{Uuid, db::claims, redis_client::RedisClient};
-use sqlx::PgPool;
 
 /// Runs rung in one command.
 const PAGE: i64 = 1000;
@@ -21,7 +21,7 @@ pub enum ReringError {
 ///
 /// # Errors
 /// A fault of Postgres or Redis; running it again is safe.
-pub async fn rering(pool: &PgPool, redis: &RedisClient) -> Result<u64, ReringError> {
+pub async fn rering(pool: &Pool, redis: &RedisClient) -> Result<u64, ReringError> {
     let mut connection = redis.commands();
     let mut after = Uuid::nil();
     let mut rung = 0;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use errand_shared::db::Pool;
 use errand_shared::{Uuid, config::Exit, db::users};
-use sqlx::PgPool;
 
 use crate::{auth::Authenticator, settings::AuthSettings};
 
@@ -35,7 +35,7 @@ pub enum TokenError {
 /// See [`TokenError`].
 pub async fn token(
     settings: &AuthSettings,
-    pool: &PgPool,
+    pool: &Pool,
     user_id: Uuid,
     admin: bool,
     ttl: Option<Duration>,

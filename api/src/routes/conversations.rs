@@ -16,6 +16,7 @@ use errand_shared::{
 };
 use errand_tools::rules;
 use serde::{Deserialize, Serialize};
+use sqlx::Connection;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -205,8 +206,11 @@ async fn delete(
     user_id: Uuid,
     conversation_id: Uuid,
 ) -> Result<Option<Vec<ChatResponse>>, sqlx::Error> {
-    let mut transaction = app.pool.begin().await?;
+    let mut connection = app.pool.get().await?;
+    let mut transaction = connection.begin().await?;
     if !conversations::lock(&mut *transaction, user_id, conversation_id).await? {
+        transaction.rollback().await?;
+        connection.keep();
         return Ok(None);
     }
     let open = runs::request_cancel_all(&mut *transaction, user_id, conversation_id).await?;
@@ -214,6 +218,7 @@ async fn delete(
     let so_far = runs::responses(&mut *transaction, &run_ids, false).await?;
     conversations::delete(&mut *transaction, user_id, conversation_id).await?;
     transaction.commit().await?;
+    connection.keep();
     let cancelled = |(_, response)| ChatResponse {
         status: RunStatus::Cancelled,
         ..response

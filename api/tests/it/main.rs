@@ -7,6 +7,8 @@ mod idempotency;
 #[cfg(test)]
 mod main_job;
 #[cfg(test)]
+mod round_trips;
+#[cfg(test)]
 mod users_apart;
 #[cfg(test)]
 mod waiting;

@@ -1,6 +1,6 @@
 //! The journal of a run: a step and its tool calls commit together with the tools' effects, under the lease.
 
-use sqlx::{AssertSqlSafe, PgConnection, PgExecutor, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::chat::{ToolCallRecord, Usage};
@@ -47,20 +47,21 @@ pub struct CallRecord {
 /// # Errors
 /// A fault of Postgres.
 pub async fn begin(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     run_id: Uuid,
     token: Uuid,
     user_id: Uuid,
-) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
     // One round trip instead of four. The simple protocol takes several statements but no parameters; what is put
     // into the text is UUIDs.
-    pool.begin_with(AssertSqlSafe(format!(
-        "BEGIN; SET LOCAL synchronous_commit TO off; \
+    connection
+        .begin_with(AssertSqlSafe(format!(
+            "BEGIN; SET LOCAL synchronous_commit TO off; \
          SELECT FROM runs WHERE id = '{run_id}' AND lease_token = '{token}' AND status = 'running' \
          FOR NO KEY UPDATE; \
          SELECT FROM task_counters WHERE user_id = '{user_id}' FOR NO KEY UPDATE"
-    )))
-    .await
+        )))
+        .await
 }
 
 /// Whether a step could be journalled.

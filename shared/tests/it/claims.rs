@@ -253,7 +253,8 @@ async fn a_claim_brings_the_journal_of_earlier_attempts_and_later_turns_its_call
         (0, vec![call("a", "milk"), call("b", "eggs")]),
         (1, vec![call("c", "tea")]),
     ] {
-        let mut transaction = steps::begin(book.pool(), lease.run_id, lease.token, lease.user_id)
+        let mut connection = book.pool().acquire().await.unwrap();
+        let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id)
             .await
             .unwrap();
         let recorded = steps::record(

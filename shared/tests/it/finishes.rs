@@ -151,7 +151,8 @@ async fn usage_and_tool_results_of_all_attempts_add_up() {
     let post = book.begin(ada, "hi").await;
     for number in 0..2 {
         let lease = book.claim(post.run_id).await;
-        let mut transaction = steps::begin(book.pool(), lease.run_id, lease.token, ada)
+        let mut connection = book.pool().acquire().await.unwrap();
+        let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, ada)
             .await
             .unwrap();
         let call = CallRecord {

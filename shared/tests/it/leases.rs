@@ -33,7 +33,10 @@ async fn a_token_that_is_not_the_lease_can_neither_record_nor_finish_nor_release
             book.try_claim(post.run_id).await;
         }
         let before = book.database.texts(state).await;
-        let mut transaction = steps::begin(book.pool(), post.run_id, token, ada).await.unwrap();
+        let mut connection = book.pool().acquire().await.unwrap();
+        let mut transaction = steps::begin(&mut connection, post.run_id, token, ada)
+            .await
+            .unwrap();
         tasks::add(&mut *transaction, ada, "a ghost", None).await.unwrap();
         let recorded = steps::record(&mut transaction, post.run_id, token, &step(0, 1, 1), &[])
             .await
@@ -74,7 +77,8 @@ async fn a_finished_run_can_be_neither_recorded_nor_released_by_its_last_holder(
             .await
             .unwrap()
     );
-    let mut transaction = steps::begin(book.pool(), lease.run_id, lease.token, ada)
+    let mut connection = book.pool().acquire().await.unwrap();
+    let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, ada)
         .await
         .unwrap();
     let recorded = steps::record(&mut transaction, lease.run_id, lease.token, &step(0, 1, 1), &[])

@@ -5,8 +5,9 @@ use std::time::Duration;
 use errand_shared::{Uuid, redis_client::RedisClient};
 use redis::{RedisError, aio::MultiplexedConnection};
 
-/// How long one pop waits in Redis: an idle worker sends one command in this time.
-const BLOCK: Duration = Duration::from_secs(10);
+/// How long one pop waits in Redis: an idle worker sends one command in this time, and a Redis that has stopped to answer
+/// is noticed a second later.
+const BLOCK: Duration = Duration::from_secs(4);
 
 /// The list of hints, read by this worker.
 #[derive(Debug)]
