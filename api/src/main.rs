@@ -15,9 +15,13 @@ use errand_shared::{
     config::{self, Exit, RedisSettings, StoreSettings},
     db::{self, Durability},
     lifecycle::Lifecycle,
+    open_files,
     redis_client::RedisClient,
     telemetry::{self, LogSettings},
 };
+
+/// Files beside the callers' connections: stores, logs, listeners.
+const SPARE_FILES: u64 = 200;
 
 /// Takes messages over HTTP, waits for the workers' answers, shows what is stored.
 #[derive(Debug, Parser)]
@@ -130,6 +134,7 @@ fn with_default_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsStri
 async fn serve(settings: ApiSettings) -> Result<Option<String>, Exit> {
     telemetry::init(settings.log.clone());
     let lifecycle = Lifecycle::new();
+    open_files::raise(u64::from(settings.http.max_connections) + SPARE_FILES);
     lifecycle.stop_on_signals().map_err(failed)?;
     Api::start(settings, lifecycle)?.run().await;
     Ok(None)

@@ -9,7 +9,8 @@ pub use stores::{RedisSettings, StoreSettings};
 use std::ffi::OsString;
 
 use clap::{
-    Parser,
+    Command, Parser,
+    builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
@@ -39,7 +40,26 @@ pub fn parse_from<P: Parser>(arguments: Vec<OsString>) -> Result<P, Exit> {
         }
         _ => {}
     }
-    P::try_parse_from(arguments).map_err(|error| Exit::from_clap(&error))
+    let matches = without_empty(P::command()).try_get_matches_from(arguments);
+    matches
+        .and_then(|matches| P::from_arg_matches(&matches))
+        .map_err(|error| Exit::from_clap(&error))
+}
+
+/// An empty variable is none, as in `NAME=` of a `.env` file.
+fn without_empty(command: Command) -> Command {
+    command
+        .mut_args(|argument| {
+            let is_empty = argument
+                .get_env()
+                .is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()));
+            if is_empty {
+                argument.env(Resettable::Reset)
+            } else {
+                argument
+            }
+        })
+        .mut_subcommands(without_empty)
 }
 
 /// Why a program ends before it began.

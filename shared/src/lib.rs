@@ -10,6 +10,7 @@ pub mod finals;
 pub mod lifecycle;
 pub mod limits;
 pub mod notifier;
+pub mod open_files;
 pub mod redis_client;
 pub mod run;
 pub mod telemetry;

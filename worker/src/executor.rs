@@ -25,8 +25,7 @@ use crate::{
 };
 
 /// Drives a run. Whatever happens, it is ended, handed back, or left to whom it belongs by then.
-pub(crate) async fn execute(context: Arc<Context>, lease: Lease) {
-    let mut flight = context.in_flight.enter(lease.run_id, lease.token);
+pub(crate) async fn execute(context: Arc<Context>, lease: Lease, mut flight: Flight) {
     let mut drive = Drive::new(&context, &lease);
     let driven = AssertUnwindSafe(drive.until_the_reply(&mut flight))
         .catch_unwind()

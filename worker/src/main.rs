@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use errand_shared::{config, lifecycle::Lifecycle, telemetry};
+use errand_shared::{config, lifecycle::Lifecycle, open_files, telemetry};
 use errand_worker::{StartError, Worker, WorkerSettings};
+
+/// Files beside the model's connections: stores, logs, listeners.
+const SPARE_FILES: u64 = 200;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -12,6 +15,7 @@ async fn main() -> ExitCode {
         Err(exit) => return exit.report(),
     };
     telemetry::init(settings.log.clone());
+    open_files::raise(u64::from(settings.worker_concurrency) + SPARE_FILES);
     let lifecycle = Lifecycle::new();
     if let Err(error) = lifecycle.stop_on_signals() {
         tracing::error!(%error, "signals can't be heard");

@@ -23,11 +23,15 @@ use errand_shared::db::claims::Lease;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tower::layer::util::Identity;
 
+use crate::in_flight::Flight;
+
 /// A claimed run with the place that it takes in this worker.
 #[derive(Debug)]
 pub(crate) struct Claimed {
     /// The run.
     pub(crate) lease: Lease,
+    /// Its entry among the runs in flight, made as soon as it was claimed.
+    pub(crate) flight: Flight,
     /// One of the worker's places, free again when dropped.
     pub(crate) permit: OwnedSemaphorePermit,
 }

@@ -210,8 +210,12 @@ async fn run_queue(context: &Arc<Context>, redis: RedisClient, pulse: Pulse, lif
         .build(move |claimed: Claimed| {
             let context = Arc::clone(&driven);
             async move {
-                let Claimed { lease, permit } = claimed;
-                executor::execute(context, lease).await;
+                let Claimed {
+                    lease,
+                    flight,
+                    permit,
+                } = claimed;
+                executor::execute(context, lease, flight).await;
                 drop(permit);
             }
         });

@@ -111,7 +111,16 @@ impl Feeder {
             }
         };
         for (lease, permit) in leases.into_iter().zip(permits) {
-            if let Err(unsent) = self.out.send(Claimed { lease, permit }).await {
+            let flight = self.context.in_flight.enter(lease.run_id, lease.token);
+            if let Err(unsent) = self
+                .out
+                .send(Claimed {
+                    lease,
+                    flight,
+                    permit,
+                })
+                .await
+            {
                 tracing::warn!(run.id = %unsent.0.lease.run_id, "nobody takes the claimed run");
             }
         }
