@@ -122,6 +122,7 @@ async fn send_all(
 }
 
 async fn send(redis: &RedisClient, batch: &[Notice]) -> Result<(), redis::RedisError> {
+    let key = redis.ready_key();
     let mut pipeline = redis::pipe();
     let rings: Vec<&[u8]> = batch
         .iter()
@@ -131,7 +132,7 @@ async fn send(redis: &RedisClient, batch: &[Notice]) -> Result<(), redis::RedisE
         })
         .collect();
     if !rings.is_empty() {
-        pipeline.rpush(redis.ready_key(), rings).ignore();
+        pipeline.rpush(&key, &rings).ignore();
     }
     let channel = redis.finals_channel();
     for notice in batch {
@@ -139,9 +140,29 @@ async fn send(redis: &RedisClient, batch: &[Notice]) -> Result<(), redis::RedisE
             pipeline.publish(&channel, payload.as_slice()).ignore();
         }
     }
+    match execute(redis, &pipeline).await {
+        Err(error) if is_of_another_type(&error) => {
+            tracing::warn!(%key, "something else stands in the place of the list of hints; it is removed");
+            execute(
+                redis,
+                redis::pipe().unlink(&key).ignore().rpush(&key, &rings).ignore(),
+            )
+            .await
+        }
+        sent => sent,
+    }
+}
+
+async fn execute(redis: &RedisClient, pipeline: &redis::Pipeline) -> Result<(), redis::RedisError> {
     let mut connection = redis.commands();
     match tokio::time::timeout(redis.timeout(), pipeline.query_async(&mut connection)).await {
         Ok(sent) => sent,
         Err(elapsed) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed).into()),
     }
+}
+
+/// Whether Redis says that a key does not hold what the command is for.
+fn is_of_another_type(error: &redis::RedisError) -> bool {
+    let errors = error.clone().into_server_errors();
+    errors.is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "WRONGTYPE"))
 }
