@@ -69,6 +69,7 @@ impl Feeder {
                 taken = self.hints.take(permits.len()) => taken,
                 // Dropping a pop may drop what it has popped: the bell that is due rings again.
                 () = stop.cancelled() => return,
+                _ = self.draining.wait_for(|draining| *draining) => continue,
             };
             match taken {
                 Ok(ids) if ids.is_empty() => {}
