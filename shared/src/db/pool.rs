@@ -20,8 +20,9 @@ use sqlx::{
     postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-/// How long a connection may lie idle before it is asked for a sign of life.
-const TRUSTED_FOR: Duration = Duration::from_secs(5);
+/// How long a connection may lie idle before it is asked for a sign of life: shorter than Postgres takes to restart, so
+/// that nobody is turned away for a connection that broke meanwhile.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// How long the sign of life may take.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
