@@ -1,1 +1,22 @@
 //! The worker over real services: see each file's name.
+
+#[cfg(test)]
+mod answers;
+#[cfg(test)]
+mod cancel;
+#[cfg(test)]
+mod idle;
+#[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod queue_faults;
+#[cfg(test)]
+mod rescue;
+#[cfg(test)]
+mod scene;
+#[cfg(test)]
+mod shutdown;
+#[cfg(test)]
+mod tools;

@@ -1,0 +1,158 @@
+//! Postgres goes away while runs are in flight: nobody is taken for dead, nothing happens twice.
+
+use errand_model::{Behaviour, Gate, Script};
+use errand_quickstart::postgres::Postgres;
+use errand_testkit::{TestApp, User, database_url};
+
+use crate::{
+    proxy::Proxy,
+    scene::{LONGER_THAN_DEAD_AFTER, add_milk, replies, runs, swift, tasks},
+};
+
+/// An outage that is longer than a worker may be silent.
+async fn outage(postgres: &mut Postgres, meanwhile: impl FnOnce()) {
+    postgres.stop().await.unwrap();
+    meanwhile();
+    // Its length is what is tried.
+    tokio::time::sleep(LONGER_THAN_DEAD_AFTER).await;
+    postgres.start_again().await.unwrap();
+}
+
+async fn post(user: &User, message: &str) {
+    let posted = user.chat_async(None, message).await;
+    assert_eq!(posted.status, 202, "{}", posted.body);
+}
+
+#[tokio::test]
+async fn an_outage_longer_than_the_dead_after_time_rescues_nobody_and_repeats_nothing() {
+    let mut postgres = Postgres::ephemeral().await.unwrap();
+    let app = swift(TestApp::builder().workers(2).postgres_url(postgres.url()))
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+
+    // The model answers after the outage.
+    let gate = Gate::new();
+    app.model
+        .script(Script::new().when("after", [Behaviour::reply("After.").behind(&gate)]));
+    post(&user, "after").await;
+    gate.wait_arrived(1).await;
+    outage(&mut postgres, || {}).await;
+    gate.release();
+    app.drained().await;
+    assert_eq!(replies(&app).await, ["After."]);
+    assert_eq!(runs(&app).await, ["succeeded 1 0 0"], "not even asked again");
+
+    // The reply meets the outage.
+    let gate = Gate::new();
+    app.model
+        .script(Script::new().when("during", [Behaviour::reply("During.").behind(&gate)]));
+    post(&user, "during").await;
+    gate.wait_arrived(1).await;
+    outage(&mut postgres, || gate.release()).await;
+    app.drained().await;
+    assert_eq!(replies(&app).await, ["After.", "During."]);
+    assert_eq!(runs(&app).await[1], "succeeded 1 0 0", "a reply in hand is kept");
+
+    // A step meets the outage.
+    let gate = Gate::new();
+    app.model.script(Script::new().when(
+        "step",
+        [add_milk().behind(&gate), add_milk(), Behaviour::reply("Step.")],
+    ));
+    post(&user, "step").await;
+    gate.wait_arrived(1).await;
+    outage(&mut postgres, || gate.release()).await;
+    app.drained().await;
+    assert_eq!(replies(&app).await, ["After.", "During.", "Step."]);
+    assert_eq!(tasks(&app).await, 1);
+    assert_eq!(runs(&app).await[2], "succeeded 2 0 0", "handed back at no cost");
+
+    assert_eq!(user.chat("Hello").await.status, 200, "all is well again");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn runs_that_wait_through_an_outage_are_answered_after_it() {
+    let mut postgres = Postgres::ephemeral().await.unwrap();
+    let app = swift(
+        TestApp::builder()
+            .workers(1)
+            .worker("--worker-concurrency=1")
+            .postgres_url(postgres.url()),
+    )
+    .start()
+    .await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model
+        .script(Script::new().otherwise(Behaviour::reply("Hello!").behind(&gate)));
+    for _ in 0..10 {
+        assert_eq!(user.chat_async(None, "hi").await.status, 202);
+    }
+    gate.wait_arrived(1).await;
+    outage(&mut postgres, || gate.release()).await;
+    app.drained().await;
+    assert_eq!(replies(&app).await.len(), 10);
+    assert_eq!(
+        app.database
+            .count("SELECT count(*) FROM runs WHERE rescues > 0 OR failures > 0")
+            .await,
+        0
+    );
+    app.stop().await;
+}
+
+/// An app whose way to Postgres can lose an answer.
+async fn behind_proxy() -> (Proxy, TestApp) {
+    let url = reqwest::Url::parse(&database_url()).unwrap();
+    let host = url.host_str().unwrap();
+    let proxy = Proxy::start(format!("{host}:{}", url.port().unwrap_or(5432))).await;
+    let mut url = url;
+    url.set_host(Some(&proxy.address.ip().to_string())).unwrap();
+    url.set_port(Some(proxy.address.port())).unwrap();
+    url.set_path("");
+    let app = swift(TestApp::builder().workers(1).database_url(format!("{url}/{{}}")))
+        .start()
+        .await;
+    (proxy, app)
+}
+
+#[tokio::test]
+async fn a_step_whose_commit_was_not_confirmed_is_not_made_again() {
+    let (proxy, app) = behind_proxy().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model
+        .script(Script::new().when("milk", [add_milk().behind(&gate), Behaviour::reply("Done.")]));
+    let posted = user.chat_async(None, "Buy milk").await;
+    gate.wait_arrived(1).await;
+    proxy.lose_the_answer_to("COMMIT");
+    gate.release();
+    let answered = user.wait(posted.id("run_id")).await;
+    assert!(proxy.has_lost());
+    assert_eq!(answered.text("message"), "Done.", "{}", answered.body);
+    assert_eq!(answered.tools(), ["add_task"]);
+    assert_eq!(tasks(&app).await, 1);
+    assert_eq!(runs(&app).await, ["succeeded 2 0 0"]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_reply_whose_commit_was_not_confirmed_is_stored_once_and_told() {
+    let (proxy, app) = behind_proxy().await;
+    let user = app.user("Ada").await;
+    let reply = "A reply that nobody else would give.";
+    app.model
+        .script(Script::new().when("hi", [Behaviour::reply("Warm."), Behaviour::reply(reply)]));
+    // The statement is known to the connection by then, so that the marker stands in what executes it.
+    assert_eq!(user.chat("hi").await.status, 200);
+    proxy.lose_the_answer_to(reply);
+    let answered = user.chat("hi").await;
+    assert!(proxy.has_lost());
+    assert_eq!(answered.text("message"), reply, "{}", answered.body);
+    assert_eq!(replies(&app).await, ["Warm.", reply]);
+    assert_eq!(runs(&app).await, ["succeeded 1 0 0"; 2]);
+    assert_eq!(app.model.counts().received, 2);
+    app.stop().await;
+}

@@ -1,0 +1,245 @@
+//! Redis fails in every way it can: each message is answered once all the same.
+
+use std::time::{Duration, Instant};
+
+use errand_model::{Behaviour, Gate, Script};
+use errand_quickstart::redis::Redis;
+use errand_testkit::{Reply, TestApp, User, eventually};
+use redis::{AsyncCommands, aio::MultiplexedConnection};
+
+use crate::scene::{one_task_each, replies, tasks};
+
+/// An app on a Redis of its own.
+async fn app_on(redis: &Redis) -> (TestApp, User) {
+    let app = TestApp::builder().redis_url(redis.url()).start().await;
+    app.model.script(one_task_each());
+    let user = app.user("Ada").await;
+    (app, user)
+}
+
+/// Posts so many chats at once, each into a conversation of its own.
+async fn post(user: &User, chats: usize) -> Vec<Reply> {
+    let posted = futures::future::join_all((0..chats).map(|_| user.chat_async(None, "Buy milk"))).await;
+    for reply in &posted {
+        assert_eq!(reply.status, 202, "{}", reply.body);
+    }
+    posted
+}
+
+/// Waits until all are answered; each of them once.
+async fn all_answered_once(app: &TestApp, chats: usize) {
+    app.drained().await;
+    let chats = i64::try_from(chats).unwrap();
+    assert_eq!(
+        app.database
+            .count("SELECT count(*) FROM runs WHERE status = 'succeeded'")
+            .await,
+        chats
+    );
+    assert_eq!(
+        app.database
+            .count("SELECT count(*) FROM messages WHERE role = 'assistant'")
+            .await,
+        chats
+    );
+    assert_eq!(tasks(app).await, chats, "a tool acted twice or not at all");
+}
+
+/// Waits until a worker listens for hints.
+async fn listened_to(app: &TestApp, redis: &mut MultiplexedConnection) {
+    let key = app.ready_key();
+    eventually("a worker waits for hints", || {
+        let (mut redis, key) = (redis.clone(), key.clone());
+        async move {
+            let clients: String = redis::cmd("CLIENT")
+                .arg("LIST")
+                .query_async(&mut redis)
+                .await
+                .unwrap();
+            let kind: String = redis.key_type(&key).await.unwrap();
+            clients.contains("cmd=blmpop") && kind == "none"
+        }
+    })
+    .await;
+}
+
+/// A chat now starts at once.
+async fn is_quick(user: &User) {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let asked = Instant::now();
+        assert_eq!(user.chat("Buy milk").await.status, 200);
+        best = best.min(asked.elapsed());
+    }
+    assert!(best < Duration::from_millis(500), "{best:?}");
+}
+
+#[tokio::test]
+async fn a_restart_of_redis_loses_no_message() {
+    let mut redis = Redis::ephemeral().await.unwrap();
+    let (app, user) = app_on(&redis).await;
+    post(&user, 5).await;
+    redis.stop().await.unwrap();
+    post(&user, 5).await;
+    redis.start_again().await.unwrap();
+    post(&user, 5).await;
+    all_answered_once(&app, 15).await;
+    listened_to(&app, &mut app.redis().await).await;
+    is_quick(&user).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_of_redis_loses_no_message() {
+    let mut redis = Redis::ephemeral().await.unwrap();
+    let (app, user) = app_on(&redis).await;
+    for _ in 0..3 {
+        post(&user, 5).await;
+        redis.crash().await.unwrap();
+        post(&user, 5).await;
+        redis.start_again().await.unwrap();
+    }
+    all_answered_once(&app, 30).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_when_redis_is_flushed_is_answered() {
+    let redis = Redis::ephemeral().await.unwrap();
+    let app = TestApp::builder()
+        .redis_url(redis.url())
+        .worker("--worker-concurrency=1")
+        .workers(1)
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model
+        .script(Script::new().when("first", [Behaviour::reply("First.").behind(&gate)]));
+    app.model
+        .add(Script::new().then((0..40).map(|_| Behaviour::reply("Done."))));
+    user.chat_async(None, "first").await;
+    gate.wait_arrived(1).await;
+    post(&user, 10).await;
+    let mut connection = app.redis().await;
+    eventually("ten hints wait", || {
+        let mut connection = connection.clone();
+        let key = app.ready_key();
+        async move { connection.llen::<_, i64>(key).await.unwrap() == 10 }
+    })
+    .await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut connection).await.unwrap();
+    gate.release();
+    post(&user, 5).await;
+    app.drained().await;
+    assert_eq!(replies(&app).await.len(), 16);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_stalls_delays_and_loses_nothing() {
+    let mut redis = Redis::ephemeral().await.unwrap();
+    let (app, user) = app_on(&redis).await;
+    for stall in [Duration::from_millis(600), Duration::from_secs(5)] {
+        post(&user, 5).await;
+        redis.pause().unwrap();
+        let stalled = Instant::now();
+        post(&user, 5).await;
+        assert!(
+            stalled.elapsed() < Duration::from_secs(2),
+            "a post waits for no Redis: {:?}",
+            stalled.elapsed()
+        );
+        // Its length is what is tried.
+        tokio::time::sleep(stall.saturating_sub(stalled.elapsed())).await;
+        redis.resume().unwrap();
+        post(&user, 5).await;
+    }
+    all_answered_once(&app, 30).await;
+    listened_to(&app, &mut app.redis().await).await;
+    is_quick(&user).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn garbage_among_the_hints_is_dropped() {
+    let redis = Redis::ephemeral().await.unwrap();
+    let (app, user) = app_on(&redis).await;
+    let mut connection = app.redis().await;
+    let garbage: [&[u8]; 6] = [
+        b"",
+        b"\0",
+        b"not an id",
+        &[0xff; 15],
+        &[0xff; 17],
+        b"0199d2c0-0000-7000-8000-000000000000",
+    ];
+    for _ in 0..3 {
+        for entry in garbage {
+            let () = connection.rpush(app.ready_key(), entry).await.unwrap();
+        }
+        post(&user, 5).await;
+    }
+    all_answered_once(&app, 15).await;
+    listened_to(&app, &mut connection).await;
+    is_quick(&user).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_in_the_hints_place_is_removed() {
+    let redis = Redis::ephemeral().await.unwrap();
+    let (app, user) = app_on(&redis).await;
+    let mut connection = app.redis().await;
+    listened_to(&app, &mut connection).await;
+    let () = connection.set(app.ready_key(), "a string").await.unwrap();
+    post(&user, 5).await;
+    let () = connection.del(app.ready_key()).await.unwrap();
+    let () = connection.hset(app.ready_key(), "a", "hash").await.unwrap();
+    post(&user, 5).await;
+    all_answered_once(&app, 10).await;
+    listened_to(&app, &mut connection).await;
+    is_quick(&user).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_stale_hints_delay_nobody_for_long() {
+    let redis = Redis::ephemeral().await.unwrap();
+    let app = TestApp::builder().redis_url(redis.url()).workers(0).start().await;
+    app.model.script(one_task_each());
+    let user = app.user("Ada").await;
+    let mut connection = app.redis().await;
+    for _ in 0..10 {
+        let ids: Vec<_> = (0..10_000)
+            .map(|_| *errand_shared::Uuid::now_v7().as_bytes())
+            .collect();
+        let ids: Vec<&[u8]> = ids.iter().map(<[u8; 16]>::as_slice).collect();
+        let () = connection.rpush(app.ready_key(), ids).await.unwrap();
+    }
+    let worker = app.start_worker().await;
+    let asked = Instant::now();
+    let reply = user.chat("Buy milk").await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let first = asked.elapsed();
+    assert!(first < Duration::from_secs(15), "{first:?}");
+    listened_to(&app, &mut connection).await;
+    is_quick(&user).await;
+    all_answered_once(&app, 6).await;
+    worker.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_late_is_not_waited_for_and_is_used_when_it_is_there() {
+    let mut redis = Redis::ephemeral().await.unwrap();
+    redis.stop().await.unwrap();
+    let (app, user) = app_on(&redis).await;
+    post(&user, 5).await;
+    all_answered_once(&app, 5).await;
+    redis.start_again().await.unwrap();
+    listened_to(&app, &mut app.redis().await).await;
+    is_quick(&user).await;
+    all_answered_once(&app, 10).await;
+    app.stop().await;
+}

@@ -1,0 +1,229 @@
+//! Workers that die or sleep: their runs are answered by others, once.
+
+use std::time::{Duration, Instant};
+
+use errand_model::{Behaviour, Gate, Script};
+use errand_shared::{
+    Uuid,
+    db::{
+        claims::{self, ClaimBounds},
+        workers::{self, WorkerRow},
+    },
+};
+use errand_testkit::{TestApp, eventually};
+use serde_json::Value;
+
+use crate::scene::{add_milk, process, replies, runs, swift, tasks};
+
+#[tokio::test]
+async fn a_killed_workers_run_is_answered_once_by_another() {
+    let app = swift(TestApp::builder().workers(0)).start().await;
+    let user = app.user("Ada").await;
+    for tool_first in [false, true] {
+        let gate = Gate::new();
+        let before = if tool_first {
+            [add_milk(), Behaviour::reply("Lost.").behind(&gate)]
+        } else {
+            [add_milk().behind(&gate), add_milk()]
+        };
+        app.model
+            .script(Script::new().when("milk", before.into_iter().chain([Behaviour::reply("Done.")])));
+        let victim = process(&app, &[]).await;
+        let posted = user.chat_async(None, "Buy milk").await;
+        gate.wait_arrived(1).await;
+        victim.kill().await;
+        let other = app.start_worker().await;
+        let answered = user.wait(posted.id("run_id")).await;
+        assert_eq!(answered.text("message"), "Done.", "{}", answered.body);
+        assert_eq!(answered.tools(), ["add_task"]);
+        other.stop().await;
+    }
+    assert_eq!(runs(&app).await, ["succeeded 2 0 1"; 2]);
+    assert_eq!(replies(&app).await, ["Done."; 2]);
+    assert_eq!(tasks(&app).await, 2);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_workers_run_is_taken_up_within_ten_seconds_with_the_settings_as_they_come() {
+    let app = TestApp::builder().workers(0).start().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model.script(Script::new().when(
+        "hi",
+        [
+            Behaviour::Hang.behind(&gate),
+            Behaviour::reply("Hello!").behind(&gate),
+        ],
+    ));
+    let victim = process(&app, &[]).await;
+    let posted = user.chat_async(None, "hi").await;
+    gate.wait_arrived(1).await;
+    let other = app.start_worker().await;
+    let death = Instant::now();
+    victim.kill().await;
+    gate.wait_arrived(2).await;
+    assert!(death.elapsed() < Duration::from_secs(10), "{:?}", death.elapsed());
+    gate.release();
+    assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Hello!");
+    other.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_slept_past_its_lease_writes_nothing_and_works_on() {
+    let app = swift(TestApp::builder().workers(0)).start().await;
+    let user = app.user("Ada").await;
+    let ghost = Behaviour::tool_call("add_task", r#"{"title":"a ghost"}"#);
+    for late in [Behaviour::reply("From the sleeper."), ghost] {
+        let gate = Gate::new();
+        let others = Behaviour::reply("From the other.");
+        let script = Script::new().when("hi", [late.behind(&gate), others]);
+        app.model
+            .script(script.otherwise(Behaviour::reply("Still here.")));
+        let mut sleeper = process(&app, &[]).await;
+        let posted = user.chat_async(None, "hi").await;
+        gate.wait_arrived(1).await;
+        sleeper.freeze();
+        let other = app.start_worker().await;
+        let answered = user.wait(posted.id("run_id")).await;
+        assert_eq!(answered.text("message"), "From the other.");
+        other.stop().await;
+        // The model's answer is waiting for the sleeper when it wakes.
+        gate.release();
+        app.model.wait_idle().await;
+        sleeper.thaw();
+        eventually("the sleeper knows that its lease is lost", || async {
+            let dropped = sleeper.lines("an attempt ended");
+            dropped.iter().any(|line| line["failure"] == "the lease is lost")
+                || !sleeper.lines("the lease was lost before the end").is_empty()
+        })
+        .await;
+        let again = user.chat_in(posted.id("conversation_id"), "again").await;
+        assert_eq!(again.text("message"), "Still here.", "{}", again.body);
+        sleeper.terminate();
+        assert_eq!(sleeper.exit_code(Duration::from_secs(20)).await, Some(0));
+    }
+    let expected = [
+        "succeeded 2 0 1",
+        "succeeded 1 0 0",
+        "succeeded 2 0 1",
+        "succeeded 1 0 0",
+    ];
+    assert_eq!(runs(&app).await, expected);
+    assert_eq!(
+        replies(&app).await,
+        ["From the other.", "Still here.", "From the other.", "Still here."]
+    );
+    assert_eq!(tasks(&app).await, 0);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_kills_its_workers_is_given_up_and_can_be_retried() {
+    let app = swift(TestApp::builder().workers(0).worker("--run-max-attempts=2"))
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    let poison = || Behaviour::Hang.behind(&gate);
+    app.model
+        .script(Script::new().when("poison", [poison(), poison(), Behaviour::reply("Digested.")]));
+    let posted = user.chat_async(None, "poison").await;
+    for death in 1..=2 {
+        let victim = process(&app, &[]).await;
+        gate.wait_arrived(death).await;
+        victim.kill().await;
+    }
+    let judge = app.start_worker().await;
+    let failed = user.wait(posted.id("run_id")).await;
+    assert_eq!(failed.text("status"), "failed", "{}", failed.body);
+    let detail = failed.body["problem"]["detail"].as_str().unwrap();
+    assert_eq!(
+        detail,
+        "Agent execution failed: the worker died under it several times over"
+    );
+    let told = "SELECT concat_ws(' ', attempt, failures, last_error) FROM runs";
+    assert_eq!(
+        app.database.texts(told).await,
+        ["2 0 poison: 2 workers died under it"]
+    );
+    assert_eq!(gate.arrived(), 2, "nobody has tried a third time");
+
+    let retry = user
+        .post(&format!("/runs/{}/retry", posted.text("run_id")), Value::Null)
+        .await;
+    assert_eq!(retry.status, 202);
+    assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Digested.");
+    judge.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_overdue_run_is_ended_though_its_worker_lives() {
+    let app = swift(TestApp::builder().workers(0)).start().await;
+    let user = app.user("Ada").await;
+    let posted = user.chat_async(None, "hi").await;
+    // A worker that beats and does nothing.
+    let row = WorkerRow {
+        id: Uuid::now_v7(),
+        host: "h".to_owned(),
+        version: "1".to_owned(),
+        concurrency: 1,
+    };
+    workers::beat(&app.database.pool, &row, 1).await.unwrap();
+    app.database
+        .execute("UPDATE workers SET heartbeat_at = now() + interval '1 hour'")
+        .await
+        .unwrap();
+    let bounds = ClaimBounds {
+        history_turns: 0,
+        history_bytes: 0,
+        deadline_seconds: 0.1,
+    };
+    let leases = claims::claim(&app.database.pool, row.id, &[posted.id("run_id")], bounds)
+        .await
+        .unwrap();
+    assert_eq!(leases.len(), 1);
+    let worker = app.start_worker().await;
+    let ended = user.wait(posted.id("run_id")).await;
+    assert_eq!(ended.text("status"), "failed", "{}", ended.body);
+    assert!(
+        ended.body["problem"]["detail"]
+            .as_str()
+            .unwrap()
+            .ends_with("the run took too long")
+    );
+    assert_eq!(runs(&app).await, ["failed 1 0 0"]);
+    let next = user.chat_in(posted.id("conversation_id"), "Hello").await;
+    assert_eq!(
+        next.text("status"),
+        "succeeded",
+        "the conversation goes on: {}",
+        next.body
+    );
+    worker.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_model_that_hangs_past_the_runs_deadline_fails_the_run() {
+    let app = TestApp::builder()
+        .worker("--run-deadline-seconds=1")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    app.model
+        .script(Script::new().then([add_milk(), Behaviour::Hang]));
+    let asked = Instant::now();
+    let failed = user.chat("Buy milk").await;
+    assert_eq!(failed.status, 502, "{}", failed.body);
+    assert_eq!(
+        failed.text("detail"),
+        "Agent execution failed: the run took too long"
+    );
+    assert_eq!(failed.tools(), ["add_task"], "what was done is told");
+    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    assert_eq!(tasks(&app).await, 1);
+    app.stop().await;
+}

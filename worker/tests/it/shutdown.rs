@@ -1,0 +1,134 @@
+//! SIGTERM: nothing new, what is in flight ends or is handed back, exit code 0.
+
+use std::time::{Duration, Instant};
+
+use errand_model::{Behaviour, Gate, Script};
+use errand_testkit::{TestApp, WorkerProcess, eventually};
+
+use crate::scene::{add_milk, process, runs, swift, tasks};
+
+#[tokio::test]
+async fn a_worker_told_to_stop_takes_nothing_new_and_ends_what_it_has() {
+    let app = TestApp::builder().workers(0).start().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model.script(
+        Script::new()
+            .when("first", [add_milk(), Behaviour::reply("Done.").behind(&gate)])
+            .otherwise(Behaviour::reply("Hello!")),
+    );
+    let mut worker = process(&app, &[]).await;
+    let first = user.chat_async(None, "first").await;
+    gate.wait_arrived(1).await;
+    worker.terminate();
+    worker.logged("SIGTERM").await;
+    let behind = user.chat_async(Some(first.id("conversation_id")), "second").await;
+    let elsewhere = user.chat_async(None, "third").await;
+    gate.release();
+    assert_eq!(worker.exit_code(Duration::from_secs(20)).await, Some(0));
+    assert_eq!(user.wait(first.id("run_id")).await.text("message"), "Done.");
+    assert_eq!(
+        runs(&app).await,
+        ["succeeded 1 0 0", "queued 0 0 0", "queued 0 0 0"]
+    );
+    assert_eq!(app.database.count("SELECT count(*) FROM workers").await, 0);
+
+    let next = app.start_worker().await;
+    for posted in [behind, elsewhere] {
+        assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Hello!");
+    }
+    next.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_does_not_end_within_the_grace_time_is_handed_back_at_no_cost() {
+    let app = TestApp::builder().workers(0).start().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model.script(Script::new().when(
+        "milk",
+        [
+            add_milk(),
+            Behaviour::Hang.behind(&gate),
+            Behaviour::reply("Done."),
+        ],
+    ));
+    gate.release();
+    let mut worker = process(&app, &["--shutdown-grace-seconds=1"]).await;
+    let posted = user.chat_async(None, "Buy milk").await;
+    gate.wait_arrived(1).await;
+    let told = Instant::now();
+    worker.terminate();
+    assert_eq!(worker.exit_code(Duration::from_secs(20)).await, Some(0));
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert_eq!(runs(&app).await, ["queued 1 0 0"]);
+    assert_eq!(app.database.count("SELECT count(*) FROM workers").await, 0);
+
+    let next = app.start_worker().await;
+    let answered = user.wait(posted.id("run_id")).await;
+    assert_eq!(answered.text("message"), "Done.", "{}", answered.body);
+    assert_eq!(answered.tools(), ["add_task"]);
+    assert_eq!(runs(&app).await, ["succeeded 2 0 0"]);
+    assert_eq!(tasks(&app).await, 1);
+    next.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_reaches_no_store_stops_when_told() {
+    let nobody = "127.0.0.1:1";
+    let arguments = [
+        format!("--database-url=postgres://x@{nobody}/x"),
+        format!("--redis-url=redis://{nobody}"),
+        format!("--openai-base-url=http://{nobody}"),
+        "--admin-listen-addr=127.0.0.1:0".to_owned(),
+    ];
+    let mut worker = WorkerProcess::start(env!("CARGO_BIN_EXE_errand-worker"), &arguments).await;
+    worker.logged("waiting for Postgres").await;
+    worker.terminate();
+    assert_eq!(worker.exit_code(Duration::from_secs(5)).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_drained_worker_takes_nothing_until_it_is_undrained() {
+    let app = swift(TestApp::builder().workers(0)).start().await;
+    let user = app.user("Ada").await;
+    let drained = app.start_worker().await;
+    assert_eq!(user.chat("Hello").await.status, 200);
+    app.database
+        .execute("UPDATE workers SET draining = true")
+        .await
+        .unwrap();
+    let now = app.database.texts("SELECT now()::text").await.remove(0);
+    // Two more beats, and the worker has read it.
+    let beaten =
+        format!("SELECT count(*) FROM workers WHERE heartbeat_at > '{now}'::timestamptz + interval '200 ms'");
+    eventually("the worker has beaten twice", || async {
+        app.database.count(&beaten).await == 1
+    })
+    .await;
+
+    let by = |worker| format!("SELECT count(*) FROM runs WHERE worker_id = '{worker}'");
+    let posted: Vec<_> = futures::future::join_all((0..3).map(|_| user.chat_async(None, "Hello"))).await;
+    let other = app.start_worker().await;
+    for posted in posted {
+        assert_eq!(user.wait(posted.id("run_id")).await.text("status"), "succeeded");
+    }
+    assert_eq!(
+        app.database.count(&by(drained.id)).await,
+        1,
+        "only what came before"
+    );
+    assert_eq!(app.database.count(&by(other.id)).await, 3);
+    other.stop().await;
+
+    app.database
+        .execute("UPDATE workers SET draining = false")
+        .await
+        .unwrap();
+    assert_eq!(user.chat("Hello").await.status, 200);
+    assert_eq!(app.database.count(&by(drained.id)).await, 2);
+    drained.stop().await;
+    app.stop().await;
+}
