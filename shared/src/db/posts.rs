@@ -72,8 +72,8 @@ pub async fn store(
         ), judged AS MATERIALIZED (
             SELECT i.*, CASE
                 WHEN EXISTS (SELECT FROM idempotency_keys k WHERE k.user_id = i.user_id AND k.key = i.key) THEN 'key'
-                WHEN NOT i.is_new AND NOT EXISTS (SELECT FROM conversations c
-                    WHERE c.id = i.conversation_id AND c.user_id = i.user_id) THEN 'conversation'
+                WHEN NOT i.is_new AND (SELECT c.user_id FROM conversations c WHERE c.id = i.conversation_id)
+                    IS DISTINCT FROM i.user_id THEN 'conversation'
                 WHEN $9::int8 > 0 AND $9 < row_number() OVER (PARTITION BY i.user_id ORDER BY i.ord)
                     + (SELECT count(*) FROM (SELECT FROM runs r WHERE r.user_id = i.user_id
                         AND r.status IN ('queued', 'running', 'waiting_approval') LIMIT $9) open) THEN 'open'
