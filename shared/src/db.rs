@@ -19,12 +19,15 @@ pub mod tasks;
 pub mod users;
 pub mod workers;
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 
 pub use self::pool::Pool;
 use crate::config::StoreSettings;
+
+/// How much later than Postgres's own time-out of a statement its answer is given up.
+const ANSWER_SLACK: Duration = Duration::from_secs(1);
 
 /// Whether a commit waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,11 +75,12 @@ pub fn pool(settings: &StoreSettings, durability: Durability) -> Result<Pool, sq
 /// # Errors
 /// If the URL is not one of Postgres.
 pub fn pool_of(settings: &StoreSettings, durability: Durability, size: usize) -> Result<Pool, sqlx::Error> {
-    Pool::new(
+    let pool = Pool::new(
         connect_options(settings, durability)?,
         size,
         settings.database_acquire_timeout_ms,
-    )
+    )?;
+    Ok(pool.answering_within(settings.database_statement_timeout_ms + ANSWER_SLACK))
 }
 
 /// Whether an error says that Postgres is away or overloaded, rather than that the statement was wrong.

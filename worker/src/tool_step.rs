@@ -26,21 +26,36 @@ pub(crate) async fn perform(
     step: &StepRecord,
     calls: &[PlannedCall],
 ) -> Result<Vec<CallRecord>, RunFailure> {
-    match attempt(pool, lease, step.clone(), calls, Savepoints::None).await {
+    match bounded(pool, lease, step, calls, Savepoints::None).await {
         Err(RunFailure::Database(error @ sqlx::Error::Database(_)))
             if !errand_shared::db::is_outage(&error) =>
         {
             tracing::warn!(run.id = %lease.run_id, %error, "a tool failed in the database");
-            attempt(pool, lease, step.clone(), calls, Savepoints::EachCall).await
+            bounded(pool, lease, step, calls, Savepoints::EachCall).await
         }
         done => done,
     }
 }
 
+/// For how many statements' time a step may take: most take next to none of it.
+const STATEMENTS_A_STEP: u32 = 4;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Savepoints {
     None,
     EachCall,
+}
+
+/// Nobody waits for ever for a connection that has died without a word.
+async fn bounded(
+    pool: &Pool,
+    lease: &Lease,
+    step: &StepRecord,
+    calls: &[PlannedCall],
+    savepoints: Savepoints,
+) -> Result<Vec<CallRecord>, RunFailure> {
+    let attempt = attempt(pool, lease, step.clone(), calls, savepoints);
+    pool.in_time(STATEMENTS_A_STEP, attempt).await?
 }
 
 async fn attempt(

@@ -5,7 +5,7 @@
 //! given up half-way is closed instead, and one that has lain idle is asked before it is used.
 
 use std::{
-    fmt,
+    fmt, io,
     ops::{Deref, DerefMut},
     time::Duration,
 };
@@ -23,6 +23,8 @@ use sqlx::{
 /// How long a connection may lie idle before it is asked for a sign of life: shorter than Postgres takes to restart, so
 /// that nobody is turned away for a connection that broke meanwhile.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// How long Postgres may take to answer a statement unless somebody says otherwise.
+const LONGEST_ANSWER: Duration = Duration::from_secs(60);
 /// How long the sign of life may take.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
@@ -30,7 +32,11 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 ///
 /// As an executor it takes a connection for one statement; for a transaction, [`Self::get`] one.
 #[derive(Clone)]
-pub struct Pool(managed::Pool<Manager>);
+pub struct Pool {
+    connections: managed::Pool<Manager>,
+    /// How long Postgres may take to answer.
+    answer: Duration,
+}
 
 impl Pool {
     /// A pool of at most `size` connections; a taker waits at most `patience` for one.
@@ -45,8 +51,29 @@ impl Pool {
             .recycle_timeout(Some(SIGN_OF_LIFE))
             .runtime(Runtime::Tokio1)
             .build()
-            .map(Self)
+            .map(|connections| Self {
+                connections,
+                answer: LONGEST_ANSWER,
+            })
             .map_err(|error| sqlx::Error::Configuration(error.into()))
+    }
+
+    /// With another bound on how long Postgres may take to answer a statement. It must be longer than Postgres gives
+    /// itself, and is for connections that have died without a word.
+    #[must_use]
+    pub const fn answering_within(mut self, answer: Duration) -> Self {
+        self.answer = answer;
+        self
+    }
+
+    /// Bounds work of so many statements on a connection of this pool. Its outcome is unknown if it takes longer.
+    ///
+    /// # Errors
+    /// That it took too long, as a fault of the connection.
+    pub async fn in_time<T>(&self, statements: u32, work: impl Future<Output = T>) -> Result<T, sqlx::Error> {
+        tokio::time::timeout(self.answer.saturating_mul(statements), work)
+            .await
+            .map_err(|elapsed| io::Error::new(io::ErrorKind::TimedOut, elapsed).into())
     }
 
     /// Takes a connection. It is closed when dropped unless [`Connection::keep`] was called.
@@ -54,7 +81,7 @@ impl Pool {
     /// # Errors
     /// If none is free in time, or Postgres can't be reached.
     pub async fn get(&self) -> Result<Connection, sqlx::Error> {
-        match self.0.get().await {
+        match self.connections.get().await {
             Ok(object) => Ok(Connection(Some(object))),
             Err(PoolError::Backend(error)) => Err(error),
             Err(PoolError::Timeout(_)) => Err(sqlx::Error::PoolTimedOut),
@@ -67,13 +94,13 @@ impl Pool {
 
     /// Closes the pool: nobody gets a connection any more.
     pub fn close(&self) {
-        self.0.close();
+        self.connections.close();
     }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Pool").field(&self.0.status()).finish()
+        f.debug_tuple("Pool").field(&self.connections.status()).finish()
     }
 }
 
@@ -162,7 +189,7 @@ impl<'p> Executor<'p> for &'_ Pool {
         // All rows at once: ours are few, and the connection is free the sooner.
         async move {
             let mut connection = pool.get().await?;
-            let rows: Vec<_> = connection.fetch_many(query).collect().await;
+            let rows: Vec<_> = pool.in_time(1, connection.fetch_many(query).collect()).await?;
             connection.keep_after(
                 rows.iter()
                     .try_for_each(|row| row.as_ref().map(drop))
@@ -183,7 +210,7 @@ impl<'p> Executor<'p> for &'_ Pool {
         let pool = self.clone();
         async move {
             let mut connection = pool.get().await?;
-            let row = connection.fetch_optional(query).await;
+            let row = pool.in_time(1, connection.fetch_optional(query)).await?;
             connection.keep_after(row.as_ref());
             row
         }
@@ -201,7 +228,7 @@ impl<'p> Executor<'p> for &'_ Pool {
         let pool = self.clone();
         async move {
             let mut connection = pool.get().await?;
-            let statement = connection.prepare_with(sql, parameters).await;
+            let statement = pool.in_time(1, connection.prepare_with(sql, parameters)).await?;
             connection.keep_after(statement.as_ref());
             statement
         }
