@@ -2,10 +2,10 @@
 
 use errand_model::{Behaviour, Gate, Script};
 use errand_quickstart::postgres::Postgres;
-use errand_testkit::{TestApp, User, database_url};
+use errand_testkit::{TestApp, User};
 
 use crate::{
-    proxy::Proxy,
+    proxy::{Loss, Proxy},
     scene::{LONGER_THAN_DEAD_AFTER, add_milk, replies, runs, swift, tasks},
 };
 
@@ -103,56 +103,93 @@ async fn runs_that_wait_through_an_outage_are_answered_after_it() {
     app.stop().await;
 }
 
-/// An app whose way to Postgres can lose an answer.
-async fn behind_proxy() -> (Proxy, TestApp) {
-    let url = reqwest::Url::parse(&database_url()).unwrap();
-    let host = url.host_str().unwrap();
-    let proxy = Proxy::start(format!("{host}:{}", url.port().unwrap_or(5432))).await;
-    let mut url = url;
+/// An app without a worker, and a worker's way to Postgres that can lose an answer.
+async fn behind_proxy() -> (Proxy, TestApp, [String; 2]) {
+    let app = swift(TestApp::builder().workers(0)).start().await;
+    let mut url = reqwest::Url::parse(app.database.url()).unwrap();
+    let proxy = Proxy::start(format!(
+        "{}:{}",
+        url.host_str().unwrap(),
+        url.port().unwrap_or(5432)
+    ))
+    .await;
     url.set_host(Some(&proxy.address.ip().to_string())).unwrap();
     url.set_port(Some(proxy.address.port())).unwrap();
-    url.set_path("");
-    let app = swift(TestApp::builder().workers(1).database_url(format!("{url}/{{}}")))
-        .start()
-        .await;
-    (proxy, app)
+    let settings = [
+        format!("--database-url={url}"),
+        "--database-statement-timeout-ms=500".to_owned(),
+    ];
+    (proxy, app, settings)
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_handed_back() {
+    for loss in [Loss::Break, Loss::Silence] {
+        let (proxy, app, settings) = behind_proxy().await;
+        let user = app.user("Ada").await;
+        app.model.script(Script::always(Behaviour::reply("Hello!")));
+        let posted = user.chat_async(None, "hi").await;
+        proxy.lose_the_answer_to(posted.id("run_id"), loss);
+        let worker = app
+            .start_worker_with(&settings.each_ref().map(String::as_str))
+            .await;
+        let answered = user.wait(posted.id("run_id")).await;
+        assert!(proxy.has_lost());
+        assert_eq!(answered.text("message"), "Hello!", "{loss:?}: {}", answered.body);
+        assert_eq!(runs(&app).await, ["succeeded 2 0 0"], "{loss:?}");
+        assert_eq!(user.chat("hi").await.status, 200, "the worker goes on");
+        worker.stop().await;
+        app.stop().await;
+    }
 }
 
 #[tokio::test]
 async fn a_step_whose_commit_was_not_confirmed_is_not_made_again() {
-    let (proxy, app) = behind_proxy().await;
-    let user = app.user("Ada").await;
-    let gate = Gate::new();
-    app.model
-        .script(Script::new().when("milk", [add_milk().behind(&gate), Behaviour::reply("Done.")]));
-    let posted = user.chat_async(None, "Buy milk").await;
-    gate.wait_arrived(1).await;
-    proxy.lose_the_answer_to("COMMIT");
-    gate.release();
-    let answered = user.wait(posted.id("run_id")).await;
-    assert!(proxy.has_lost());
-    assert_eq!(answered.text("message"), "Done.", "{}", answered.body);
-    assert_eq!(answered.tools(), ["add_task"]);
-    assert_eq!(tasks(&app).await, 1);
-    assert_eq!(runs(&app).await, ["succeeded 2 0 0"]);
-    app.stop().await;
+    for loss in [Loss::Break, Loss::Silence] {
+        let (proxy, app, settings) = behind_proxy().await;
+        let worker = app
+            .start_worker_with(&settings.each_ref().map(String::as_str))
+            .await;
+        let user = app.user("Ada").await;
+        let gate = Gate::new();
+        app.model
+            .script(Script::new().when("milk", [add_milk().behind(&gate), Behaviour::reply("Done.")]));
+        let posted = user.chat_async(None, "Buy milk").await;
+        gate.wait_arrived(1).await;
+        proxy.lose_the_answer_to("COMMIT", loss);
+        gate.release();
+        let answered = user.wait(posted.id("run_id")).await;
+        assert!(proxy.has_lost());
+        assert_eq!(answered.text("message"), "Done.", "{loss:?}: {}", answered.body);
+        assert_eq!(answered.tools(), ["add_task"]);
+        assert_eq!(tasks(&app).await, 1);
+        assert_eq!(runs(&app).await, ["succeeded 2 0 0"], "{loss:?}");
+        worker.stop().await;
+        app.stop().await;
+    }
 }
 
 #[tokio::test]
 async fn a_reply_whose_commit_was_not_confirmed_is_stored_once_and_told() {
-    let (proxy, app) = behind_proxy().await;
-    let user = app.user("Ada").await;
     let reply = "A reply that nobody else would give.";
-    app.model
-        .script(Script::new().when("hi", [Behaviour::reply("Warm."), Behaviour::reply(reply)]));
-    // The statement is known to the connection by then, so that the marker stands in what executes it.
-    assert_eq!(user.chat("hi").await.status, 200);
-    proxy.lose_the_answer_to(reply);
-    let answered = user.chat("hi").await;
-    assert!(proxy.has_lost());
-    assert_eq!(answered.text("message"), reply, "{}", answered.body);
-    assert_eq!(replies(&app).await, ["Warm.", reply]);
-    assert_eq!(runs(&app).await, ["succeeded 1 0 0"; 2]);
-    assert_eq!(app.model.counts().received, 2);
-    app.stop().await;
+    for loss in [Loss::Break, Loss::Silence] {
+        let (proxy, app, settings) = behind_proxy().await;
+        let worker = app
+            .start_worker_with(&settings.each_ref().map(String::as_str))
+            .await;
+        let user = app.user("Ada").await;
+        app.model
+            .script(Script::new().when("hi", [Behaviour::reply("Warm."), Behaviour::reply(reply)]));
+        // The statement is known to the connection by then, so that the marker stands in what executes it.
+        assert_eq!(user.chat("hi").await.status, 200);
+        proxy.lose_the_answer_to(reply, loss);
+        let answered = user.chat("hi").await;
+        assert!(proxy.has_lost());
+        assert_eq!(answered.text("message"), reply, "{loss:?}: {}", answered.body);
+        assert_eq!(replies(&app).await, ["Warm.", reply]);
+        assert_eq!(runs(&app).await, ["succeeded 1 0 0"; 2]);
+        assert_eq!(app.model.counts().received, 2);
+        worker.stop().await;
+        app.stop().await;
+    }
 }

@@ -11,6 +11,15 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+/// How an answer is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The connection breaks.
+    Break,
+    /// The connection stays open, and nothing comes any more.
+    Silence,
+}
+
 /// A proxy in front of a server.
 pub(crate) struct Proxy {
     /// Where it listens.
@@ -21,8 +30,8 @@ pub(crate) struct Proxy {
 struct State {
     server: String,
     connections: TaskTracker,
-    /// What a request must contain to lose its answer; used up by the first.
-    marker: Mutex<Option<Vec<u8>>>,
+    /// What a request must contain to lose its answer, and how it loses it; used up by the first.
+    marker: Mutex<Option<(Vec<u8>, Loss)>>,
 }
 
 impl Proxy {
@@ -47,8 +56,8 @@ impl Proxy {
     }
 
     /// The next request that contains `marker` is done and its answer lost, with its connection.
-    pub(crate) fn lose_the_answer_to(&self, marker: &str) {
-        *self.state.marker.lock().unwrap() = Some(marker.as_bytes().to_vec());
+    pub(crate) fn lose_the_answer_to(&self, marker: impl AsRef<[u8]>, loss: Loss) {
+        *self.state.marker.lock().unwrap() = Some((marker.as_ref().to_vec(), loss));
     }
 
     /// Whether an answer has been lost since it was last asked for.
@@ -66,13 +75,16 @@ impl State {
         loop {
             tokio::select! {
                 Ok(read @ 1..) = client.read(&mut up) => {
-                    let lose = self.is_marked(&up[..read]);
+                    let loss = self.loss_of(&up[..read]);
                     if server.write_all(&up[..read]).await.is_err() {
                         return;
                     }
-                    if lose {
+                    if let Some(loss) = loss {
                         // Its first byte says that it was done.
                         drop(server.read(&mut down).await);
+                        if loss == Loss::Silence {
+                            std::future::pending().await
+                        }
                         return;
                     }
                 }
@@ -86,13 +98,13 @@ impl State {
         }
     }
 
-    fn is_marked(&self, request: &[u8]) -> bool {
+    fn loss_of(&self, request: &[u8]) -> Option<Loss> {
         let mut marker = self.marker.lock().unwrap();
-        let contains = |marker: &mut Vec<u8>| {
+        let contains = |(bytes, _): &mut (Vec<u8>, Loss)| {
             request
-                .windows(marker.len())
-                .any(|window| window == marker.as_slice())
+                .windows(bytes.len())
+                .any(|window| window == bytes.as_slice())
         };
-        marker.take_if(contains).is_some()
+        marker.take_if(contains).map(|(_, loss)| loss)
     }
 }
