@@ -197,7 +197,7 @@ async fn work(
 /// Runs the queue through apalis until the feeder has stopped and the last run has ended, or the grace time is over.
 async fn run_queue(context: &Arc<Context>, redis: RedisClient, pulse: Pulse, lifecycle: &Lifecycle) {
     let (out, claimed) = mpsc::channel(context.settings.worker_claim_batch as usize);
-    let feeder = Feeder::new(Arc::clone(context), redis, out, pulse.draining, lifecycle.token());
+    let feeder = Feeder::new(Arc::clone(context), redis, out, pulse, lifecycle.token());
     lifecycle.spawn(feeder.run());
     let runs = TaskTracker::new();
     let spawner = runs.clone();

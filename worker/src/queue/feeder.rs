@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Claimed, hints::Hints};
-use crate::context::Context;
+use crate::{context::Context, heartbeat::Pulse};
 
 /// The longest wait after a fault.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -26,6 +26,7 @@ pub(crate) struct Feeder {
     places: Arc<Semaphore>,
     out: mpsc::Sender<Claimed>,
     draining: watch::Receiver<bool>,
+    good_since: watch::Receiver<Option<Instant>>,
     stop: CancellationToken,
 }
 
@@ -35,7 +36,7 @@ impl Feeder {
         context: Arc<Context>,
         redis: RedisClient,
         out: mpsc::Sender<Claimed>,
-        draining: watch::Receiver<bool>,
+        pulse: Pulse,
         stop: CancellationToken,
     ) -> Self {
         let places = Arc::new(Semaphore::new(context.settings.worker_concurrency as usize));
@@ -44,7 +45,8 @@ impl Feeder {
             hints: Hints::new(redis),
             places,
             out,
-            draining,
+            draining: pulse.draining,
+            good_since: pulse.good_since,
             stop,
         }
     }
@@ -52,6 +54,9 @@ impl Feeder {
     /// Feeds until the worker stops or nobody takes leases any more.
     pub(crate) async fn run(mut self) {
         let stop = self.stop.clone();
+        // A claim of a worker that has not beaten yet could be found by no rescuer.
+        stop.run_until_cancelled(self.good_since.wait_for(Option::is_some))
+            .await;
         // What waits from before this start need not wait for its bell.
         stop.run_until_cancelled(self.sweep()).await;
         while !stop.is_cancelled() {
