@@ -19,4 +19,6 @@ mod scene;
 #[cfg(test)]
 mod shutdown;
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod tools;

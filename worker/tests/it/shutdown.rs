@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use errand_model::{Behaviour, Gate, Script};
+use errand_quickstart::{postgres::Postgres, redis::Redis};
 use errand_testkit::{TestApp, WorkerProcess, eventually};
 
 use crate::scene::{add_milk, process, runs, swift, tasks};
@@ -88,6 +89,43 @@ async fn a_worker_that_reaches_no_store_stops_when_told() {
     worker.logged("waiting for Postgres").await;
     worker.terminate();
     assert_eq!(worker.exit_code(Duration::from_secs(5)).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_worker_told_to_stop_while_its_stores_are_away_ends_all_the_same() {
+    let mut postgres = Postgres::ephemeral().await.unwrap();
+    let mut redis = Redis::ephemeral().await.unwrap();
+    let builder = TestApp::builder()
+        .workers(0)
+        .postgres_url(postgres.url())
+        .redis_url(redis.url());
+    let app = swift(builder).start().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    let replies = ["Lost.", "Hello!"].map(|reply| Behaviour::reply(reply).behind(&gate));
+    app.model.script(Script::new().when("hi", replies));
+    let mut worker = process(&app, &["--shutdown-grace-seconds=1"]).await;
+    let posted = user.chat_async(None, "hi").await;
+    gate.wait_arrived(1).await;
+    redis.pause().unwrap();
+    postgres.stop().await.unwrap();
+    worker.terminate();
+    worker.logged("SIGTERM").await;
+    // A reply that can't be stored.
+    gate.release();
+    assert_eq!(worker.exit_code(Duration::from_secs(15)).await, Some(0));
+    redis.resume().unwrap();
+    postgres.start_again().await.unwrap();
+    let next = app.start_worker().await;
+    let answered = user.wait(posted.id("run_id")).await;
+    assert_eq!(answered.text("message"), "Hello!", "{}", answered.body);
+    assert_eq!(
+        runs(&app).await,
+        ["succeeded 2 0 1"],
+        "taken up like that of a dead worker"
+    );
+    next.stop().await;
+    app.stop().await;
 }
 
 #[tokio::test]
