@@ -33,10 +33,20 @@ pub async fn find_orphans(
     sqlx::query_as!(
         Stray,
         r#"
-        SELECT r.id AS run_id, r.lease_token AS "token!", r.epoch, r.rescues,
+        WITH RECURSIVE holders AS (
+            -- One step of the index a worker, however many runs it holds.
+            (SELECT worker_id FROM runs WHERE status = 'running' ORDER BY worker_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT n.worker_id FROM runs n WHERE n.status = 'running' AND n.worker_id > h.worker_id
+                ORDER BY n.worker_id LIMIT 1)
+            FROM holders h WHERE h.worker_id IS NOT NULL
+        )
+        SELECT r.id AS "run_id!", r.lease_token AS "token!", r.epoch AS "epoch!", r.rescues AS "rescues!",
             r.cancel_requested_at IS NOT NULL AS "cancel_requested!", r.deadline_at <= now() AS "overdue!"
-        FROM workers w JOIN runs r ON r.worker_id = w.id AND r.status = 'running'
-        WHERE w.heartbeat_at < now() - make_interval(secs => $1)
+        FROM holders h
+        LEFT JOIN workers w ON w.id = h.worker_id
+        JOIN runs r ON r.worker_id = h.worker_id AND r.status = 'running'
+        WHERE (w.id IS NULL OR w.heartbeat_at < now() - make_interval(secs => $1))
           AND r.claimed_at < now() - make_interval(secs => $1)
         LIMIT $2
         "#,

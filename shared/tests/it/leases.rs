@@ -86,6 +86,7 @@ async fn a_finished_run_can_be_neither_recorded_nor_released_by_its_last_holder(
         .unwrap();
     assert_eq!(recorded, Recorded::LeaseLost);
     drop(transaction);
+    drop(connection);
     assert!(book.try_claim(post.run_id).await.is_none());
     book.close().await;
 }

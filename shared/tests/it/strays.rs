@@ -79,6 +79,32 @@ async fn only_the_runs_of_dead_workers_are_orphans() {
 }
 
 #[tokio::test]
+async fn the_runs_of_workers_that_are_not_even_listed_are_orphans() {
+    let book = Book::new().await;
+    let ada = book.user("Ada").await;
+    let alive = worker(&book).await;
+    for round in 0..3 {
+        let (gone, kept) = (book.begin(ada, "gone").await, book.begin(ada, "kept").await);
+        claims::claim(book.pool(), Uuid::now_v7(), &[gone.run_id], WIDE)
+            .await
+            .unwrap();
+        claims::claim(book.pool(), alive, &[kept.run_id], WIDE)
+            .await
+            .unwrap();
+        assert_eq!(find_orphans(book.pool(), 6.0, 10).await.unwrap().len(), round);
+        book.database
+            .execute("UPDATE runs SET claimed_at = now() - interval '7 s'")
+            .await
+            .unwrap();
+        let orphans = find_orphans(book.pool(), 6.0, 10).await.unwrap();
+        assert_eq!(orphans.len(), round + 1);
+        assert!(orphans.iter().any(|stray| stray.run_id == gone.run_id));
+        assert!(orphans.iter().all(|stray| stray.run_id != kept.run_id));
+    }
+    book.close().await;
+}
+
+#[tokio::test]
 async fn a_run_claimed_by_a_worker_that_just_woke_is_left_alone() {
     let book = Book::new().await;
     let sleeper = worker(&book).await;
