@@ -63,11 +63,17 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
             continue;
         };
         let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router.clone()));
-        let connection = http
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
+        let (http, watcher, stopping) = (http.clone(), graceful.watcher(), lifecycle.token());
         connections.spawn(async move {
+            // hyper's time limit begins with the first byte.
+            let mut byte = [0];
+            let first_byte = tokio::time::timeout(bounds.header_timeout, stream.peek(&mut byte));
+            match stopping.run_until_cancelled(first_byte).await {
+                Some(Ok(Ok(1..))) => {}
+                _ => return,
+            }
+            let connection =
+                watcher.watch(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended badly");
             }

@@ -3,9 +3,13 @@
 #[cfg(test)]
 mod chat_table;
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod idempotency;
 #[cfg(test)]
 mod main_job;
+#[cfg(test)]
+mod outages;
 #[cfg(test)]
 mod round_trips;
 #[cfg(test)]

@@ -1,0 +1,104 @@
+//! Postgres or Redis away: clear answers in time, and recovery without a restart.
+
+use std::time::Duration;
+
+use errand_quickstart::{postgres::Postgres, redis::Redis};
+use errand_testkit::{Reply, TestApp, User, eventually};
+use reqwest::Method;
+use serde_json::json;
+use tokio::time::Instant;
+
+/// A chat while Postgres does not answer: 503 in time, and when to come again.
+async fn refused(user: &User) -> Reply {
+    let asked = Instant::now();
+    let reply = user.chat("Add a task to buy milk").await;
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(reply.status, 503, "{}", reply.body);
+    assert_eq!(reply.headers["content-type"], "application/problem+json");
+    assert!(reply.headers.contains_key("retry-after"));
+    reply
+}
+
+#[tokio::test]
+async fn with_postgres_down_a_chat_is_503_in_time_and_all_is_well_once_it_is_back() {
+    let mut postgres = Postgres::ephemeral().await.unwrap();
+    let app = TestApp::builder().postgres_url(postgres.url()).start().await;
+    let user = app.user("Ada").await;
+    assert_eq!(user.chat("Hello").await.status, 200);
+
+    postgres.stop().await.unwrap();
+    refused(&user).await;
+    assert_eq!(user.get("/conversations").await.status, 503);
+    let ready = Reply::read(app.http().get(format!("{}/readyz", app.url()))).await;
+    assert_eq!(ready.status, 503);
+    assert_eq!(
+        Reply::read(app.http().get(format!("{}/healthz", app.url())))
+            .await
+            .status,
+        200
+    );
+
+    postgres.start_again().await.unwrap();
+    let chat = user.chat("Add a task to buy milk").await;
+    assert_eq!(chat.status, 200, "{}", chat.body);
+    assert_eq!(chat.tools(), ["add_task"]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn with_postgres_stalled_a_chat_is_503_in_time_and_its_key_tells_what_became_of_it() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    assert_eq!(user.chat("Hello").await.status, 200);
+    let mut stall = app.database.pool.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE conversations IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *stall)
+        .await
+        .unwrap();
+    let send = async || {
+        let request = user.request(Method::POST, "/chat").header("idempotency-key", "k");
+        Reply::read(request.json(&json!({"message": "Add a task to buy milk"}))).await
+    };
+    let asked = Instant::now();
+    let unknown = send().await;
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(unknown.status, 503, "{}", unknown.body);
+    assert!(!unknown.text("run_id").is_empty(), "{}", unknown.body);
+    stall.rollback().await.unwrap();
+    assert_eq!(send().await.status, 200);
+    assert_eq!(send().await.status, 200);
+    assert_eq!(app.database.count("SELECT count(*) FROM tasks").await, 1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn with_redis_down_messages_are_taken_and_answered() {
+    let mut redis = Redis::ephemeral().await.unwrap();
+    let app = TestApp::builder()
+        .redis_url(redis.url())
+        .api("--wait-sweep-ms=50")
+        .worker("--rescue-interval-ms=50")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    assert_eq!(user.chat("Hello").await.status, 200);
+
+    redis.stop().await.unwrap();
+    let chat = user.chat("Add a task to buy milk").await;
+    assert_eq!(chat.status, 200, "{}", chat.body);
+    assert_eq!(chat.tools(), ["add_task"]);
+    let ready = async || Reply::read(app.http().get(format!("{}/readyz", app.url()))).await;
+    let degraded = ready().await;
+    assert_eq!(
+        (degraded.status.as_u16(), degraded.text("status")),
+        (200, "degraded")
+    );
+
+    redis.start_again().await.unwrap();
+    eventually("the news to be heard again", || async {
+        ready().await.text("status") == "ready"
+    })
+    .await;
+    assert_eq!(user.chat("Show me all my tasks").await.status, 200);
+    app.stop().await;
+}
