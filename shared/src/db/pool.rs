@@ -24,7 +24,7 @@ use sqlx::{
 /// that nobody is turned away for a connection that broke meanwhile.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// How long Postgres may take to answer a statement unless somebody says otherwise.
-const LONGEST_ANSWER: Duration = Duration::from_secs(60);
+const LONGEST_ANSWER: Duration = Duration::from_mins(1);
 /// How long the sign of life may take.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
