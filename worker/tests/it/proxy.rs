@@ -83,7 +83,7 @@ impl State {
                         // Its first byte says that it was done.
                         drop(server.read(&mut down).await);
                         if loss == Loss::Silence {
-                            std::future::pending().await
+                            std::future::pending::<()>().await;
                         }
                         return;
                     }
