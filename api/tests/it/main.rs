@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod chat_table;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod edges;
 #[cfg(test)]
 mod idempotency;

@@ -1,0 +1,103 @@
+//! The demo model through the whole system: its own chats, judged by the tools that were called and by the database.
+
+use errand_testkit::{Reply, TestApp, User};
+use reqwest::Method;
+use serde_json::json;
+
+/// The chats that the demo model's own tests play on a pretended list; see there for their form.
+const CHATS: [&str; 5] = [
+    include_str!("../../../demo-model/tests/it/chats/deleting_asks_first.txt"),
+    include_str!("../../../demo-model/tests/it/chats/replies_come_from_the_results.txt"),
+    include_str!("../../../demo-model/tests/it/chats/tasks_are_named_by_their_words.txt"),
+    include_str!("../../../demo-model/tests/it/chats/what_is_missing_is_asked_for.txt"),
+    include_str!("../../../demo-model/tests/it/chats/words_that_point_back.txt"),
+];
+
+/// What those chats call the tools.
+fn tool(short: &str) -> &'static str {
+    match short.split(' ').next().unwrap_or_default() {
+        "add" => "add_task",
+        "list" => "list_tasks",
+        "done" | "reopen" => "complete_task",
+        "title" | "describe" => "update_task",
+        "delete" => "delete_task",
+        other => panic!("an unknown call: {other}"),
+    }
+}
+
+/// The members of a chat's line, parted by a sign.
+fn members<'a>(chat: &'a str, key: &'a str, sign: &'a str) -> Vec<String> {
+    chat.lines()
+        .filter_map(|line| line.strip_prefix(key))
+        .flat_map(|line| line.trim().split(sign))
+        .filter(|member| !member.is_empty())
+        .map(|member| member.replace("\\n", "\n"))
+        .collect()
+}
+
+async fn play(app: &TestApp, user: &User, chat: &str) {
+    for title in members(chat, "tasks:", " | ") {
+        let (title, completed) = title
+            .strip_prefix("[x] ")
+            .map_or((&*title, false), |title| (title, true));
+        let task = user.post("/tasks", json!({ "title": title })).await;
+        assert_eq!(task.status, 201, "{chat}");
+        if completed {
+            let path = format!("/tasks/{}", task.body["id"]);
+            let request = user
+                .request(Method::PATCH, &path)
+                .json(&json!({"completed": true}));
+            assert_eq!(Reply::read(request).await.status, 200, "{chat}");
+        }
+    }
+    let mut conversation = None;
+    let mut tools = Vec::new();
+    let mut reply = String::new();
+    // Lines that begin with `>` are whole messages, whatever is in them.
+    for said in members(chat, ">", "\u{0}") {
+        let answer = user
+            .post("/chat", json!({"message": said, "conversation_id": conversation}))
+            .await;
+        assert_eq!(answer.status, 200, "{chat}\n{}", answer.body);
+        conversation = Some(answer.id("conversation_id"));
+        tools = answer.tools().iter().map(|&tool| tool.to_owned()).collect();
+        answer.text("message").clone_into(&mut reply);
+    }
+    let expected: Vec<_> = members(chat, "calls:", " ; ")
+        .iter()
+        .map(|short| tool(short))
+        .collect();
+    assert_eq!(tools, expected, "{chat}\n{reply}");
+    let stored = "SELECT concat(number, ' ', title, ': ' || description, CASE WHEN completed THEN ' (x)' END) FROM tasks";
+    let stored = app
+        .database
+        .texts(&format!("{stored} WHERE user_id = '{}' ORDER BY number", user.id))
+        .await;
+    assert_eq!(stored, members(chat, "list:", " | "), "{chat}\n{reply}");
+    for words in members(chat, "reply:", "\u{0}") {
+        assert!(reply.contains(&words), "{chat}\n{reply}");
+    }
+}
+
+#[tokio::test]
+async fn its_chats_end_in_the_database_as_they_should() {
+    let app = TestApp::builder()
+        .api("--rate-limit-chat-per-minute=0")
+        .start()
+        .await;
+    let mut played = 0;
+    for chat in CHATS.iter().flat_map(|chats| chats.split("\n\n")) {
+        let user = app.user("Ada").await;
+        play(&app, &user, chat.trim()).await;
+        played += 1;
+    }
+    assert!(played > 100, "{played}");
+    let rejected: Vec<_> = app
+        .model
+        .requests()
+        .iter()
+        .filter_map(|request| request.rejected.clone())
+        .collect();
+    assert!(rejected.is_empty(), "{rejected:?}");
+    app.stop().await;
+}
