@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use backon::{ExponentialBuilder, Retryable};
 use errand_shared::{
     clock::Clock,
     config::Exit,
@@ -144,22 +143,7 @@ fn check(settings: &ApiSettings) -> Result<(), Exit> {
 
 /// Migrates as soon as Postgres can be reached; until then the API is not ready.
 async fn migrate(app: App) {
-    let options = match db::connect_options(&app.settings.store, Durability::Flushed) {
-        Ok(options) => options,
-        Err(error) => {
-            tracing::error!(%error, "DATABASE_URL");
-            return;
-        }
-    };
-    let patience = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(2))
-        .without_max_times()
-        .with_jitter();
-    let migrated = (|| schema::migrate(options.clone()))
-        .retry(patience)
-        .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Postgres"));
-    if let Err(error) = migrated.await {
+    if let Err(error) = schema::migrate_when_reachable(&app.settings.store).await {
         tracing::error!(%error, "the schema could not be migrated");
     }
 }

@@ -61,12 +61,6 @@ impl RunningWorker {
         self.lifecycle.stop();
         self.ended.await.unwrap();
     }
-
-    /// Ends the worker's main future where it stands, as a crash would: it hands nothing back and beats no more. What it
-    /// had in flight is lost with it.
-    pub fn abandon(self) {
-        self.ended.abort();
-    }
 }
 
 /// What a [`TestApp`] is made of.

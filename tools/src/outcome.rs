@@ -1,6 +1,6 @@
 //! What comes of a call, as the model and the user see it.
 
-use errand_shared::{Uuid, db::tasks::Task};
+use errand_shared::db::tasks::Task;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -83,33 +83,10 @@ pub fn internal_error() -> ToolOutcome {
     ToolOutcome::failure(&Failure::Internal)
 }
 
-/// The arguments as users are shown them: with the `user_id` that the server injects, in front and in place of any that
-/// the model made up.
-pub fn injected(arguments: &Map<String, Value>, user_id: Uuid) -> Value {
-    let ours = ("user_id".to_owned(), Value::String(user_id.to_string()));
-    let rest = arguments.iter().filter(|(name, _)| *name != "user_id");
-    Value::Object(
-        std::iter::once(ours)
-            .chain(rest.map(|(name, value)| (name.clone(), value.clone())))
-            .collect(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn the_injected_user_stands_first_and_overwrites() {
-        let Value::Object(arguments) = json!({"title": "milk", "user_id": "someone else", "limit": 3}) else {
-            panic!()
-        };
-        let shown = injected(&arguments, Uuid::nil()).to_string();
-        let expected = r#"{"user_id":"00000000-0000-0000-0000-000000000000","title":"milk","limit":3}"#;
-        assert_eq!(shown, expected);
-    }
 
     #[test]
     fn an_internal_error_is_an_outcome_like_others() {

@@ -4,7 +4,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use apalis::layers::WorkerBuilderExt;
 use apalis_core::worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt};
-use backon::{ExponentialBuilder, Retryable};
 use errand_shared::{
     Uuid,
     config::Exit,
@@ -145,23 +144,14 @@ impl Worker {
 
 /// Migrates, or waits until Postgres can be reached to do so. False if asked to stop before.
 async fn wait_for_schema(context: &Context, lifecycle: &Lifecycle) -> bool {
-    let options = match db::connect_options(&context.settings.store, Durability::Flushed) {
-        Ok(options) => options,
-        Err(error) => {
-            tracing::error!(%error, "DATABASE_URL");
+    let migrated = schema::migrate_when_reachable(&context.settings.store);
+    match lifecycle.token().run_until_cancelled(migrated).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            tracing::error!(%error, "the schema could not be migrated");
             return false;
         }
-    };
-    let patience = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(2))
-        .without_max_times()
-        .with_jitter();
-    let migrated = (|| schema::migrate(options.clone()))
-        .retry(patience)
-        .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Postgres"));
-    if lifecycle.token().run_until_cancelled(migrated).await.is_none() {
-        return false;
+        None => return false,
     }
     // A schema of a newer program may have dropped what this one needs: claim nothing until it fits.
     loop {

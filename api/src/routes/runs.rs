@@ -15,7 +15,10 @@ use errand_shared::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{answer, auth::Caller, cancel, chat, error::ApiError, prefer, problem::Problem, state::App};
+use crate::{
+    answer, auth::Caller, cancel, chat, error::ApiError, openapi::Refusals, prefer, problem::Problem,
+    state::App,
+};
 
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -35,11 +38,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     responses(
         (status = 200, description = "The run is final, however it ended", body = ChatResponse),
         (status = 202, description = "The run is still open", body = ChatResponse),
-        (status = 401, description = "No token or a bad one", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Another user's", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A malformed id or wait", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Refusals,
     )
 )]
 async fn look(
@@ -75,11 +75,8 @@ fn wait_of(query: Option<&str>, app: &App) -> Result<Duration, ApiError> {
     responses(
         (status = 200, description = "The run was final already and stays as it is", body = ChatResponse),
         (status = 202, description = "The run ends", body = ChatResponse),
-        (status = 401, description = "No token or a bad one", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Another user's", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A malformed id", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Refusals,
     )
 )]
 async fn cancel_run(
@@ -115,12 +112,9 @@ async fn cancel_run(
     ),
     responses(
         (status = 202, description = "Queued again", body = ChatResponse),
-        (status = 401, description = "No token or a bad one", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Another user's", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        Refusals,
         (status = 409, description = "It has not failed, or is not the last of its conversation", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A malformed id", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn retry(

@@ -1,10 +1,16 @@
 //! Migrations, and whether this program can live with the schema it finds.
 
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
 use sqlx::{
     PgExecutor,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+use super::{Durability, connect_options};
+use crate::config::StoreSettings;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
@@ -28,6 +34,23 @@ pub async fn migrate(options: PgConnectOptions) -> Result<(), sqlx::Error> {
         .run(&pool)
         .await
         .map_err(|error| sqlx::Error::Migrate(Box::new(error)))
+}
+
+/// Migrates as soon as Postgres can be reached, trying again with growing pauses until then.
+///
+/// # Errors
+/// If the URL is not one of Postgres.
+pub async fn migrate_when_reachable(settings: &StoreSettings) -> Result<(), sqlx::Error> {
+    let options = connect_options(settings, Durability::Flushed)?;
+    let patience = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .without_max_times()
+        .with_jitter();
+    (|| migrate(options.clone()))
+        .retry(patience)
+        .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Postgres"))
+        .await
 }
 
 /// Whether this program can live with the schema.

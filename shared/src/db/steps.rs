@@ -175,3 +175,20 @@ pub async fn calls_of(
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_users_id_stands_first_and_in_place_of_the_models() {
+        let arguments = json!({"title": "milk", "user_id": "somebody else", "limit": 3});
+        let shown = with_user_id(&arguments, Uuid::nil()).to_string();
+        let expected = r#"{"user_id":"00000000-0000-0000-0000-000000000000","title":"milk","limit":3}"#;
+        assert_eq!(shown, expected);
+        let none = with_user_id(&serde_json::Value::Null, Uuid::nil()).to_string();
+        assert_eq!(none, r#"{"user_id":"00000000-0000-0000-0000-000000000000"}"#);
+    }
+}
