@@ -53,8 +53,8 @@ impl Backing {
     /// Servers that keep nothing.
     pub(crate) async fn ephemeral(found: &Found) -> Result<Self> {
         let (postgres, redis) = tokio::try_join!(
-            Postgres::ephemeral_from(&found.postgres_bin, true),
-            Redis::ephemeral_from(&found.redis_server, true),
+            Postgres::ephemeral_from(found, true),
+            Redis::ephemeral_from(found, true),
         )?;
         Ok(Self { postgres, redis })
     }

@@ -23,6 +23,7 @@ mod run_command;
 mod say;
 mod scratch;
 pub mod secret;
+mod server;
 mod services;
 mod signals;
 mod test;

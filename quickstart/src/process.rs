@@ -26,7 +26,7 @@ const DROP_GRACE: Duration = Duration::from_secs(3);
 
 /// What to start and how.
 #[derive(Debug, Clone)]
-pub(crate) struct Spec {
+pub struct Spec {
     /// The name in messages.
     pub(crate) name: String,
     /// The program, found by its path.

@@ -8,25 +8,16 @@ mod probe;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::error::{Error, Result};
-use crate::logs;
 use crate::owner::Owner;
-use crate::packages;
-use crate::ports;
-use crate::process::{Process, Spec};
-use crate::scratch::Scratch;
+use crate::packages::Found;
+use crate::process::Spec;
 use crate::secret::{Secret, write_private};
-
-/// How often a start is tried on another port when the port was taken between
-/// choosing and listening.
-const PORT_TRIES: usize = 3;
-
-/// How long a stop may take before the server is killed.
-const STOP_GRACE: Duration = Duration::from_secs(15);
+use crate::server::{Basics, Kind, Server};
 
 /// How to start a server.
 #[derive(Debug, Clone)]
@@ -51,103 +42,79 @@ pub struct Settings {
     pub tied_to_us: bool,
 }
 
-/// A running private server, stopped when dropped. Must be used within the
+/// A running private Redis, stopped when dropped. Must be used within the
 /// Tokio runtime that started it.
-#[derive(Debug)]
-pub struct Redis {
-    settings: Settings,
-    process: Option<Process>,
-    scratch: Option<Scratch>,
-}
+///
+/// A crash kills it on the spot (SIGKILL). An ephemeral one asks for no password
+/// and has forgotten everything after a restart. While it is paused, connections
+/// stay open and nothing answers.
+pub type Redis = Server<Settings>;
 
-impl Redis {
-    /// Starts a server that keeps nothing, without a password, in a temporary
-    /// folder and on a port of its own: for tests.
-    pub async fn ephemeral() -> Result<Self> {
-        Self::ephemeral_from(&packages::find_here()?.redis_server, false).await
-    }
+impl Kind for Settings {
+    const STOP_GRACE: Duration = Duration::from_secs(15);
+    const CRASH: Signal = Signal::SIGKILL;
+    const UNREADY: &'static str = "it does not answer PING yet";
 
-    /// The same with the given program.
-    pub(crate) async fn ephemeral_from(server: &Path, tied_to_us: bool) -> Result<Self> {
-        let scratch = Scratch::new(Owner::of_services()?)?;
-        let settings = Settings {
-            server: server.to_owned(),
-            home: scratch.path().join("redis"),
-            log: scratch.path().join("redis.log"),
-            port: ports::any_free()?,
+    fn ephemeral(found: &Found, folder: &Path, port: u16, tied_to_us: bool) -> Result<Self> {
+        Ok(Self {
+            server: found.redis_server.clone(),
+            home: folder.join("redis"),
+            log: folder.join("redis.log"),
+            port,
             password: None,
             keeps_data: false,
             ready_within: Duration::from_secs(30),
             pid_file: None,
             tied_to_us,
-        };
-        let mut redis = Self {
-            settings,
-            process: None,
-            scratch: Some(scratch),
-        };
-        for left in (0..PORT_TRIES).rev() {
-            match redis.launch().await {
-                Err(Error::Ended { .. }) if left > 0 && !ports::is_free(redis.settings.port) => {
-                    redis.settings.port = ports::any_free()?;
-                }
-                ended => {
-                    ended?;
-                    break;
-                }
-            }
+        })
+    }
+
+    fn basics(&self) -> Basics<'_> {
+        Basics {
+            port: self.port,
+            log: &self.log,
+            ready_within: self.ready_within,
         }
-        Ok(redis)
     }
 
-    /// Starts a server on the settings' folder.
-    pub async fn start(settings: Settings) -> Result<Self> {
-        logs::rotate(&settings.log)?;
-        let mut redis = Self {
-            settings,
-            process: None,
-            scratch: None,
-        };
-        redis.launch().await?;
-        Ok(redis)
+    fn move_to(&mut self, port: u16) {
+        self.port = port;
     }
 
-    async fn launch(&mut self) -> Result<()> {
+    fn spec(&self) -> Result<Spec> {
         let owner = Owner::of_services()?;
-        let spec = self.spec(owner, self.write_config(owner)?);
-        let mut process = Process::spawn(&spec)?;
-        self.wait_ready(&mut process).await?;
-        self.process = Some(process);
-        Ok(())
-    }
-
-    fn spec(&self, owner: Option<Owner>, config: PathBuf) -> Spec {
-        let settings = &self.settings;
-        Spec {
+        let config = self.write_config(owner)?;
+        Ok(Spec {
             name: "redis-server".to_owned(),
-            program: settings.server.clone(),
+            program: self.server.clone(),
             args: vec![config.into_os_string()],
             env: Vec::new(),
             env_without: &["OPENAI_", "JWT_"],
-            dir: settings.home.clone(),
-            log: settings.log.clone(),
+            dir: self.home.clone(),
+            log: self.log.clone(),
             run_as: owner,
             stop_signal: Signal::SIGTERM,
-            pid_file: settings.pid_file.clone(),
-            tied_to_us: settings.tied_to_us,
-        }
+            pid_file: self.pid_file.clone(),
+            tied_to_us: self.tied_to_us,
+        })
     }
 
+    async fn is_ready(&self, pid: u32) -> bool {
+        probe::answers(self.port, self.password.as_ref(), pid).await
+    }
+}
+
+impl Settings {
     /// The password stands in a file that only the server's user can read, not
     /// in the arguments, which everybody on the machine can see.
     fn write_config(&self, owner: Option<Owner>) -> Result<PathBuf> {
-        let Settings {
+        let Self {
             home,
             port,
             password,
             keeps_data,
             ..
-        } = &self.settings;
+        } = self;
         if !home.is_dir() {
             DirBuilder::new()
                 .mode(0o700)
@@ -176,29 +143,9 @@ impl Redis {
         }
         Ok(config)
     }
+}
 
-    async fn wait_ready(&self, process: &mut Process) -> Result<()> {
-        let Settings {
-            port,
-            password,
-            ready_within,
-            ..
-        } = &self.settings;
-        let until = Instant::now() + *ready_within;
-        while Instant::now() < until {
-            if let Some(status) = process.ended()? {
-                return Err(process.fault_of_end(status));
-            }
-            if let Some(pid) = process.pid()
-                && probe::answers(*port, password.as_ref(), pid).await
-            {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Err(process.not_ready(*ready_within, "it does not answer PING yet"))
-    }
-
+impl Redis {
     /// The server's URL, password included.
     pub fn url(&self) -> String {
         let Settings { port, password, .. } = &self.settings;
@@ -206,84 +153,6 @@ impl Redis {
             Some(password) => format!("redis://default:{}@127.0.0.1:{port}", password.expose()),
             None => format!("redis://127.0.0.1:{port}"),
         }
-    }
-
-    /// The port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
-        self.settings.port
-    }
-
-    /// Where the log lies.
-    pub fn log(&self) -> &Path {
-        &self.settings.log
-    }
-
-    /// The server's process, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().and_then(Process::pid)
-    }
-
-    /// Waits until the server ends without having been asked; gives its last
-    /// lines as an error to report. For ever when it is stopped.
-    pub(crate) async fn died(&mut self) -> Result<Error> {
-        match &mut self.process {
-            Some(process) => {
-                let status = process.wait().await?;
-                Ok(process.fault_of_end(status))
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Stops the server in good order.
-    pub async fn stop(&mut self) -> Result<()> {
-        self.stop_by(Signal::SIGTERM).await
-    }
-
-    /// Kills the server on the spot (SIGKILL).
-    pub async fn crash(&mut self) -> Result<()> {
-        self.stop_by(Signal::SIGKILL).await
-    }
-
-    async fn stop_by(&mut self, signal: Signal) -> Result<()> {
-        if let Some(mut process) = self.process.take() {
-            process.stop_by(signal, STOP_GRACE).await?;
-        }
-        Ok(())
-    }
-
-    /// Starts the stopped server again: same folder, same port, same URL.
-    pub async fn start_again(&mut self) -> Result<()> {
-        self.stop().await?;
-        self.launch().await
-    }
-
-    /// Stops the server in good order and starts it again on the same port. An
-    /// ephemeral one has forgotten everything then.
-    pub async fn restart(&mut self) -> Result<()> {
-        self.start_again().await
-    }
-
-    /// Freezes the server (SIGSTOP): connections stay open and nothing answers.
-    pub fn pause(&mut self) -> Result<()> {
-        self.process
-            .as_mut()
-            .map_or(Ok(()), |process| process.signal(Signal::SIGSTOP))
-    }
-
-    /// Lets a frozen server go on.
-    pub fn resume(&mut self) -> Result<()> {
-        self.process
-            .as_mut()
-            .map_or(Ok(()), |process| process.signal(Signal::SIGCONT))
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // In this order: the server first, then the folder it lives in.
-        drop(self.process.take());
-        drop(self.scratch.take());
     }
 }
 

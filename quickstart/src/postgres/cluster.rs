@@ -80,8 +80,8 @@ pub(super) fn clear_stale_lock(home: &Path) -> Result<()> {
 
 /// Whether the server with this process id takes connections: it says so itself
 /// in the eighth line of its lock file, where `pg_ctl` looks too.
-pub(super) fn is_ready(home: &Path, pid: Option<u32>) -> bool {
-    let (Some(pid), Ok(text)) = (pid, fs::read_to_string(home.join("postmaster.pid"))) else {
+pub(super) fn is_ready(home: &Path, pid: u32) -> bool {
+    let Ok(text) = fs::read_to_string(home.join("postmaster.pid")) else {
         return false;
     };
     let mut lines = text.lines();
