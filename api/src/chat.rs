@@ -14,10 +14,11 @@ use errand_shared::{
     run::RunStatus,
 };
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::{
     error::ApiError,
-    state::App,
+    state::{App, within},
     waiter::{Outcome, Wait},
 };
 
@@ -90,9 +91,10 @@ pub(crate) async fn chat(
     message: NewMessage,
     patience: Duration,
 ) -> Result<ChatResponse, ApiError> {
-    if let Err(refusal) = admit(app, message.user_id).await {
+    let deadline = app.database_deadline();
+    if let Err(refusal) = admit(app, message.user_id, deadline).await {
         // A message that was taken before is answered before any limit is looked at.
-        return match known(app, &message).await? {
+        return match known(app, &message, deadline).await? {
             Some(run_id) => attach(app, message.user_id, run_id, patience).await,
             None => Err(refusal),
         };
@@ -108,7 +110,7 @@ pub(crate) async fn chat(
     };
     // Before the commit, so that no news can be missed.
     let wait = app.waiter.wait_for(post.run_id);
-    match store(app, &post).await? {
+    match store(app, &post, deadline).await? {
         Posted::Stored => {
             wait.is_stored();
             app.notifier.ring(post.run_id);
@@ -128,7 +130,7 @@ pub(crate) async fn chat(
             detail: "Too many of your messages are still being answered; wait for some of them.",
             retry_after: Duration::from_secs(1),
         }),
-        Posted::KeyKnown => match known(app, &message).await? {
+        Posted::KeyKnown => match known(app, &message, deadline).await? {
             Some(run_id) => attach(app, message.user_id, run_id, patience).await,
             None => Err(gone()),
         },
@@ -158,10 +160,10 @@ pub(crate) async fn attach(
 }
 
 /// The rates and the high-water mark.
-async fn admit(app: &App, user_id: Uuid) -> Result<(), ApiError> {
+async fn admit(app: &App, user_id: Uuid, deadline: Instant) -> Result<(), ApiError> {
     app.rates.chat(user_id)?;
     let mark = i64::from(app.settings.chat.max_queued_runs);
-    if mark > 0 && app.database(app.queue_depth.is_at(mark, &app.pool)).await? {
+    if mark > 0 && within(deadline, app.queue_depth.is_at(mark, &app.pool)).await? {
         return Err(ApiError::Busy(
             "Too many messages wait to be answered; try again later.",
         ));
@@ -170,14 +172,12 @@ async fn admit(app: &App, user_id: Uuid) -> Result<(), ApiError> {
 }
 
 /// The run that the message's key stands for, if it was used before.
-async fn known(app: &App, message: &NewMessage) -> Result<Option<Uuid>, ApiError> {
+async fn known(app: &App, message: &NewMessage, deadline: Instant) -> Result<Option<Uuid>, ApiError> {
     let Some((key, fingerprint)) = &message.key else {
         return Ok(None);
     };
-    let Some(known) = app
-        .database(idempotency::find(&app.pool, message.user_id, key))
-        .await?
-    else {
+    let found = within(deadline, idempotency::find(&app.pool, message.user_id, key));
+    let Some(known) = found.await? else {
         return Ok(None);
     };
     if known.fingerprint != fingerprint {
@@ -188,7 +188,7 @@ async fn known(app: &App, message: &NewMessage) -> Result<Option<Uuid>, ApiError
 }
 
 /// Stores a post. A broken connection leaves the outcome unknown: then the run is looked for by its id.
-async fn store(app: &App, post: &Post) -> Result<Posted, ApiError> {
+async fn store(app: &App, post: &Post, deadline: Instant) -> Result<Posted, ApiError> {
     let max_open = i64::from(app.settings.chat.max_open_runs_per_user);
     let batch = std::slice::from_ref(post);
     let tries = async {
@@ -200,7 +200,7 @@ async fn store(app: &App, post: &Post) -> Result<Posted, ApiError> {
             done => done,
         }
     };
-    match app.database(tries).await {
+    match within(deadline, tries).await {
         Ok(outcomes) => outcomes
             .into_iter()
             .next()

@@ -5,6 +5,9 @@ use std::{future::Future, sync::Arc};
 use errand_shared::db::Pool;
 use errand_shared::{clock::Clock, lifecycle::Lifecycle, notifier::Notifier};
 
+use futures::{FutureExt, future::BoxFuture};
+use tokio::time::Instant;
+
 use crate::{
     auth::Authenticator, error::ApiError, queue_depth::QueueDepth, rate::RateLimits, settings::ApiSettings,
     waiter::Waiter,
@@ -37,15 +40,35 @@ pub(crate) struct AppState {
 }
 
 impl AppState {
-    /// Bounds what a request does in Postgres: with Postgres away its caller hears so soon.
+    /// Until when a request that begins now may be busy with Postgres: with Postgres away its caller hears so soon.
+    pub(crate) fn database_deadline(&self) -> Instant {
+        Instant::now() + self.settings.http.database_request_timeout_ms
+    }
+
+    /// Bounds what a request does in Postgres, if it is all that it does there.
     ///
     /// # Errors
     /// The fault, or [`ApiError::DatabaseAway`] if it took too long.
-    pub(crate) async fn database<T>(
+    pub(crate) fn database<'a, T: Send + 'a>(
         &self,
-        work: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, ApiError> {
-        match tokio::time::timeout(self.settings.http.database_request_timeout_ms, work).await {
+        work: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, ApiError>> {
+        within(self.database_deadline(), work)
+    }
+}
+
+/// Bounds one of several things that a request does in Postgres.
+///
+/// Boxed, because the futures of statements are large, and a request that waits for its run should not carry them.
+///
+/// # Errors
+/// The fault, or [`ApiError::DatabaseAway`] if it took too long.
+pub(crate) fn within<'a, T: Send + 'a>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
+) -> BoxFuture<'a, Result<T, ApiError>> {
+    async move {
+        match tokio::time::timeout_at(deadline, work).await {
             Ok(done) => Ok(done?),
             Err(_elapsed) => Err(ApiError::DatabaseAway {
                 run_id: None,
@@ -53,4 +76,5 @@ impl AppState {
             }),
         }
     }
+    .boxed()
 }
