@@ -78,6 +78,9 @@ async fn a_thousand_chats_wait_at_once_on_one_worker() {
     let app = TestApp::builder()
         .api("--max-open-runs-per-user=0")
         .api("--rate-limit-chat-per-minute=0")
+        // However slow the machine is that this runs on.
+        .api("--database-acquire-timeout-ms=60000")
+        .api("--database-request-timeout-ms=60000")
         .start()
         .await;
     let user = app.user("Ada").await;
