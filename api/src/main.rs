@@ -134,9 +134,12 @@ fn with_default_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsStri
 async fn serve(settings: ApiSettings) -> Result<Option<String>, Exit> {
     telemetry::init(settings.log.clone());
     let lifecycle = Lifecycle::new();
-    open_files::raise(u64::from(settings.http.max_connections) + SPARE_FILES);
+    let files = u64::from(settings.http.max_connections) + SPARE_FILES;
     lifecycle.stop_on_signals().map_err(failed)?;
-    Api::start(settings, lifecycle)?.run().await;
+    let api = Api::start(settings, lifecycle)?;
+    // May warn, so only now: of a bad setting one line is said and nothing else.
+    open_files::raise(files);
+    api.run().await;
     Ok(None)
 }
 

@@ -6,10 +6,10 @@ mod stores;
 pub use secret::Secret;
 pub use stores::{RedisSettings, StoreSettings};
 
-use std::ffi::OsString;
+use std::{collections::BTreeSet, ffi::OsString};
 
 use clap::{
-    Command, Parser,
+    Arg, Command, Parser,
     builder::Resettable,
     error::{ContextKind, ContextValue, ErrorKind},
 };
@@ -43,7 +43,20 @@ pub fn parse_from<P: Parser>(arguments: Vec<OsString>) -> Result<P, Exit> {
     let matches = without_empty(P::command()).try_get_matches_from(arguments);
     matches
         .and_then(|matches| P::from_arg_matches(&matches))
-        .map_err(|error| Exit::from_clap(&error))
+        .map_err(|error| match error.kind() {
+            ErrorKind::InvalidUtf8 => Exit::not_utf8(&P::command()),
+            _ => Exit::from_clap(&error),
+        })
+}
+
+/// The names of the program's variables whose values are not UTF-8; clap does not tell which it was.
+fn not_utf8(command: &Command) -> BTreeSet<String> {
+    let own = command
+        .get_arguments()
+        .filter_map(Arg::get_env)
+        .filter(|name| std::env::var_os(name).is_some_and(|value| value.to_str().is_none()))
+        .map(|name| name.to_string_lossy().into_owned());
+    own.chain(command.get_subcommands().flat_map(not_utf8)).collect()
 }
 
 /// An empty variable is none, as in `NAME=` of a `.env` file.
@@ -80,6 +93,14 @@ impl Exit {
         }
     }
 
+    fn not_utf8(command: &Command) -> Self {
+        let mut names: Vec<_> = not_utf8(command).into_iter().collect();
+        if names.is_empty() {
+            names.push("the command line".to_owned());
+        }
+        Self::bad_setting(&names.join(", "), "must be UTF-8")
+    }
+
     fn from_clap(error: &clap::Error) -> Self {
         if !error.use_stderr() {
             return Self {
@@ -97,6 +118,7 @@ impl Exit {
             ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
                 let reason = std::error::Error::source(error)
                     .map_or_else(|| "not a valid value".to_owned(), ToString::to_string);
+                let reason = without_value(&reason, error.get(ContextKind::InvalidValue));
                 format!("error: {}: {reason}\n", setting_name(&argument))
             }
             ErrorKind::MissingRequiredArgument => format!("error: {}: required\n", setting_name(&argument)),
@@ -120,6 +142,16 @@ impl Exit {
             Ok(()) => self.code.into(),
             Err(_) => 1.into(),
         }
+    }
+}
+
+/// The reason without the value that clap's own range check begins with.
+fn without_value<'a>(reason: &'a str, value: Option<&ContextValue>) -> &'a str {
+    match value {
+        Some(ContextValue::String(value)) if !value.is_empty() => reason
+            .strip_prefix(value.as_str())
+            .map_or(reason, str::trim_start),
+        _ => reason,
     }
 }
 
