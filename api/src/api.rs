@@ -108,7 +108,9 @@ impl Api {
             header_timeout: http.http_header_timeout_ms,
             grace: http.shutdown_grace_seconds,
         };
-        tracing::info!(address = %http.listen_addr, "the API serves");
+        // The port too, if the system was to choose one.
+        let address = main.local_addr().unwrap_or(http.listen_addr);
+        tracing::info!(%address, "the API serves");
         let admin_bounds = Bounds {
             connections: ADMIN_CONNECTIONS,
             ..bounds
