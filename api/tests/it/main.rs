@@ -1,7 +1,11 @@
 //! The API over real services: see each file's name.
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod chat_table;
+#[cfg(test)]
+mod conversations;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
@@ -13,7 +17,11 @@ mod main_job;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod programs;
+#[cfg(test)]
 mod round_trips;
+#[cfg(test)]
+mod tasks;
 #[cfg(test)]
 mod users_apart;
 #[cfg(test)]

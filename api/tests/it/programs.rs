@@ -1,0 +1,515 @@
+//! The program as a process: what it prints, how it ends, what its commands do.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use errand_shared::Uuid;
+use errand_testkit::{Database, Reply, TestApp, User, eventually, redis_url};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+    time::timeout,
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_errand-api");
+const SECRET: &str = "a secret of these programs only, 32 bytes or more";
+
+/// The program, which knows nothing but what the test tells it.
+fn program() -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .env_clear()
+        // Where no `.env` file lies.
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs it to its end.
+async fn run(command: &mut Command) -> Output {
+    timeout(Duration::from_mins(1), command.output())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What it prints when all is well.
+async fn printed(command: &mut Command) -> String {
+    let output = run(command).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The value after a name on a line of its own.
+fn named<'a>(printed: &'a str, name: &str) -> Option<&'a str> {
+    printed
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// `errand-api serve` as a process, with the settings of an app's own API.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    url: String,
+    log: PathBuf,
+}
+
+impl Server {
+    pub(crate) async fn start(app: &TestApp, log_filter: &str) -> Self {
+        let log = std::env::temp_dir().join(format!("errand-test-{}.log", Uuid::now_v7().simple()));
+        let more = [
+            "--log-format=json".to_owned(),
+            format!("--log-filter={log_filter}"),
+        ];
+        // Of two of one name the last counts.
+        let arguments: HashMap<_, _> = app
+            .api_arguments()
+            .iter()
+            .chain(&more)
+            .map(|argument| (argument.split('=').next().unwrap(), argument))
+            .collect();
+        let child = program()
+            .args(arguments.values())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut server = Self {
+            child,
+            url: String::new(),
+            log,
+        };
+        eventually("the program serves", || async { server.address().is_some() }).await;
+        server.url = format!("http://{}", server.address().unwrap());
+        eventually("the program is ready", || async {
+            let ready = app.http().get(format!("{}/readyz", server.url));
+            Reply::read(ready).await.text("status") == "ready"
+        })
+        .await;
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// SIGTERM.
+    async fn terminate(&self) {
+        let kill = format!("kill -TERM {}", self.child.id().unwrap());
+        let status = Command::new("sh").args(["-c", &kill]).status().await.unwrap();
+        assert!(status.success());
+    }
+
+    async fn exit_code(&mut self) -> Option<i32> {
+        timeout(Duration::from_secs(30), self.child.wait())
+            .await
+            .unwrap()
+            .unwrap()
+            .code()
+    }
+
+    /// Ends it in order and gives all that it has logged.
+    pub(crate) async fn stop(mut self) -> String {
+        self.terminate().await;
+        assert_eq!(self.exit_code().await, Some(0));
+        let log = self.logged();
+        std::fs::remove_file(&self.log).unwrap();
+        log
+    }
+
+    fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Where it says that it serves.
+    fn address(&self) -> Option<String> {
+        self.logged().lines().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let serves = line["message"] == "the API serves";
+            serves.then(|| line["address"].as_str().unwrap().to_owned())
+        })
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_are_printed() {
+    let help = printed(program().arg("--help")).await;
+    for command in ["serve", "migrate", "create-user", "token", "rering"] {
+        assert!(help.contains(command), "{help}");
+    }
+    let version = printed(program().arg("--version")).await;
+    assert_eq!(version, format!("errand-api {}\n", env!("CARGO_PKG_VERSION")));
+    for command in ["serve", "migrate", "create-user", "token", "rering"] {
+        let help = printed(program().args([command, "--help"]).env("JWT_SECRET", "hush-hush")).await;
+        assert!(help.contains("--database-url"), "{command}: {help}");
+        assert!(!help.contains("hush-hush"), "{command}: {help}");
+    }
+}
+
+/// Good settings of a server, as the environment has them.
+fn settings() -> HashMap<&'static str, String> {
+    [
+        ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("JWT_SECRET", SECRET),
+        ("LISTEN_ADDR", "127.0.0.1:0"),
+        ("ADMIN_LISTEN_ADDR", "127.0.0.1:0"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .into()
+}
+
+/// Exit code 2 and one line that names the setting and does not show its value.
+async fn refused(command: &mut Command, name: &str, value: &str) {
+    let output = run(command).await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{name}: {said}");
+    assert_eq!(said.lines().count(), 1, "{name}: {said}");
+    assert!(said.ends_with('\n') && said.contains(name), "{name}: {said}");
+    assert!(
+        value.is_empty() || !said.contains(value),
+        "{name} shows its value: {said}"
+    );
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[tokio::test]
+async fn a_setting_that_is_missing_is_named() {
+    for name in ["DATABASE_URL", "REDIS_URL", "JWT_SECRET"] {
+        let mut missing = settings();
+        missing.remove(name);
+        refused(program().envs(&missing), name, "").await;
+        missing.insert(name, String::new());
+        refused(program().arg("serve").envs(&missing), name, "").await;
+    }
+    refused(&mut program(), "DATABASE_URL", "").await;
+    refused(program().arg("migrate"), "DATABASE_URL", "").await;
+    refused(
+        program().args(["rering"]).env("DATABASE_URL", "postgres://x@y/z"),
+        "REDIS_URL",
+        "",
+    )
+    .await;
+    refused(
+        program().args(["create-user", "--name=x"]).envs(settings()),
+        "EMAIL",
+        "",
+    )
+    .await;
+    refused(program().arg("token").envs(settings()), "USER", "").await;
+}
+
+#[tokio::test]
+async fn a_bad_setting_is_named_and_its_value_is_not_shown() {
+    for (name, value) in [
+        ("JWT_SECRET", "hush-too-short"),
+        ("JWT_SECRET_PREVIOUS", "hush-too-short"),
+        ("JWT_SECRET", "@/no/such/hush"),
+        ("JWT_PUBLIC_KEY_FILE", "/no/such/hush"),
+        ("DATABASE_URL", "hush"),
+        ("DATABASE_URL", "postgres://ada:hush@host:port/db"),
+        ("DATABASE_URL", "@/no/such/hush"),
+        ("REDIS_URL", "hush"),
+        ("REDIS_URL", "http://ada:hush@host:6379"),
+        ("LISTEN_ADDR", "hush"),
+        ("ADMIN_LISTEN_ADDR", "hush:80"),
+        ("TRUSTED_PROXIES", "127.0.0.1,hush"),
+        ("JWT_TTL_SECONDS", "hush"),
+        ("JWT_TTL_SECONDS", "-77"),
+        ("CHAT_WAIT_DEFAULT", "7777"),
+        ("DATABASE_POOL_SIZE", "77777"),
+        ("PASSWORD_HASHES_AT_ONCE", "77777"),
+        ("HTTP_BODY_MAX_BYTES", "77"),
+        ("MAX_QUEUED_RUNS", "-77"),
+        ("LOG_FORMAT", "hush"),
+    ] {
+        let mut bad = settings();
+        bad.insert(name, value.to_owned());
+        let hidden = if value.contains("hush") { "hush" } else { value };
+        refused(program().envs(&bad), name, hidden).await;
+    }
+    let id = ["token", "--user=hush"];
+    refused(program().args(id).envs(settings()), "USER", "hush").await;
+    let unknown = ["serve", "--no-such-setting=hush"];
+    refused(
+        program().args(unknown).envs(settings()),
+        "--no-such-setting",
+        "hush",
+    )
+    .await;
+    let twice = ["--jwt-secret=hush-hush", "--jwt-secret=hush-hush-hush"];
+    refused(program().args(twice).envs(settings()), "--jwt-secret", "hush").await;
+}
+
+#[tokio::test]
+async fn a_setting_that_is_not_utf_8_is_named() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    for name in ["JWT_SECRET", "DATABASE_URL", "JWT_ISSUER"] {
+        let mut command = program();
+        command.envs(settings()).env(name, OsStr::from_bytes(b"hush\xff"));
+        refused(&mut command, name, "hush").await;
+    }
+}
+
+#[tokio::test]
+async fn an_empty_database_is_migrated_however_often() {
+    let database = Database::new().await;
+    database
+        .execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let said = printed(program().arg("migrate").env("DATABASE_URL", database.url())).await;
+        assert_eq!(said, "");
+        assert_eq!(database.count("SELECT count(*) FROM users").await, 0);
+    }
+    let one = || async {
+        printed(program().arg("migrate").env("DATABASE_URL", database.url())).await;
+    };
+    database
+        .execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        .await
+        .unwrap();
+    tokio::join!(one(), one(), one());
+    assert_eq!(database.count("SELECT count(*) FROM messages").await, 0);
+    database.drop_it().await;
+}
+
+/// `create-user`, with what comes over standard input.
+async fn create_user(app: &TestApp, arguments: &[&str], input: Option<&str>) -> Output {
+    let mut command = program();
+    command
+        .arg("create-user")
+        .args(arguments)
+        .env("DATABASE_URL", app.database.url());
+    let Some(input) = input else {
+        return run(&mut command).await;
+    };
+    let piped = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).await.unwrap();
+    drop(stdin);
+    timeout(Duration::from_mins(1), child.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+async fn log_in(app: &TestApp, email: &str, password: &str) -> Reply {
+    let body = json!({"email": email, "password": password});
+    Reply::read(app.http().post(format!("{}/auth/login", app.url())).json(&body)).await
+}
+
+#[tokio::test]
+async fn a_user_is_made_with_a_password_from_standard_input() {
+    let app = TestApp::builder().workers(0).start().await;
+    let arguments = ["--email=ann@example.com", "--name=Ann 李"];
+    let made = create_user(&app, &arguments, Some(" pass word é \r\nnot this line\n")).await;
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let said = text(&made.stdout);
+    assert_eq!(said.lines().count(), 1, "the password is not printed: {said}");
+    let login = log_in(&app, "ann@example.com", " pass word é ").await;
+    assert_eq!(login.status, 200, "{}", login.body);
+    assert_eq!(login.body["user"]["id"], named(&said, "user").unwrap());
+    assert_eq!(login.body["user"]["name"], "Ann 李");
+    assert_eq!(
+        app.database.texts("SELECT role FROM users").await,
+        ["user".to_owned()]
+    );
+
+    let taken = create_user(&app, &["--email=ANN@example.com", "--name=Ann"], Some("12345678")).await;
+    assert_eq!(taken.status.code(), Some(1));
+    let short = create_user(&app, &["--email=eve", "--name=Eve"], Some("hush\n")).await;
+    assert_eq!(short.status.code(), Some(1));
+    let said = text(&short.stderr);
+    assert!(
+        said.contains("email") && said.contains("password must have"),
+        "{said}"
+    );
+    assert!(!said.contains("hush"), "{said}");
+    assert_eq!(app.database.count("SELECT count(*) FROM users").await, 1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_password_that_nobody_gives_is_made_and_printed() {
+    let app = TestApp::builder().workers(0).start().await;
+    for (input, email) in [(None, "root@example.com"), (Some("\n"), "toor@example.com")] {
+        let email_argument = format!("--email={email}");
+        let made = create_user(&app, &[&email_argument, "--name=Root", "--admin"], input).await;
+        assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+        let said = text(&made.stdout);
+        let password = named(&said, "password").unwrap();
+        assert!(password.len() >= 20, "{said}");
+        let login = log_in(&app, email, password).await;
+        assert_eq!(login.status, 200, "{}", login.body);
+        assert_eq!(claims(login.text("access_token"))["role"], "admin");
+    }
+    let admins = "SELECT count(*) FROM users WHERE role = 'admin'";
+    assert_eq!(app.database.count(admins).await, 2);
+    app.stop().await;
+}
+
+/// What a token says.
+fn claims(token: &str) -> Value {
+    let claims = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_is_issued_that_lets_its_user_in() {
+    let app = TestApp::builder()
+        .workers(0)
+        .api(format!("--jwt-secret={SECRET}"))
+        .start()
+        .await;
+    let ada = app.user("Ada").await;
+    let token = |arguments: Vec<String>| {
+        let mut command = program();
+        command
+            .arg("token")
+            .args(arguments)
+            .env("DATABASE_URL", app.database.url())
+            .env("JWT_SECRET", SECRET);
+        command
+    };
+    let user = format!("--user={}", ada.id);
+    for (arguments, role, seconds) in [
+        (vec![user.clone()], "user", 3600),
+        (
+            vec![user.clone(), "--admin".to_owned(), "--ttl=60".to_owned()],
+            "admin",
+            60,
+        ),
+    ] {
+        let said = printed(&mut token(arguments)).await;
+        let issued = said.strip_suffix('\n').unwrap();
+        let me = app
+            .http()
+            .get(format!("{}/auth/me", app.url()))
+            .bearer_auth(issued);
+        let me = Reply::read(me).await;
+        assert_eq!(me.status, 200, "{}", me.body);
+        assert_eq!(me.id("id"), ada.id);
+        let claims = claims(issued);
+        assert_eq!(claims["role"], role);
+        assert_eq!(
+            claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(),
+            seconds
+        );
+        let mut caller = ada.clone();
+        issued.clone_into(&mut caller.token);
+        assert_eq!(caller.get("/tasks").await.status, 200);
+    }
+    let nobody = run(&mut token(vec![format!("--user={}", Uuid::now_v7())])).await;
+    assert_eq!(nobody.status.code(), Some(1));
+    assert_eq!(text(&nobody.stdout), "");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_queue_is_rebuilt_from_postgres() {
+    let app = TestApp::builder().workers(0).start().await;
+    let user = app.user("Ada").await;
+    let mut connection = app.redis().await;
+    let first = user.chat_async(None, "Add a task to buy milk").await;
+    let behind = user
+        .chat_async(Some(first.id("conversation_id")), "Show me all my tasks")
+        .await;
+    let other = user.chat_async(None, "Hello").await;
+    let rung = async |mut connection: redis::aio::MultiplexedConnection| -> Vec<Vec<u8>> {
+        let mut range = redis::cmd("LRANGE");
+        range.arg(app.ready_key()).arg(0).arg(-1);
+        range.query_async(&mut connection).await.unwrap()
+    };
+    eventually("the API has rung", || async {
+        rung(connection.clone()).await.len() >= 2
+    })
+    .await;
+    let () = redis::cmd("DEL")
+        .arg(app.ready_key())
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+
+    let prefix = app
+        .api_arguments()
+        .iter()
+        .find(|argument| argument.starts_with("--redis-prefix="))
+        .unwrap();
+    let said = printed(
+        program()
+            .args(["rering", prefix])
+            .env("DATABASE_URL", app.database.url())
+            .env("REDIS_URL", redis_url()),
+    )
+    .await;
+    assert_eq!(said, "2 runs rung\n", "not the one behind another");
+    let mut ids = rung(connection.clone()).await;
+    ids.sort_unstable();
+    let mut ready = [&first, &other].map(|reply| reply.id("run_id").as_bytes().to_vec());
+    ready.sort_unstable();
+    assert_eq!(ids, ready);
+
+    // Its own rescuer would ring too, much later.
+    let worker = app.start_worker_with(&["--rescue-interval-ms=600000"]).await;
+    for reply in [&first, &behind, &other] {
+        let answered = user.wait(reply.id("run_id")).await;
+        assert_eq!(answered.text("status"), "succeeded", "{}", answered.body);
+    }
+    worker.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_to_stop_answers_who_waits_and_ends_well() {
+    let app = TestApp::builder().workers(0).start().await;
+    let mut server = Server::start(&app, "info").await;
+    let user = User::register(app.http(), server.url(), "Ada").await;
+    let chat = user
+        .request(Method::POST, "/chat")
+        .header("prefer", "wait=60")
+        .json(&json!({"message": "Add a task to buy milk"}));
+    let stops = async {
+        eventually("the message is stored", || async {
+            app.database.count("SELECT count(*) FROM runs").await == 1
+        })
+        .await;
+        server.terminate().await;
+    };
+    let (pending, ()) = tokio::join!(Reply::read(chat), stops);
+    assert_eq!(pending.status, 202, "{}", pending.body);
+    assert_eq!(pending.text("status"), "queued");
+    assert_eq!(
+        pending.headers["location"],
+        format!("/api/{}/runs/{}", user.id, pending.text("run_id"))
+    );
+    assert_eq!(server.exit_code().await, Some(0), "{}", server.logged());
+    assert!(server.logged().contains("the API has stopped"));
+    std::fs::remove_file(&server.log).unwrap();
+    let gone = app.http().get(format!("{}/healthz", server.url())).send().await;
+    assert!(gone.is_err(), "nobody listens any more");
+
+    let user = user.at(app.url());
+    let worker = app.start_worker().await;
+    let answered = user.wait(pending.id("run_id")).await;
+    assert_eq!(answered.tools(), ["add_task"], "{}", answered.body);
+    worker.stop().await;
+    app.stop().await;
+}
