@@ -15,7 +15,7 @@ async fn main() -> ExitCode {
         Err(exit) => return exit.report(),
     };
     telemetry::init(settings.log.clone());
-    open_files::raise(u64::from(settings.worker_concurrency) + SPARE_FILES);
+    let files = u64::from(settings.worker_concurrency) + SPARE_FILES;
     let lifecycle = Lifecycle::new();
     if let Err(error) = lifecycle.stop_on_signals() {
         tracing::error!(%error, "signals can't be heard");
@@ -28,6 +28,8 @@ async fn main() -> ExitCode {
             return config::Exit::bad_setting("ADMIN_LISTEN_ADDR", format!("{address}: {error}")).report();
         }
     };
+    // May warn, so only now: of a bad setting one line is said and nothing else.
+    open_files::raise(files);
     worker.run(lifecycle).await;
     ExitCode::SUCCESS
 }
