@@ -8,6 +8,10 @@ use crate::{Limits, ToolCall, clean, ids::Ids};
 /// The longest name of a tool, in characters: what providers take back in a transcript.
 const MAX_NAME_CHARS: usize = 64;
 
+/// Levels of arrays and objects in the arguments, at most. What is journalled is read back inside other JSON, whose
+/// parsers stop at 128 levels.
+const MAX_DEPTH: usize = 32;
+
 /// What stands in the transcript for arguments that were refused: some servers parse what they are sent back.
 pub(crate) const NO_ARGUMENTS: &str = "{}";
 
@@ -119,12 +123,24 @@ fn arguments(text: &str, limits: &Limits, cut_off: bool) -> Result<Map<String, V
         return Ok(Map::new());
     }
     match serde_json::from_str(text) {
+        Ok(Value::Object(object)) if object.values().any(|value| is_deeper(value, MAX_DEPTH - 1)) => Err(
+            format!("the arguments are nested more than {MAX_DEPTH} levels deep"),
+        ),
         Ok(Value::Object(object)) => Ok(clean::object(object)),
         Ok(_) => Err("the arguments are not a JSON object".to_owned()),
         Err(_) if cut_off => {
             Err("the arguments were cut off by the length limit; use shorter ones".to_owned())
         }
         Err(error) => Err(format!("the arguments are not valid JSON: {error}")),
+    }
+}
+
+/// Whether a value has more than so many levels.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(members) => levels == 0 || members.values().any(|member| is_deeper(member, levels - 1)),
+        _ => false,
     }
 }
 
@@ -199,6 +215,15 @@ mod tests {
     fn endless_nesting_is_refused_and_not_a_crash() {
         let text = format!("{{\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
         assert!(one(&text, false).arguments.is_err());
+    }
+
+    #[test]
+    fn arguments_are_nested_only_so_deep() {
+        let nested =
+            |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        assert!(one(&nested(MAX_DEPTH), false).arguments.is_ok());
+        let why = one(&nested(MAX_DEPTH + 1), false).arguments.unwrap_err();
+        assert!(why.contains("levels deep"), "{why}");
     }
 
     #[test]

@@ -47,7 +47,9 @@ struct Shared {
 
 #[derive(Debug)]
 struct Entry {
-    outcome: watch::Sender<Option<Outcome>>,
+    outcome: Arc<watch::Sender<Option<Outcome>>>,
+    /// Waits on this entry.
+    waits: usize,
     /// Whether the run is known to be stored, so that its absence means something.
     stored: bool,
 }
@@ -58,22 +60,31 @@ pub(crate) struct Wait {
     waiter: Waiter,
     run_id: Uuid,
     outcome: watch::Receiver<Option<Outcome>>,
+    sender: Arc<watch::Sender<Option<Outcome>>>,
 }
 
 impl Waiter {
     /// Begins to wait. What happens to the run from now on is not missed; what was before must be read.
     pub(crate) fn wait_for(&self, run_id: Uuid) -> Wait {
-        let mut waiting = self.waiting();
-        let entry = waiting.entry(run_id).or_insert_with(|| Entry {
-            outcome: watch::Sender::new(None),
+        let fresh = || Entry {
+            outcome: Arc::new(watch::Sender::new(None)),
+            waits: 0,
             stored: false,
-        });
-        let outcome = entry.outcome.subscribe();
+        };
+        let mut waiting = self.waiting();
+        let entry = waiting.entry(run_id).or_insert_with(fresh);
+        // An end that was told before may be one that a retry has taken back.
+        if entry.outcome.borrow().is_some() {
+            *entry = fresh();
+        }
+        entry.waits += 1;
+        let sender = Arc::clone(&entry.outcome);
         drop(waiting);
         Wait {
             waiter: self.clone(),
             run_id,
-            outcome,
+            outcome: sender.subscribe(),
+            sender,
         }
     }
 
@@ -90,7 +101,11 @@ impl Waiter {
 
     fn tell(&self, run_id: Uuid, outcome: impl FnOnce() -> Option<Outcome>) {
         // Decoded outside the lock, and only for runs that somebody waits for.
-        let Some(sender) = self.waiting().get(&run_id).map(|entry| entry.outcome.clone()) else {
+        let Some(sender) = self
+            .waiting()
+            .get(&run_id)
+            .map(|entry| Arc::clone(&entry.outcome))
+        else {
             return;
         };
         if let Some(outcome) = outcome() {
@@ -130,10 +145,15 @@ impl Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         let mut waiting = self.waiter.waiting();
-        if waiting
-            .get(&self.run_id)
-            .is_some_and(|entry| entry.outcome.receiver_count() <= 1)
-        {
+        let Some(entry) = waiting.get_mut(&self.run_id) else {
+            return;
+        };
+        // Another entry has taken the place of one that was told.
+        if !Arc::ptr_eq(&entry.outcome, &self.sender) {
+            return;
+        }
+        entry.waits -= 1;
+        if entry.waits == 0 {
             waiting.remove(&self.run_id);
         }
     }

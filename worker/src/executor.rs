@@ -36,9 +36,41 @@ pub(crate) async fn execute(context: Arc<Context>, lease: Lease, mut flight: Fli
         Err(_panic) => Err(RunFailure::Panicked),
     };
     if let Err(error) = conclude(&context, &lease, drive, ending).await {
-        tracing::warn!(run.id = %lease.run_id, %error, "the run could not be concluded; it will be handed back");
+        tracing::warn!(run.id = %lease.run_id, %error, "the run could not be concluded");
+        if let Err(error) = give_up(&context, &lease, error).await {
+            tracing::warn!(run.id = %lease.run_id, %error, "it will be handed back by reconciliation");
+        }
     }
 }
+
+/// What becomes of a run whose conclusion Postgres did not take: with Postgres away it is left to reconciliation; what
+/// Postgres refused counts as a fault of the run, so that it does not ask the model for ever.
+async fn give_up(context: &Context, lease: &Lease, error: sqlx::Error) -> Result<(), sqlx::Error> {
+    let failure = RunFailure::Database(error);
+    let error = failure.to_string();
+    match failure.disposition(lease.failures, context.settings.run.run_max_attempts) {
+        Disposition::Retry(delay) => release(context, lease, Some(&error), delay).await,
+        Disposition::Fail(reason) => {
+            let finish = Finish {
+                run_id: lease.run_id,
+                token: Some(lease.token),
+                final_event_seq: final_event_seq(lease),
+                ending: Ending::Failed { reason, error },
+                last_step: None,
+            };
+            finisher::finish_strays(context, &[finish]).await.map(drop)
+        }
+        Disposition::Release | Disposition::Cancel | Disposition::Drop => Ok(()),
+    }
+}
+
+/// Number of the event that ends a run under this lease.
+fn final_event_seq(lease: &Lease) -> i64 {
+    i64::from(lease.epoch) * EVENTS_PER_EPOCH + 1
+}
+
+/// Tokens of one call that are believed, at most: sums of them stay far from the limits of a 64-bit number.
+const MOST_TOKENS: i64 = 1_000_000_000_000;
 
 /// What has happened in this attempt so far.
 struct Drive<'a> {
@@ -121,7 +153,7 @@ impl<'a> Drive<'a> {
     }
 
     fn step_record(&self, number: u16, answer: &ModelAnswer, asked: Instant) -> StepRecord {
-        let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
+        let tokens = |count: u64| i64::try_from(count).unwrap_or(MOST_TOKENS).min(MOST_TOKENS);
         StepRecord {
             step: i16::try_from(number).unwrap_or(i16::MAX),
             attempt: self.lease.attempt,
@@ -180,7 +212,7 @@ async fn conclude(
     let finish = Finish {
         run_id: lease.run_id,
         token: Some(lease.token),
-        final_event_seq: i64::from(lease.epoch) * EVENTS_PER_EPOCH + 1,
+        final_event_seq: final_event_seq(lease),
         ending,
         last_step: drive.open_step,
     };

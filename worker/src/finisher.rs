@@ -5,6 +5,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use errand_shared::db::Pool;
 use errand_shared::{
+    Uuid,
     chat::{ChatResponse, RunProblem, ToolCallRecord},
     db::{
         self,
@@ -13,6 +14,7 @@ use errand_shared::{
     },
     run::RunStatus,
 };
+use sqlx::Connection;
 
 use crate::context::Context;
 
@@ -37,7 +39,12 @@ pub(crate) async fn finish(
         .when(db::is_outage)
         .await?;
     let Some(finished) = finished.into_iter().next() else {
-        return Ok(false);
+        // An earlier try may have been committed though its answer was lost.
+        let ours = finishes::has_ended_with(&context.pool, finish.run_id, finish.final_event_seq).await?;
+        if ours {
+            tell_ended(context, &[finish.run_id]).await?;
+        }
+        return Ok(ours);
     };
     context
         .notifier
@@ -46,20 +53,42 @@ pub(crate) async fn finish(
     Ok(true)
 }
 
+/// Tells of runs that have ended, from their rows, and rings for what comes after them.
+async fn tell_ended(context: &Context, run_ids: &[Uuid]) -> Result<(), sqlx::Error> {
+    for (user_id, response) in runs::responses(&context.pool, run_ids, true).await? {
+        context.notifier.tell_final(&response);
+        if let Some(next) = finishes::next_queued(&context.pool, user_id, response.conversation_id).await? {
+            context.notifier.ring(next);
+        }
+    }
+    Ok(())
+}
+
 /// Ends runs that nobody drives any more. Returns those that were ended.
 ///
 /// # Errors
 /// A fault of Postgres.
 pub(crate) async fn finish_strays(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Error> {
-    let ended = finishes::finish(&context.pool, finishes).await?;
+    // Begin, two locks, the finish, commit.
+    let ended = context
+        .pool
+        .in_time(5, finish_under_locks(context, finishes))
+        .await??;
     let ids: Vec<_> = ended.iter().map(|run| run.run_id).collect();
-    for (_, response) in runs::responses(&context.pool, &ids, true).await? {
-        context.notifier.tell_final(&response);
-    }
-    for run in &ended {
-        ring_next(context, run).await;
-    }
+    tell_ended(context, &ids).await?;
     Ok(ended.len())
+}
+
+async fn finish_under_locks(context: &Context, finishes: &[Finish]) -> Result<Vec<Finished>, sqlx::Error> {
+    let run_ids: Vec<_> = finishes.iter().map(|finish| finish.run_id).collect();
+    let mut connection = context.pool.get().await?;
+    let mut transaction = connection.begin().await?;
+    // Their workers may live, and be in the middle of a step.
+    finishes::lock(&mut transaction, &run_ids).await?;
+    let ended = finishes::finish(&mut *transaction, finishes).await?;
+    transaction.commit().await?;
+    connection.keep();
+    Ok(ended)
 }
 
 async fn ring_next(context: &Context, finished: &Finished) {
@@ -69,7 +98,7 @@ async fn ring_next(context: &Context, finished: &Finished) {
 }
 
 /// The next run of the conversation. A failed look is no loss: the bell that is due rings it.
-async fn next_run(pool: &Pool, finished: &Finished) -> Option<errand_shared::Uuid> {
+async fn next_run(pool: &Pool, finished: &Finished) -> Option<Uuid> {
     if !finished.look_again {
         return finished.next;
     }

@@ -117,7 +117,7 @@ impl Heartbeat {
         let held = workers::held(&self.own, self.context.worker_id).await?;
         let in_flight = &self.context.in_flight;
         for run in held.iter().filter(|run| run.cancel_requested) {
-            in_flight.interrupt(run.run_id, Interrupt::Cancelled);
+            in_flight.interrupt(run.run_id, run.token, Interrupt::Cancelled);
         }
         let leases: HashSet<_> = held.iter().map(|run| (run.run_id, run.token)).collect();
         in_flight.interrupt_lost(looked, |run_id, token| leases.contains(&(run_id, token)));

@@ -73,9 +73,11 @@ impl InFlight {
             .is_some_and(|entry| entry.token == token)
     }
 
-    /// Interrupts one run.
-    pub(crate) fn interrupt(&self, run_id: Uuid, why: Interrupt) {
-        if let Some(entry) = self.entries().get(&run_id) {
+    /// Interrupts the run of one lease.
+    pub(crate) fn interrupt(&self, run_id: Uuid, token: Uuid, why: Interrupt) {
+        if let Some(entry) = self.entries().get(&run_id)
+            && entry.token == token
+        {
             entry.interrupt.send_replace(why);
         }
     }

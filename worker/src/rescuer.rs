@@ -18,8 +18,8 @@ use tokio::{
 
 use crate::{context::Context, finisher};
 
-/// Runs handled in one sweep, at most; the next sweep goes on.
-const SWEEP: i64 = 500;
+/// Runs read at once, at most.
+const PAGE: i64 = 500;
 
 /// What became of the runs that a sweep found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -45,31 +45,72 @@ pub(crate) async fn run(context: Arc<Context>, good_since: watch::Receiver<Optio
             }
         }
         let since = *good_since.borrow();
-        match sweep(&context, since).await {
-            Ok(swept) if swept == Swept::default() => {}
-            Ok(swept) => tracing::info!(?swept, "the rescuer swept"),
-            Err(error) => tracing::warn!(%error, "the rescuer could not sweep"),
+        let swept = sweep(&context, since).await;
+        if swept != Swept::default() {
+            tracing::info!(?swept, "the rescuer swept");
         }
     }
 }
 
-/// One sweep. Nobody is judged before this worker's own heartbeat has been good for one dead-after period: after an
-/// outage of Postgres every heartbeat is old, and all are alive.
-pub(crate) async fn sweep(context: &Context, good_since: Option<Instant>) -> Result<Swept, sqlx::Error> {
+/// One sweep; a part that fails hinders no other. Nobody is judged before this worker's own heartbeat has been good for
+/// one dead-after period: after an outage of Postgres every heartbeat is old, and all are alive.
+pub(crate) async fn sweep(context: &Context, good_since: Option<Instant>) -> Swept {
     let dead_after = context.settings.liveness.worker_dead_after_ms;
     let mut swept = Swept::default();
     if good_since.is_some_and(|since| since.elapsed() >= dead_after) {
-        let orphans = rescue::find_orphans(&context.pool, dead_after.as_secs_f64(), SWEEP).await?;
-        settle(context, orphans, &mut swept).await?;
+        settle_all(context, Strays::Orphans, &mut swept).await;
     }
-    let overdue = rescue::find_overdue(&context.pool, context.overdue_grace().as_secs_f64(), SWEEP).await?;
-    settle(context, overdue, &mut swept).await?;
-    let due = rescue::take_due_bells(&context.pool, SWEEP).await?;
-    swept.rung = due.len();
-    for run_id in due {
-        context.notifier.ring(run_id);
+    settle_all(context, Strays::Overdue, &mut swept).await;
+    match rescue::take_due_bells(&context.pool, PAGE).await {
+        Ok(due) => {
+            swept.rung = due.len();
+            for run_id in due {
+                context.notifier.ring(run_id);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the bells that are due could not be read"),
     }
-    Ok(swept)
+    swept
+}
+
+/// Runs that need somebody.
+#[derive(Clone, Copy)]
+enum Strays {
+    /// Their worker is dead.
+    Orphans,
+    /// Their time is over, and their worker has not ended them.
+    Overdue,
+}
+
+async fn find(context: &Context, strays: Strays) -> Result<Vec<Stray>, sqlx::Error> {
+    let dead_after = context.settings.liveness.worker_dead_after_ms.as_secs_f64();
+    match strays {
+        Strays::Orphans => rescue::find_orphans(&context.pool, dead_after, PAGE).await,
+        Strays::Overdue => {
+            rescue::find_overdue(&context.pool, context.overdue_grace().as_secs_f64(), PAGE).await
+        }
+    }
+}
+
+/// Settles page after page, as long as they are full and something comes of it.
+async fn settle_all(context: &Context, which: Strays, swept: &mut Swept) {
+    loop {
+        let strays = match find(context, which).await {
+            Ok(strays) => strays,
+            Err(error) => {
+                tracing::warn!(%error, "stray runs could not be read");
+                return;
+            }
+        };
+        let is_full = i64::try_from(strays.len()).is_ok_and(|found| found >= PAGE);
+        let before = swept.requeued + swept.ended;
+        if let Err(error) = settle(context, strays, swept).await {
+            tracing::warn!(%error, "stray runs could not be settled");
+        }
+        if !is_full || swept.requeued + swept.ended == before {
+            return;
+        }
+    }
 }
 
 async fn settle(context: &Context, strays: Vec<Stray>, swept: &mut Swept) -> Result<(), sqlx::Error> {
@@ -89,9 +130,6 @@ async fn settle(context: &Context, strays: Vec<Stray>, swept: &mut Swept) -> Res
             tokens.push(stray.token);
         }
     }
-    if !finishes.is_empty() {
-        swept.ended += finisher::finish_strays(context, &finishes).await?;
-    }
     if !run_ids.is_empty() {
         let requeued = rescue::requeue(&context.pool, &run_ids, &tokens).await?;
         swept.requeued += requeued.len();
@@ -99,7 +137,30 @@ async fn settle(context: &Context, strays: Vec<Stray>, swept: &mut Swept) -> Res
             context.notifier.ring(run_id);
         }
     }
+    if !finishes.is_empty() {
+        swept.ended += end(context, &finishes).await?;
+    }
     Ok(())
+}
+
+/// Ends strays; one that can't be ended must not keep the others.
+async fn end(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Error> {
+    match finisher::finish_strays(context, finishes).await {
+        Err(sqlx::Error::Database(error)) if finishes.len() > 1 => {
+            tracing::warn!(%error, "a batch of strays could not be ended; ending one by one");
+            let mut ended = 0;
+            for finish in finishes {
+                match finisher::finish_strays(context, std::slice::from_ref(finish)).await {
+                    Ok(one) => ended += one,
+                    Err(error) => {
+                        tracing::error!(run.id = %finish.run_id, %error, "a stray run can't be ended");
+                    }
+                }
+            }
+            Ok(ended)
+        }
+        done => done,
+    }
 }
 
 /// How a stray run ends, or none if it is to be tried again.

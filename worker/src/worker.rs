@@ -58,7 +58,7 @@ pub struct Worker {
     redis: RedisClient,
     heartbeat: Pool,
     admin: TcpListener,
-    /// Ends what must outlive the last run: heartbeat, admin listener, notifier.
+    /// Ends what must outlive the last run: admin listener, notifier.
     ended: Lifecycle,
 }
 
@@ -131,7 +131,7 @@ impl Worker {
         tracing::info!(worker.id = %context.worker_id, "the worker starts");
         ended.spawn(admin::serve(admin, Arc::clone(&context), ended.clone()));
         if wait_for_schema(&context, &lifecycle).await {
-            work(&context, redis, heartbeat, &lifecycle, &ended).await;
+            work(&context, redis, heartbeat, &lifecycle).await;
         }
         context.notifier.close();
         ended.stop();
@@ -170,17 +170,17 @@ async fn wait_for_schema(context: &Context, lifecycle: &Lifecycle) -> bool {
     }
 }
 
-async fn work(
-    context: &Arc<Context>,
-    redis: RedisClient,
-    heartbeat: Pool,
-    lifecycle: &Lifecycle,
-    ended: &Lifecycle,
-) {
+async fn work(context: &Arc<Context>, redis: RedisClient, heartbeat: Pool, lifecycle: &Lifecycle) {
     let (heartbeat, pulse) = Heartbeat::new(Arc::clone(context), heartbeat, host_name());
-    ended.spawn(heartbeat.run(ended.clone()));
+    let beating = Lifecycle::new();
+    beating.spawn(heartbeat.run(beating.clone()));
     lifecycle.spawn_until_stopped(rescuer::run(Arc::clone(context), pulse.good_since.clone()));
     run_queue(context, redis, pulse, lifecycle).await;
+    // A beat after the worker has left would put it on the list again.
+    beating.stop();
+    if !beating.drained(HAND_BACK).await {
+        tracing::warn!("the heartbeat did not end in time");
+    }
     hand_back(context).await;
 }
 

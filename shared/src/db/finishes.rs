@@ -1,6 +1,6 @@
 //! The end of a run: its reply, its tool results as messages and its final state, stored together or not at all.
 
-use sqlx::PgExecutor;
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::steps::StepRecord;
@@ -124,7 +124,8 @@ pub async fn finish(
                 i.seen_seq, l.last_seq, i.next, i.tools, i.message_id, i.content, i.tool_calls,
                 i.tools + (r.status = 'succeeded')::int AS rows
         ), numbered AS (
-            UPDATE conversations c SET last_seq = c.last_seq + e.rows, updated_at = now()
+            UPDATE conversations c SET last_seq = c.last_seq + e.rows,
+                updated_at = GREATEST(c.updated_at, clock_timestamp())
             FROM (SELECT conversation_id, sum(rows)::int8 AS rows FROM ended GROUP BY conversation_id) e
             WHERE c.id = e.conversation_id
             RETURNING c.id, c.last_seq - e.rows AS base
@@ -274,4 +275,48 @@ pub async fn next_queued(
     )
     .fetch_optional(executor)
     .await
+}
+
+/// Whether a run has ended with this final event: tells one whose finish was committed, but whose answer was lost, from
+/// one that somebody else has ended.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn has_ended_with(
+    executor: impl PgExecutor<'_>,
+    run_id: Uuid,
+    final_event_seq: i64,
+) -> Result<bool, sqlx::Error> {
+    let ended = sqlx::query_scalar!(
+        r#"SELECT true AS "ended!" FROM runs WHERE id = $1 AND final_event_seq = $2"#,
+        run_id,
+        final_event_seq
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(ended.is_some())
+}
+
+/// Takes the locks of a finish, in its order, in a transaction of the caller's: so that a finish of runs that somebody may
+/// still be driving, as the transaction's next statement, sees the steps that were committed while it waited.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn lock(connection: &mut PgConnection, run_ids: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT c.id FROM conversations c WHERE c.id IN (SELECT r.conversation_id FROM runs r WHERE r.id = ANY($1))
+        ORDER BY c.id FOR NO KEY UPDATE
+        "#,
+        run_ids
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    sqlx::query_scalar!(
+        "SELECT id FROM runs WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
+        run_ids
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map(drop)
 }

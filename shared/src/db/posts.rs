@@ -94,7 +94,8 @@ pub async fn store(
             WHERE c.id IN (SELECT conversation_id FROM accepted WHERE NOT is_new)
             ORDER BY c.id FOR NO KEY UPDATE
         ), numbered AS (
-            UPDATE conversations c SET last_seq = c.last_seq + n.posts, updated_at = now()
+            UPDATE conversations c SET last_seq = c.last_seq + n.posts,
+                updated_at = GREATEST(c.updated_at, clock_timestamp())
             FROM (SELECT a.conversation_id, count(*) AS posts FROM accepted a JOIN locked l ON l.id = a.conversation_id
                   GROUP BY a.conversation_id) n
             WHERE c.id = n.conversation_id

@@ -117,7 +117,7 @@ pub async fn requeue(
 }
 
 /// Finds runs whose bell is due again and that could be claimed, and sets the next time: after 5 s, then at doubling
-/// distances, so that a hundred thousand waiting runs are not rung every second.
+/// distances up to a minute, so that a hundred thousand waiting runs are not rung every second.
 ///
 /// # Errors
 /// A fault of Postgres.
@@ -128,7 +128,7 @@ pub async fn take_due_bells(executor: impl PgExecutor<'_>, limit: i64) -> Result
             SELECT r.id FROM runs r WHERE r.status = 'queued' AND r.ring_at <= now()
             ORDER BY r.ring_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
         ), rung AS (
-            UPDATE runs r SET ring_at = now() + GREATEST(interval '5 seconds', now() - r.queued_at)
+            UPDATE runs r SET ring_at = now() + LEAST(GREATEST(interval '5 seconds', now() - r.queued_at), interval '1 minute')
             FROM due d WHERE r.id = d.id
             RETURNING r.id, r.user_id, r.conversation_id, r.seq
         )

@@ -54,17 +54,11 @@ impl Feeder {
     /// Feeds until the worker stops or nobody takes leases any more.
     pub(crate) async fn run(mut self) {
         let stop = self.stop.clone();
-        // A claim of a worker that has not beaten yet could be found by no rescuer.
-        stop.run_until_cancelled(self.good_since.wait_for(Option::is_some))
-            .await;
+        stop.run_until_cancelled(self.may_claim()).await;
         // What waits from before this start need not wait for its bell.
         stop.run_until_cancelled(self.sweep()).await;
         while !stop.is_cancelled() {
-            if stop
-                .run_until_cancelled(self.draining.wait_for(|draining| !draining))
-                .await
-                .is_none()
-            {
+            if stop.run_until_cancelled(self.may_claim()).await.is_none() {
                 return;
             }
             let Some(permits) = self.free_places().await else {
@@ -75,15 +69,34 @@ impl Feeder {
                 // Dropping a pop may drop what it has popped: the bell that is due rings again.
                 () = stop.cancelled() => return,
                 _ = self.draining.wait_for(|draining| *draining) => continue,
+                _ = self.good_since.wait_for(Option::is_none) => continue,
             };
             match taken {
-                Ok(ids) if ids.is_empty() => {}
-                Ok(ids) => self.claim(&ids, permits).await,
+                // A quiet bell may be a lost one.
+                Ok(ids) if ids.is_empty() => {
+                    drop(permits);
+                    while self.sweep().await > 0 {}
+                }
+                Ok(ids) => {
+                    self.claim(&ids, permits).await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "Redis gives no hints; looking in Postgres");
                     drop(permits);
                     self.without_redis().await;
                 }
+            }
+        }
+    }
+
+    /// Waits until this worker is neither drained nor taken for dead: a claim of one that has not beaten could be found by
+    /// no rescuer, and of one whose beats are missed would be taken away again.
+    async fn may_claim(&mut self) {
+        loop {
+            let undrained = self.draining.wait_for(|draining| !draining).await.is_ok();
+            let alive = self.good_since.wait_for(Option::is_some).await.is_ok();
+            if !(undrained && alive && *self.draining.borrow()) {
+                return;
             }
         }
     }
@@ -105,17 +118,21 @@ impl Feeder {
         Some(permits)
     }
 
-    /// Claims and passes on. Hints that are not claimable are dropped.
-    async fn claim(&self, ids: &[Uuid], permits: Vec<OwnedSemaphorePermit>) {
+    /// Claims and passes on; gives how many. Hints that are not claimable are dropped.
+    async fn claim(&self, ids: &[Uuid], permits: Vec<OwnedSemaphorePermit>) -> usize {
         let leases = match self.claim_batch(ids).await {
             Ok(leases) => leases,
             Err(error) => {
-                tracing::warn!(%error, hints = ids.len(), "runs could not be claimed; their bells will ring again");
+                tracing::warn!(%error, hints = ids.len(), "runs could not be claimed; ringing for them again");
+                for id in ids {
+                    self.context.notifier.ring(*id);
+                }
                 self.pause(LONGEST_PAUSE.min(self.context.settings.liveness.rescue_interval_ms))
                     .await;
-                return;
+                return 0;
             }
         };
+        let claimed = leases.len();
         for (lease, permit) in leases.into_iter().zip(permits) {
             let flight = self.context.in_flight.enter(lease.run_id, lease.token);
             if let Err(unsent) = self
@@ -130,6 +147,7 @@ impl Feeder {
                 tracing::warn!(run.id = %unsent.0.lease.run_id, "nobody takes the claimed run");
             }
         }
+        claimed
     }
 
     /// One bad row must not fail its whole batch.
@@ -164,15 +182,19 @@ impl Feeder {
         }
     }
 
-    async fn sweep(&self) {
+    /// Looks in Postgres for runs that are ready, and claims them; gives how many.
+    async fn sweep(&self) -> usize {
         let Some(permits) = self.free_places().await else {
-            return;
+            return 0;
         };
         let room = i64::try_from(permits.len()).unwrap_or(i64::MAX);
         match claims::find_ready(&self.context.claims, room).await {
-            Ok(ids) if ids.is_empty() => {}
+            Ok(ids) if ids.is_empty() => 0,
             Ok(ids) => self.claim(&ids, permits).await,
-            Err(error) => tracing::warn!(%error, "Postgres could not be asked for runs"),
+            Err(error) => {
+                tracing::warn!(%error, "Postgres could not be asked for runs");
+                0
+            }
         }
     }
 
