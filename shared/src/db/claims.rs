@@ -138,17 +138,18 @@ pub async fn claim(
             c.cancel_requested_at IS NOT NULL AS "cancel_requested!",
             (SELECT m.content FROM messages m WHERE m.run_id = c.id AND m.slot = 0) AS "message!",
             COALESCE((
-                SELECT jsonb_agg(jsonb_build_object('status', t.status, 'messages', t.messages) ORDER BY t.seq)
-                FROM (SELECT p.seq, p.status, said.messages,
-                          (sum(said.bytes) OVER (ORDER BY p.seq DESC))::int8 AS bytes
-                      FROM (SELECT e.id, e.seq, e.status FROM runs e
+                -- Which turns, by their size; only then what is in them.
+                SELECT jsonb_agg(jsonb_build_object('status', t.status, 'messages', (
+                    SELECT jsonb_agg(jsonb_build_object('role', h.role, 'content', h.content, 'tool_call_id',
+                        h.tool_call_id, 'name', h.name, 'metadata', h.metadata) ORDER BY h.slot)
+                    FROM messages h WHERE h.run_id = t.id)) ORDER BY t.seq)
+                FROM (SELECT p.id, p.seq, p.status, (sum(p.bytes) OVER (ORDER BY p.seq DESC))::int8 AS bytes
+                      FROM (SELECT e.id, e.seq, e.status,
+                                (SELECT sum(octet_length(h.content) + pg_column_size(h.metadata))::int8
+                                 FROM messages h WHERE h.run_id = e.id) AS bytes
+                            FROM runs e
                             WHERE e.conversation_id = c.conversation_id AND e.seq < c.seq
-                            ORDER BY e.seq DESC LIMIT $4) p
-                      CROSS JOIN LATERAL (
-                          SELECT sum(octet_length(h.content))::int8 AS bytes,
-                              jsonb_agg(jsonb_build_object('role', h.role, 'content', h.content, 'tool_call_id',
-                                  h.tool_call_id, 'name', h.name, 'metadata', h.metadata) ORDER BY h.slot) AS messages
-                          FROM messages h WHERE h.run_id = p.id) said) t
+                            ORDER BY e.seq DESC LIMIT $4) p) t
                 WHERE t.bytes <= $5
             ), '[]') AS "history!: Json<Vec<PastTurn>>",
             CASE WHEN c.attempt = 1 THEN '[]' ELSE COALESCE((
