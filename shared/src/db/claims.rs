@@ -145,7 +145,8 @@ pub async fn claim(
                     FROM messages h WHERE h.run_id = t.id)) ORDER BY t.seq)
                 FROM (SELECT p.id, p.seq, p.status, (sum(p.bytes) OVER (ORDER BY p.seq DESC))::int8 AS bytes
                       FROM (SELECT e.id, e.seq, e.status,
-                                (SELECT sum(octet_length(h.content) + pg_column_size(h.metadata))::int8
+                                (SELECT sum(octet_length(h.content)
+                                     + CASE h.role WHEN 'tool' THEN pg_column_size(h.metadata) ELSE 0 END)::int8
                                  FROM messages h WHERE h.run_id = e.id) AS bytes
                             FROM runs e
                             WHERE e.conversation_id = c.conversation_id AND e.seq < c.seq
