@@ -397,7 +397,7 @@ impl TestApp {
             if ready.status == 200 && ready.text("status") == "ready" {
                 return;
             }
-            // Readiness has no signal but this route.
+            // Readiness has no signal but this route; an API whose Redis is away is never more than degraded.
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }

@@ -5,6 +5,8 @@ mod auth;
 #[cfg(test)]
 mod chat_table;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod conversations;
 #[cfg(test)]
 mod demo;
