@@ -10,6 +10,7 @@ use errand_shared::{
         posts::{self, Post, Posted},
         runs,
     },
+    kill_point::{self, KillPoint},
     limits::{IDEMPOTENCY_KEY_MAX_CHARS, MESSAGE_MAX_CHARS},
     run::RunStatus,
 };
@@ -113,7 +114,9 @@ pub(crate) async fn chat(
     match store(app, &post, deadline).await? {
         Posted::Stored => {
             wait.is_stored();
+            kill_point::reached(KillPoint::PostCommitted);
             app.notifier.ring(post.run_id);
+            kill_point::reached(KillPoint::PostRung);
             let fresh = ChatResponse {
                 conversation_id: post.conversation_id,
                 message: String::new(),

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod finals;
+pub mod kill_point;
 pub mod lifecycle;
 pub mod limits;
 pub mod notifier;

@@ -12,7 +12,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{chat::ChatResponse, finals, lifecycle::Lifecycle, redis_client::RedisClient};
+use crate::{
+    chat::ChatResponse,
+    finals,
+    kill_point::{self, KillPoint},
+    lifecycle::Lifecycle,
+    redis_client::RedisClient,
+};
 
 /// Notices kept while Redis does not answer; more are dropped.
 const BUFFER: usize = 65_536;
@@ -104,6 +110,9 @@ async fn send_all(
         }
         match send(&redis, &batch).await {
             Ok(()) => {
+                if batch.iter().any(|notice| matches!(notice, Notice::Final(_))) {
+                    kill_point::reached(KillPoint::NewsSent);
+                }
                 if !healthy {
                     tracing::info!("Redis answers again");
                 }

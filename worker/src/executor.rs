@@ -11,6 +11,7 @@ use errand_shared::{
         finishes::{Ending, Finish},
         steps::{StepRecord, with_user_id},
     },
+    kill_point::{self, KillPoint},
     run::EVENTS_PER_EPOCH,
 };
 use futures::FutureExt;
@@ -128,7 +129,9 @@ impl<'a> Drive<'a> {
                         return Err(RunFailure::Panicked);
                     };
                     run.said().clone_into(&mut step.content);
+                    kill_point::reached(KillPoint::ToolsAsked);
                     let records = tool_step::perform(&self.context.pool, lease, &step, calls).await?;
+                    kill_point::reached(KillPoint::StepCommitted);
                     let results = records.iter().map(|record| record.result.to_string()).collect();
                     self.tool_calls
                         .extend(records.into_iter().map(|record| ToolCallRecord {

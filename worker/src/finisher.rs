@@ -12,6 +12,7 @@ use errand_shared::{
         finishes::{self, Ending, Finish, Finished},
         runs,
     },
+    kill_point::{self, KillPoint},
     run::RunStatus,
 };
 use sqlx::Connection;
@@ -27,6 +28,7 @@ pub(crate) async fn finish(
     finish: Finish,
     tool_calls: Vec<ToolCallRecord>,
 ) -> Result<bool, sqlx::Error> {
+    kill_point::reached(KillPoint::BeforeFinish);
     // A reply in hand is worth some patience: asking the model again costs more.
     let patience = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
@@ -46,9 +48,11 @@ pub(crate) async fn finish(
         }
         return Ok(ours);
     };
+    kill_point::reached(KillPoint::FinishCommitted);
     context
         .notifier
         .tell_final(&response(&finished, &finish.ending, tool_calls));
+    kill_point::reached(KillPoint::FinishTold);
     ring_next(context, &finished).await;
     Ok(true)
 }

@@ -9,6 +9,7 @@ use errand_shared::{
         rescue::{self, Stray},
         workers,
     },
+    kill_point::{self, KillPoint},
     run::EVENTS_PER_EPOCH,
 };
 use tokio::{
@@ -133,6 +134,9 @@ async fn settle(context: &Context, strays: Vec<Stray>, swept: &mut Swept) -> Res
     if !run_ids.is_empty() {
         let requeued = rescue::requeue(&context.pool, &run_ids, &tokens).await?;
         swept.requeued += requeued.len();
+        if !requeued.is_empty() {
+            kill_point::reached(KillPoint::Requeued);
+        }
         for run_id in requeued {
             context.notifier.ring(run_id);
         }

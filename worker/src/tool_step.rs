@@ -1,10 +1,13 @@
 //! The tool calls of one step: effects, results, journal and fence in one transaction.
 
 use errand_agent::PlannedCall;
-use errand_shared::db::{
-    Pool,
-    claims::Lease,
-    steps::{self, CallRecord, Recorded, StepRecord},
+use errand_shared::{
+    db::{
+        Pool,
+        claims::Lease,
+        steps::{self, CallRecord, Recorded, StepRecord},
+    },
+    kill_point::{self, KillPoint},
 };
 use errand_tools::ToolOutcome;
 use sqlx::{Acquire, PgConnection};
@@ -90,6 +93,7 @@ async fn attempt(
             Err(RunFailure::LeaseLost)
         }
         Recorded::Written { cancel_requested } => {
+            kill_point::reached(KillPoint::StepWritten);
             transaction.commit().await?;
             connection.keep();
             if cancel_requested {

@@ -12,6 +12,7 @@ use errand_shared::{
     Uuid,
     chat::ChatResponse,
     db::runs::{self, Retried},
+    kill_point::{self, KillPoint},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -126,7 +127,10 @@ async fn retry(
         .database(runs::retry(&app.pool, caller.user_id, run_id))
         .await?
     {
-        Retried::Queued => app.notifier.ring(run_id),
+        Retried::Queued => {
+            kill_point::reached(KillPoint::RetryCommitted);
+            app.notifier.ring(run_id);
+        }
         Retried::NotRetryable => {
             return Err(ApiError::Conflict(
                 "Only a failed or cancelled run that is the last of its conversation can be tried again"

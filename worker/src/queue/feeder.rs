@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use errand_shared::{
     Uuid,
     db::claims::{self, Lease},
+    kill_point::{self, KillPoint},
     redis_client::RedisClient,
 };
 use tokio::{
@@ -78,6 +79,7 @@ impl Feeder {
                     while self.sweep().await > 0 {}
                 }
                 Ok(ids) => {
+                    kill_point::reached(KillPoint::HintPopped);
                     self.claim(&ids, permits).await;
                 }
                 Err(error) => {
@@ -133,6 +135,9 @@ impl Feeder {
             }
         };
         let claimed = leases.len();
+        if claimed > 0 {
+            kill_point::reached(KillPoint::ClaimCommitted);
+        }
         for (lease, permit) in leases.into_iter().zip(permits) {
             let flight = self.context.in_flight.enter(lease.run_id, lease.token);
             if let Err(unsent) = self
