@@ -4,3 +4,4 @@ pub mod create_user;
 pub mod migrate;
 pub mod rering;
 pub mod token;
+pub mod verify;

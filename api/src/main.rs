@@ -8,7 +8,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use errand_api::{Api, ApiSettings, AuthSettings, commands};
+use errand_api::{
+    Api, ApiSettings, AuthSettings,
+    commands::{self, verify::VerifySettings},
+};
 use errand_shared::{
     Uuid,
     clock::Clock,
@@ -48,6 +51,8 @@ enum Command {
         #[command(flatten)]
         redis: RedisSettings,
     },
+    /// Check on a live database that what Errand promises holds: exit code 0 if all does, 1 if not.
+    Verify(Box<VerifySettings>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -109,6 +114,7 @@ async fn main() -> ExitCode {
         Command::CreateUser(arguments) => create_user(arguments).await,
         Command::Token(arguments) => token(*arguments).await,
         Command::Rering { store, redis } => rering(&store, &redis).await,
+        Command::Verify(settings) => return verify(&settings).await,
     };
     match done {
         Ok(None) => ExitCode::SUCCESS,
@@ -189,6 +195,22 @@ async fn rering(store: &StoreSettings, redis: &RedisSettings) -> Result<Option<S
     let redis = RedisClient::new(redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
     let rung = commands::rering::rering(&pool, &redis).await.map_err(failed)?;
     Ok(Some(format!("{rung} runs rung\n")))
+}
+
+/// What was found goes to standard output, also when it is not what was promised.
+async fn verify(settings: &VerifySettings) -> ExitCode {
+    let mut stderr = std::io::stderr();
+    let told = settings.progress || stderr.is_terminal();
+    let progress = told.then_some(&mut stderr as &mut (dyn Write + Send));
+    let report = commands::verify::verify(settings, progress).await;
+    match report.and_then(|report| Ok((report.text(settings.json)?, report.ok))) {
+        Ok((text, true)) => print(&text),
+        Ok((text, false)) => {
+            print(&text);
+            ExitCode::FAILURE
+        }
+        Err(error) => failed(error).report(),
+    }
 }
 
 fn pool(store: &StoreSettings) -> Result<db::Pool, Exit> {

@@ -17,6 +17,7 @@ pub mod schema;
 pub mod steps;
 pub mod tasks;
 pub mod users;
+pub mod verify;
 pub mod workers;
 
 use std::{str::FromStr, time::Duration};

@@ -1,7 +1,8 @@
 //! Every query has its index: no statement of ours reads a table that grows from end to end.
 //!
 //! The statements come from the offline query data, so that none is forgotten. `ERRAND_PLAN_MESSAGES=1000000` fills the
-//! tables to that many messages in place of the default; with `--nocapture` the plans are printed.
+//! tables to that many messages in place of the default; with `--nocapture` the plans are printed. The checks of
+//! `errand-api verify` read everything on purpose, and bear a mark that says so.
 
 #![cfg(test)]
 
@@ -74,7 +75,10 @@ async fn execute(connection: &mut PgConnection, statement: &str) {
         .unwrap();
 }
 
-/// Every checked statement of the workspace with its number of parameters.
+/// Begins a statement that is meant to read everything.
+const READS_EVERYTHING: &str = "/* verify */";
+
+/// Every checked statement of the workspace with its number of parameters, but for those that read everything.
 fn statements() -> Vec<(String, usize)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.sqlx");
     let mut statements: Vec<_> = fs::read_dir(folder)
@@ -87,6 +91,7 @@ fn statements() -> Vec<(String, usize)> {
                 .map_or(0, Vec::len);
             (data["query"].as_str().unwrap().to_owned(), parameters)
         })
+        .filter(|(statement, _)| !statement.trim_start().starts_with(READS_EVERYTHING))
         .collect();
     statements.sort();
     statements

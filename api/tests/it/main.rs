@@ -27,4 +27,6 @@ mod tasks;
 #[cfg(test)]
 mod users_apart;
 #[cfg(test)]
+mod verify;
+#[cfg(test)]
 mod waiting;

@@ -12,3 +12,5 @@ mod leases;
 mod posts;
 #[cfg(test)]
 mod strays;
+#[cfg(test)]
+mod verify;

@@ -1,0 +1,191 @@
+//! `errand-api verify`, as an operator runs it.
+
+use std::{
+    process::Output,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use errand_testkit::{Database, TestApp, User, variable};
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::programs::{program, run, text};
+
+async fn verify(app: &TestApp, arguments: &[&str]) -> Output {
+    let mut command = program();
+    command
+        .arg("verify")
+        .args(arguments)
+        .env("DATABASE_URL", app.database.url());
+    run(&mut command).await
+}
+
+fn report(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A user's talk: tasks come and go, runs succeed, fail to find what they look for, are cancelled and tried again.
+async fn talk(user: &User) {
+    let first = user.chat("Add a task to buy milk").await;
+    assert_eq!(first.status, 200, "{}", first.body);
+    let conversation = first.id("conversation_id");
+    for message in [
+        "Add milk, walk dog and pay bills",
+        "Mark task 1 as done",
+        "Delete task 2",
+        "Yes",
+        "Delete task 99",
+        "Show me all my tasks",
+    ] {
+        let said = user.chat_in(conversation, message).await;
+        assert_eq!(said.status, 200, "{}", said.body);
+    }
+    let one = user
+        .chat_async(Some(conversation), "Add bread")
+        .await
+        .id("run_id");
+    let two = user
+        .chat_async(Some(conversation), "Add butter")
+        .await
+        .id("run_id");
+    let cancel = |run| user.request(Method::POST, &format!("/runs/{run}/cancel")).send();
+    drop(cancel(two).await.unwrap());
+    user.wait(one).await;
+    let ended = user.wait(two).await;
+    if ended.status == 409 {
+        user.post(&format!("/runs/{two}/retry"), Value::Null).await;
+        user.wait(two).await;
+    }
+}
+
+#[tokio::test]
+async fn real_chats_keep_every_promise() {
+    let app = TestApp::start().await;
+    talk(&app.user("Ada").await).await;
+    app.drained().await;
+    let verified = verify(&app, &["--only-chats", "--settled"]).await;
+    let said = text(&verified.stdout);
+    assert_eq!(
+        verified.status.code(),
+        Some(0),
+        "{said}{}",
+        text(&verified.stderr)
+    );
+    assert!(said.ends_with("\nAll promises hold.\n"), "{said}");
+    assert_eq!(
+        text(&verified.stderr),
+        "",
+        "nothing is told of the progress unless asked"
+    );
+
+    let verified = verify(&app, &["--json", "--progress"]).await;
+    let report = report(&verified);
+    assert_eq!(report["ok"], true);
+    let checks = report["checks"].as_array().unwrap();
+    assert_eq!(checks.len(), 19);
+    assert_eq!(checks[0]["check"], "messages");
+    assert!(checks[0]["examined"].as_i64().unwrap() >= 9, "{report}");
+    assert_eq!(text(&verified.stderr).lines().count(), 19);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_reported_while_chats_are_under_way() {
+    let app = TestApp::builder().apis(2).workers(3).start().await;
+    let users: Vec<_> = join_all((0..12).map(|_| app.user("Ada"))).await;
+    let under_way = AtomicBool::new(true);
+    let load = async {
+        join_all(users.iter().map(talk)).await;
+        under_way.store(false, Ordering::Relaxed);
+    };
+    let watch = async {
+        let mut looks = 0;
+        while under_way.load(Ordering::Relaxed) {
+            let verified = verify(&app, &["--only-chats"]).await;
+            assert_eq!(
+                verified.status.code(),
+                Some(0),
+                "{}{}",
+                text(&verified.stdout),
+                text(&verified.stderr)
+            );
+            looks += 1;
+        }
+        looks
+    };
+    let ((), looks) = tokio::join!(load, watch);
+    assert!(looks > 1, "it looked while there was something to see");
+    app.drained().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_broken_promise_is_named_and_ends_the_program_with_1() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let said = user.chat("Add a task to buy milk").await;
+    let broken = "DELETE FROM messages WHERE role = 'assistant'";
+    app.database.execute(broken).await.unwrap();
+    let run_id = said.id("run_id");
+    let verified = verify(&app, &[]).await;
+    assert_eq!(verified.status.code(), Some(1), "{}", text(&verified.stderr));
+    let shown = text(&verified.stdout);
+    assert!(
+        shown.contains(&format!("replies: 1 violations\n  run {run_id}\n")),
+        "{shown}"
+    );
+    assert!(shown.ends_with("\nNot all promises hold.\n"), "{shown}");
+
+    let verified = verify(&app, &["--json"]).await;
+    assert_eq!(verified.status.code(), Some(1));
+    let report = report(&verified);
+    assert_eq!(report["ok"], false);
+    assert_eq!(report["checks"][2]["offenders"][0], format!("run {run_id}"));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_bad_setting_ends_it_with_2_and_a_database_that_is_away_with_1() {
+    let bad = run(program().args(["verify", "--show=0", "--database-url=postgres://127.0.0.1:1/x"])).await;
+    assert_eq!(bad.status.code(), Some(2));
+    assert!(
+        text(&bad.stderr).starts_with("error: SHOW: "),
+        "{}",
+        text(&bad.stderr)
+    );
+    let away = run(program().args(["verify", "--database-url=postgres://127.0.0.1:1/x"])).await;
+    assert_eq!(away.status.code(), Some(1));
+    assert!(
+        text(&away.stderr).starts_with("error: Postgres: "),
+        "{}",
+        text(&away.stderr)
+    );
+}
+
+const DEFAULT_MESSAGES: u64 = 30_000;
+
+/// `ERRAND_VERIFY_MESSAGES=300000` fills the book to that many messages; with `--no-capture` the report is printed.
+#[tokio::test]
+async fn a_large_book_is_verified() {
+    let messages =
+        variable("ERRAND_VERIFY_MESSAGES").map_or(DEFAULT_MESSAGES, |messages| messages.parse().unwrap());
+    let database = Database::new().await;
+    let users = messages.div_ceil(300);
+    let fill = format!("SET errand.users TO {users}; {}", include_str!("verify/fill.sql"));
+    database.execute(&fill).await.unwrap();
+    let mut command = program();
+    command
+        .args(["verify", "--only-chats", "--settled"])
+        .env("DATABASE_URL", database.url());
+    let verified = command.output().await.unwrap();
+    println!("{}", text(&verified.stdout));
+    assert_eq!(
+        verified.status.code(),
+        Some(0),
+        "{}{}",
+        text(&verified.stdout),
+        text(&verified.stderr)
+    );
+    database.drop_it().await;
+}

@@ -1,0 +1,567 @@
+//! Each promise, broken on purpose, is reported with what broke it; and nothing is while it holds.
+
+mod scene;
+
+use errand_shared::{Uuid, db::verify::Check};
+
+use scene::{Scene, force};
+
+/// Breaks a promise and expects these offenders of its check.
+async fn reports(check: Check, broken: impl Fn(&Scene) -> String, offenders: impl Fn(&Scene) -> Vec<String>) {
+    let scene = Scene::new().await;
+    let before = scene.look(check).await;
+    assert_eq!((before.violations, before.offenders), (0, vec![]));
+    let mut connection = scene.book.pool().acquire().await.unwrap();
+    force(&mut connection, &broken(&scene)).await;
+    drop(connection);
+    let found = scene.look(check).await;
+    let offenders = offenders(&scene);
+    assert_eq!(found.offenders, offenders);
+    assert_eq!(found.violations, i64::try_from(offenders.len()).unwrap());
+    scene.book.close().await;
+}
+
+fn run(id: Uuid) -> Vec<String> {
+    vec![format!("run {id}")]
+}
+
+#[tokio::test]
+async fn nothing_is_reported_while_all_holds() {
+    let scene = Scene::new().await;
+    for check in Check::ALWAYS.into_iter().chain([Check::Origins]) {
+        let found = scene.look(check).await;
+        assert_eq!(found.offenders, Vec::<String>::new(), "{check:?}");
+        assert_eq!(found.violations, 0, "{check:?}");
+        assert!(found.examined > 0, "{check:?} looks at something");
+    }
+    let found = scene.look(Check::Settled).await;
+    assert_eq!(found.violations, 2, "one running and one queued");
+    scene.book.close().await;
+}
+
+#[tokio::test]
+async fn no_more_offenders_are_named_than_asked_for_but_all_are_counted() {
+    let scene = Scene::new().await;
+    scene
+        .book
+        .database
+        .execute("UPDATE runs SET prompt_tokens = 7")
+        .await
+        .unwrap();
+    let found = scene.look(Check::Usage).await;
+    assert_eq!((found.violations, found.offenders.len()), (4, 3));
+    scene.book.close().await;
+}
+
+#[tokio::test]
+async fn a_run_without_its_message_is_reported() {
+    reports(
+        Check::Messages,
+        |s| {
+            format!(
+                "DELETE FROM messages WHERE run_id = '{}' AND role = 'user'",
+                s.failed
+            )
+        },
+        |s| run(s.failed),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_with_a_second_run_is_reported() {
+    reports(
+        Check::Messages,
+        |s| {
+            format!(
+                "INSERT INTO runs (id, conversation_id, user_id, seq) SELECT '{}', conversation_id, user_id, seq \
+                 FROM runs WHERE id = '{}'",
+                Uuid::nil(),
+                s.added
+            )
+        },
+        |_| run(Uuid::nil()),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_with_two_messages_is_reported() {
+    reports(
+        Check::Messages,
+        |s| {
+            format!(
+                "INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content) \
+                 SELECT gen_random_uuid(), conversation_id, seq + 100, run_id, 0, 'user', '' FROM messages \
+                 WHERE run_id = '{}' AND slot = 0",
+                s.added
+            )
+        },
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_final_run_without_its_end_is_reported() {
+    reports(
+        Check::Ends,
+        |s| format!("UPDATE runs SET finished_at = NULL WHERE id = '{}'", s.added),
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_open_run_with_a_final_event_is_reported() {
+    reports(
+        Check::Ends,
+        |s| {
+            format!(
+                "UPDATE runs SET final_event_seq = 1048577 WHERE id = '{}'",
+                s.running
+            )
+        },
+        |s| run(s.running),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_failed_run_without_a_reason_is_reported() {
+    reports(
+        Check::Ends,
+        |s| format!("UPDATE runs SET failure_reason = NULL WHERE id = '{}'", s.failed),
+        |s| run(s.failed),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_reported() {
+    reports(
+        Check::Replies,
+        |s| {
+            format!(
+                "DELETE FROM messages WHERE run_id = '{}' AND role = 'assistant'",
+                s.added
+            )
+        },
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_second_reply_is_reported() {
+    reports(
+        Check::Replies,
+        |s| {
+            format!(
+                "INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content) \
+                 SELECT gen_random_uuid(), conversation_id, seq + 100, run_id, slot, role, '' FROM messages \
+                 WHERE run_id = '{}' AND role = 'assistant'",
+                s.added
+            )
+        },
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_reply_of_a_run_that_did_not_succeed_is_reported() {
+    reports(
+        Check::Replies,
+        |s| format!("UPDATE runs SET status = 'cancelled' WHERE id = '{}'", s.added),
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_final_event_of_another_epoch_is_reported() {
+    reports(
+        Check::FinalEvents,
+        |s| format!("UPDATE runs SET epoch = epoch + 1 WHERE id = '{}'", s.cancelled),
+        |s| run(s.cancelled),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_final_run_whose_last_event_has_no_number_is_reported() {
+    reports(
+        Check::FinalEvents,
+        |s| format!("UPDATE runs SET final_event_seq = NULL WHERE id = '{}'", s.added),
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_in_another_users_conversation_is_reported() {
+    reports(
+        Check::Owners,
+        |s| {
+            format!(
+                "INSERT INTO users (id, email, name) VALUES ('{0}', 'eve@example.com', 'Eve'); \
+                 UPDATE runs SET user_id = '{0}' WHERE id = '{1}'",
+                Uuid::nil(),
+                s.failed
+            )
+        },
+        |s| run(s.failed),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_for_another_users_run_is_reported() {
+    reports(
+        Check::Keys,
+        |_| {
+            format!(
+                "INSERT INTO users (id, email, name) VALUES ('{0}', 'eve@example.com', 'Eve'); \
+                 UPDATE idempotency_keys SET user_id = '{0}'",
+                Uuid::nil()
+            )
+        },
+        |s| vec![format!("run {} by a key of user {}", s.added, Uuid::nil())],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn two_live_runs_of_a_conversation_are_reported() {
+    reports(
+        Check::OneAtATime,
+        |s| format!("UPDATE runs SET status = 'running' WHERE id = '{}'", s.failed),
+        |s| vec![format!("conversation {}", s.conversation)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_claimed_before_its_turn_is_reported() {
+    reports(
+        Check::Order,
+        |s| {
+            format!(
+                "UPDATE runs SET status = 'queued', finished_at = NULL WHERE id = '{}'",
+                s.failed
+            )
+        },
+        |s| run(s.running),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_that_ended_before_an_earlier_one_is_reported() {
+    reports(
+        Check::Order,
+        |s| {
+            format!(
+                "UPDATE runs SET finished_at = finished_at - interval '1 minute' WHERE id = '{}'",
+                s.deleted
+            )
+        },
+        |s| run(s.deleted),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_number_given_twice_is_reported() {
+    reports(
+        Check::Sequences,
+        |s| {
+            format!(
+                "UPDATE messages SET seq = 1 WHERE conversation_id = '{}' AND seq = 2",
+                s.conversation
+            )
+        },
+        |s| vec![format!("conversation {} message 1", s.conversation)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_message_number_that_was_not_handed_out_is_reported() {
+    reports(
+        Check::Sequences,
+        |s| format!("UPDATE messages SET seq = 999 WHERE run_id = '{}'", s.running),
+        |s| vec![format!("conversation {} message 999", s.conversation)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_reply_before_its_tool_rows_is_reported() {
+    // Tool rows at 2 and 3, the reply at 4.
+    reports(
+        Check::Layout,
+        |s| {
+            format!(
+                "UPDATE messages SET seq = CASE role WHEN 'tool' THEN seq + 1 ELSE 2 END \
+                 WHERE run_id = '{}' AND role <> 'user'",
+                s.added
+            )
+        },
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_reply_after_that_of_a_later_run_is_reported() {
+    reports(
+        Check::Layout,
+        |s| {
+            format!(
+                "UPDATE messages SET seq = seq + 50 WHERE run_id = '{}' AND role <> 'user'",
+                s.added
+            )
+        },
+        |s| run(s.deleted),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_that_is_journalled_twice_is_reported() {
+    reports(
+        Check::Journal,
+        |s| {
+            format!(
+                "INSERT INTO steps SELECT * FROM steps WHERE run_id = '{}'",
+                s.failed
+            )
+        },
+        |s| vec![format!("run {} step 0", s.failed)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_tool_call_that_is_journalled_twice_is_reported() {
+    reports(
+        Check::Journal,
+        |s| {
+            format!(
+                "INSERT INTO tool_calls SELECT * FROM tool_calls WHERE run_id = '{}' AND call_index = 0",
+                s.added
+            )
+        },
+        |s| vec![format!("run {} step 0 call 0", s.added)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_tool_row_that_is_missing_is_reported() {
+    reports(
+        Check::ToolRows,
+        |s| format!("DELETE FROM messages WHERE run_id = '{}' AND slot = 2", s.added),
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_tool_row_that_tells_another_result_is_reported() {
+    reports(
+        Check::ToolRows,
+        |s| {
+            format!(
+                "UPDATE messages SET content = '{{}}' WHERE run_id = '{}' AND role = 'tool'",
+                s.deleted
+            )
+        },
+        |s| run(s.deleted),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_reply_that_tells_other_calls_is_reported() {
+    reports(
+        Check::ReplyCalls,
+        |s| {
+            format!(
+                "UPDATE messages SET tool_calls = tool_calls - 0 WHERE run_id = '{}' AND role = 'assistant'",
+                s.added
+            )
+        },
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn usage_that_does_not_add_up_is_reported() {
+    reports(
+        Check::Usage,
+        |s| {
+            format!(
+                "UPDATE steps SET completion_tokens = 0 WHERE run_id = '{}' AND step = 1",
+                s.added
+            )
+        },
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_number_that_was_not_handed_out_is_reported() {
+    reports(
+        Check::TaskNumbers,
+        |_| "UPDATE tasks SET number = 3".to_owned(),
+        |s| vec![format!("user {} task 3", s.user)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_task_number_given_twice_is_reported() {
+    reports(
+        Check::TaskNumbers,
+        |_| "INSERT INTO tasks SELECT * FROM tasks".to_owned(),
+        |s| vec![format!("user {} task 1", s.user)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn two_calls_that_added_one_task_are_reported() {
+    reports(
+        Check::Effects,
+        |s| {
+            format!(
+                "UPDATE tool_calls SET result = jsonb_set(result, '{{task,id}}', '1') \
+                 WHERE run_id = '{}' AND call_index = 0",
+                s.deleted
+            )
+        },
+        |s| {
+            vec![
+                format!("run {} step 0 call 0", s.added),
+                format!("run {} step 0 call 0", s.deleted),
+            ]
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_task_that_is_still_there_is_reported() {
+    reports(
+        Check::Effects,
+        |s| {
+            format!(
+                "INSERT INTO tasks (user_id, number, title) VALUES ('{}', 2, 'bread')",
+                s.user
+            )
+        },
+        |s| vec![format!("run {} step 0 call 1", s.deleted)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_effect_without_a_call_is_reported_where_only_chats_have_effects() {
+    reports(
+        Check::Origins,
+        |s| {
+            format!(
+                "UPDATE task_counters SET last_number = 3; \
+                 INSERT INTO tasks (user_id, number, title) VALUES ('{}', 3, 'milk')",
+                s.user
+            )
+        },
+        |s| vec![format!("user {} task 3", s.user)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_effect_that_got_lost_is_reported_where_only_chats_have_effects() {
+    reports(
+        Check::Origins,
+        |_| "DELETE FROM tasks".to_owned(),
+        |s| vec![format!("user {} task 1", s.user)],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_whose_worker_is_dead_is_reported_unless_it_was_claimed_just_now() {
+    let scene = Scene::new().await;
+    let beat = |at: &str| format!("UPDATE workers SET heartbeat_at = now() + interval '{at}'");
+    let claimed =
+        |at: &str| format!("UPDATE runs SET claimed_at = now() + interval '{at}' WHERE status = 'running'");
+    for (statements, offenders) in [
+        ([claimed("-1 hour"), beat("1 hour")], vec![]),
+        ([claimed("1 hour"), beat("-1 hour")], vec![]),
+        ([claimed("-1 hour"), beat("-1 hour")], run(scene.running)),
+        (
+            [claimed("-1 hour"), "DELETE FROM workers".to_owned()],
+            run(scene.running),
+        ),
+    ] {
+        scene.book.database.execute(&statements.join(";")).await.unwrap();
+        assert_eq!(
+            scene.look_impatiently(Check::Orphans).await.offenders,
+            offenders,
+            "{statements:?}"
+        );
+    }
+    scene.book.close().await;
+}
+
+#[tokio::test]
+async fn a_run_past_its_deadline_is_reported() {
+    let scene = Scene::new().await;
+    assert_eq!(scene.look_impatiently(Check::Overdue).await.violations, 0);
+    let late = "UPDATE runs SET deadline_at = now() - interval '1 hour'";
+    scene.book.database.execute(late).await.unwrap();
+    assert_eq!(
+        scene.look_impatiently(Check::Overdue).await.offenders,
+        run(scene.running)
+    );
+    scene.book.close().await;
+}
+
+#[tokio::test]
+async fn a_run_that_waits_is_reported_if_there_is_room_for_it_or_nobody_at_all() {
+    let scene = Scene::new().await;
+    let workers = |set: &str| format!("UPDATE workers SET {set}");
+    for (statement, offenders) in [
+        (workers("in_flight = 9"), run(scene.queued)),
+        (workers("in_flight = 10"), vec![]),
+        (workers("in_flight = 0, draining = true"), vec![]),
+        (
+            workers("heartbeat_at = now() - interval '1 hour'"),
+            run(scene.queued),
+        ),
+        (
+            "UPDATE runs SET available_at = now() + interval '1 hour'".to_owned(),
+            vec![],
+        ),
+    ] {
+        scene.book.database.execute(&statement).await.unwrap();
+        assert_eq!(
+            scene.look_impatiently(Check::Waiting).await.offenders,
+            offenders,
+            "{statement}"
+        );
+        assert_eq!(
+            scene.look(Check::Waiting).await.violations,
+            0,
+            "it is not a minute old"
+        );
+    }
+    scene.book.close().await;
+}

@@ -1,0 +1,213 @@
+//! A book in which everything holds, and what is seen of it once something is broken.
+
+use errand_shared::{
+    Uuid,
+    db::{
+        finishes::{Ending, Finish},
+        posts::Post,
+        steps::{self, CallRecord, Recorded, StepRecord},
+        tasks,
+        verify::{Check, Found, Limits},
+        workers::{self, WorkerRow},
+    },
+};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use crate::book::{Book, following, opening, reply_to, step};
+
+const LIMITS: Limits = Limits {
+    rescue_seconds: 10.0,
+    alive_seconds: 6.0,
+    queued_seconds: 60.0,
+    offenders: 3,
+};
+
+/// A conversation with a run that added a task, one that added and deleted another, one that failed, and one that is
+/// running; and a conversation with a run that was cancelled before its turn.
+pub(super) struct Scene {
+    pub(super) book: Book,
+    pub(super) user: Uuid,
+    pub(super) conversation: Uuid,
+    /// The run that added task 1.
+    pub(super) added: Uuid,
+    /// The run that added and deleted task 2.
+    pub(super) deleted: Uuid,
+    pub(super) failed: Uuid,
+    pub(super) running: Uuid,
+    /// A run that nobody has claimed yet.
+    pub(super) queued: Uuid,
+    pub(super) cancelled: Uuid,
+}
+
+impl Scene {
+    pub(super) async fn new() -> Self {
+        let book = Book::new().await;
+        let user = book.user("Ada").await;
+        let first = Post {
+            key: Some(("k".to_owned(), [0; 32])),
+            ..opening(user, "Add milk")
+        };
+        book.post(&first).await;
+        turn(&book, &first, &["milk"], None).await;
+        let second = book.go_on(&first, "Add bread and delete it").await;
+        turn(&book, &second, &["bread"], Some(2)).await;
+        let third = book.go_on(&first, "Fail").await;
+        let lease = book.claim(third.run_id).await;
+        let ending = Ending::Failed {
+            reason: "no".to_owned(),
+            error: "no".to_owned(),
+        };
+        let finish = Finish {
+            ending,
+            last_step: Some(step(0, 5, 0)),
+            ..reply_to(&lease, "")
+        };
+        book.finish(&finish).await.unwrap();
+        let worker = WorkerRow {
+            id: Uuid::now_v7(),
+            host: "here".to_owned(),
+            version: "1".to_owned(),
+            concurrency: 10,
+        };
+        workers::beat(book.pool(), &worker, 1).await.unwrap();
+        let fourth = book.go_on(&first, "Run").await;
+        let lease = book.claim(fourth.run_id).await;
+        book.database
+            .execute(&format!(
+                "UPDATE runs SET worker_id = '{}' WHERE id = '{}'",
+                worker.id, lease.run_id
+            ))
+            .await
+            .unwrap();
+        let other = book.begin(user, "Wait").await;
+        let cancelled = following(&other, "Never mind");
+        book.post(&cancelled).await;
+        let ending = Finish {
+            run_id: cancelled.run_id,
+            token: None,
+            final_event_seq: (1 << 20) + 1,
+            ending: Ending::Cancelled,
+            last_step: None,
+        };
+        book.finish(&ending).await.unwrap();
+        Self {
+            book,
+            user,
+            conversation: first.conversation_id,
+            added: first.run_id,
+            deleted: second.run_id,
+            failed: third.run_id,
+            running: fourth.run_id,
+            queued: other.run_id,
+            cancelled: cancelled.run_id,
+        }
+    }
+
+    pub(super) async fn look(&self, check: Check) -> Found {
+        self.look_within(check, LIMITS).await
+    }
+
+    /// Looks with limits that are over at once.
+    pub(super) async fn look_impatiently(&self, check: Check) -> Found {
+        let limits = Limits {
+            rescue_seconds: 0.001,
+            queued_seconds: 0.001,
+            ..LIMITS
+        };
+        self.look_within(check, limits).await
+    }
+
+    async fn look_within(&self, check: Check, limits: Limits) -> Found {
+        let mut connection = self.book.pool().acquire().await.unwrap();
+        check.run(&mut connection, limits).await.unwrap()
+    }
+}
+
+/// A whole turn: a step that adds tasks, and deletes one; then the reply.
+async fn turn(book: &Book, post: &Post, titles: &[&str], delete: Option<i64>) {
+    let lease = book.claim(post.run_id).await;
+    let mut connection = book.pool().acquire().await.unwrap();
+    let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id)
+        .await
+        .unwrap();
+    let mut calls = Vec::new();
+    for title in titles {
+        let task = tasks::add(&mut *transaction, lease.user_id, title, None)
+            .await
+            .unwrap();
+        let result = json!({"success": true, "task": task, "message": "added"});
+        calls.push(call("add_task", json!({"title": title}), result, true));
+    }
+    if let Some(number) = delete {
+        let task = tasks::delete(&mut *transaction, lease.user_id, number)
+            .await
+            .unwrap()
+            .unwrap();
+        let result = json!({"success": true, "deleted_task": {"id": task.id, "title": task.title}});
+        calls.push(call(
+            "delete_task",
+            json!({"task_id": number, "user_id": "me"}),
+            result,
+            true,
+        ));
+    }
+    // A call whose arguments were no JSON object.
+    calls.push(call(
+        "list_tasks",
+        json!(null),
+        json!({"success": false, "error": "no"}),
+        false,
+    ));
+    let record = StepRecord {
+        content: "I will".to_owned(),
+        ..step(0, 100, 10)
+    };
+    let recorded = steps::record(&mut transaction, lease.run_id, lease.token, &record, &calls)
+        .await
+        .unwrap();
+    assert!(matches!(recorded, Recorded::Written { .. }));
+    transaction.commit().await.unwrap();
+    let shown = steps::calls_of(book.pool(), lease.run_id, lease.user_id)
+        .await
+        .unwrap();
+    let ending = Ending::Succeeded {
+        message_id: Uuid::now_v7(),
+        content: "Done".to_owned(),
+        tool_calls: serde_json::to_value(shown).unwrap(),
+    };
+    let finish = Finish {
+        ending,
+        last_step: Some(step(1, 200, 20)),
+        ..reply_to(&lease, "")
+    };
+    book.finish(&finish).await.unwrap();
+}
+
+fn call(name: &str, arguments: serde_json::Value, result: serde_json::Value, success: bool) -> CallRecord {
+    CallRecord {
+        tool_call_id: format!("call_{}", Uuid::now_v7()),
+        tool_name: name.to_owned(),
+        arguments,
+        result,
+        success,
+    }
+}
+
+/// Does what no program of ours would: first takes away whatever stands in the way.
+pub(super) async fn force(connection: &mut PgConnection, statements: &str) {
+    let freedom = "ALTER TABLE runs DROP CONSTRAINT IF EXISTS run_fields;
+        ALTER TABLE runs DROP CONSTRAINT IF EXISTS runs_conversation_id_seq_key;
+        ALTER TABLE messages DROP CONSTRAINT IF EXISTS messages_slot;
+        ALTER TABLE messages DROP CONSTRAINT IF EXISTS messages_run_id_slot_key;
+        ALTER TABLE messages DROP CONSTRAINT IF EXISTS messages_pkey;
+        ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_pkey;
+        ALTER TABLE tool_calls DROP CONSTRAINT IF EXISTS tool_calls_pkey;
+        ALTER TABLE tool_calls DROP CONSTRAINT IF EXISTS tool_calls_run_id_step_fkey;
+        ALTER TABLE steps DROP CONSTRAINT IF EXISTS steps_pkey;
+        DROP INDEX IF EXISTS runs_one_at_a_time;";
+    sqlx::raw_sql(AssertSqlSafe(format!("{freedom}{statements}")))
+        .execute(connection)
+        .await
+        .unwrap();
+}
