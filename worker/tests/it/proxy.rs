@@ -74,7 +74,10 @@ impl State {
         let (mut up, mut down) = (vec![0; 256 * 1024], vec![0; 256 * 1024]);
         loop {
             tokio::select! {
-                Ok(read @ 1..) = client.read(&mut up) => {
+                // Its end ends the server's side too: a backend left in the middle of its authentication would hold up
+                // every DROP DATABASE of the server for a minute.
+                read = client.read(&mut up) => {
+                    let Ok(read @ 1..) = read else { return };
                     let loss = self.loss_of(&up[..read]);
                     if server.write_all(&up[..read]).await.is_err() {
                         return;
@@ -83,17 +86,17 @@ impl State {
                         // Its first byte says that it was done.
                         drop(server.read(&mut down).await);
                         if loss == Loss::Silence {
-                            std::future::pending::<()>().await;
+                            drop(tokio::io::copy(&mut client, &mut tokio::io::sink()).await);
                         }
                         return;
                     }
                 }
-                Ok(read @ 1..) = server.read(&mut down) => {
+                read = server.read(&mut down) => {
+                    let Ok(read @ 1..) = read else { return };
                     if client.write_all(&down[..read]).await.is_err() {
                         return;
                     }
                 }
-                else => return,
             }
         }
     }
