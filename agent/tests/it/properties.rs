@@ -281,4 +281,86 @@ proptest! {
         };
         prop_assert!(ended);
     }
+
+    #[test]
+    fn a_run_that_dies_at_any_point_goes_on_from_its_journal_as_if_it_had_not(
+        deaths in vec(prop::bool::weighted(0.3), 12),
+        answers in vec(answer(), 5),
+    ) {
+        // A step that was under way is asked again; that the model then says the same is assumed.
+        let limits = Limits { max_steps: 20, max_calls: 60, ..Limits::default() };
+        let straight = lived(limits, &answers, &mut std::iter::repeat(false));
+        let broken = lived(limits, &answers, &mut deaths.into_iter().chain(std::iter::repeat(false)));
+        prop_assert_eq!(straight?, broken?);
+    }
+}
+
+/// What a run does with these answers: what its tools have done, and its end. At each action it dies if `deaths` says so,
+/// and is begun anew from what was committed: a step with its calls, their effects and their results, or nothing of it.
+fn lived(
+    limits: Limits,
+    answers: &[ModelAnswer],
+    deaths: &mut dyn Iterator<Item = bool>,
+) -> Result<(Vec<String>, String), TestCaseError> {
+    let (mut journal, mut effects) = (Vec::new(), Vec::new());
+    let mut attempt = run(limits, Vec::new(), Vec::new());
+    loop {
+        if deaths.next() == Some(true) {
+            attempt = run(limits, Vec::new(), journal.clone());
+        }
+        match attempt.next() {
+            Action::CallModel { messages } => {
+                check(messages)?;
+                let Some(answer) = answers.get(journal.len()) else {
+                    return Ok((effects, format!("{messages:?}")));
+                };
+                attempt.model_answered(answer.clone());
+            }
+            Action::CallTools { step, calls } => {
+                let calls: Vec<_> = calls
+                    .iter()
+                    .map(|call| PastCall {
+                        step,
+                        id: call.id.clone(),
+                        name: call.name.clone(),
+                        arguments: call.journal_arguments(),
+                        result: call
+                            .refusal()
+                            .unwrap_or_else(|| json!({"made": effects.len()}).to_string()),
+                    })
+                    .collect();
+                effects.extend(calls.iter().map(|call| format!("{call:?}")));
+                let results = calls.iter().map(|call| call.result.clone()).collect();
+                journal.push(JournalledStep {
+                    step,
+                    content: attempt.said().to_owned(),
+                    calls,
+                });
+                attempt.tools_finished(results);
+            }
+            ended => return Ok((effects, format!("{ended:?}"))),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn what_comes_late_or_twice_changes_nothing(answers in vec(answer(), 4), late in answer()) {
+        let limits = Limits::default();
+        let mut run = run(limits, Vec::new(), Vec::new());
+        for answer in answers {
+            run.tools_finished(vec!["nobody asked".to_owned()]);
+            run.model_answered(answer);
+            let before = format!("{:?}", run.next());
+            // Between two answers of the model there are results.
+            run.model_answered(late.clone());
+            prop_assert_eq!(format!("{:?}", run.next()), before);
+            run.tools_finished(Vec::new());
+            if !matches!(run.next(), Action::CallModel { .. }) {
+                break;
+            }
+        }
+    }
 }
