@@ -14,7 +14,8 @@ use crate::{
 pub struct Finish {
     /// The run.
     pub run_id: Uuid,
-    /// The lease of a running run; none for a run that is queued or waits for approval.
+    /// The lease of a running run; none for a run that is queued or waits for approval, which is then ended only if it
+    /// has not changed hands since: if its epoch is below that of the final event.
     pub token: Option<Uuid>,
     /// Number of the final event. Its epoch becomes the run's.
     pub final_event_seq: i64,
@@ -120,6 +121,8 @@ pub async fn finish(
             FROM input i JOIN locked l ON l.id = i.conversation_id JOIN spent s ON s.run_id = i.run_id
             WHERE r.id = i.run_id AND r.lease_token IS NOT DISTINCT FROM i.token
               AND r.status IN ('queued', 'running', 'waiting_approval')
+              -- Without a lease the epoch is the fence.
+              AND (i.token IS NOT NULL OR r.epoch < (i.final_seq >> 20)::int4)
             RETURNING r.id, r.status, r.conversation_id, r.user_id, r.prompt_tokens, r.completion_tokens,
                 i.seen_seq, l.last_seq, i.next, i.tools, i.message_id, i.content, i.tool_calls,
                 i.tools + (r.status = 'succeeded')::int AS rows

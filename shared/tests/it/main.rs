@@ -11,6 +11,8 @@ mod leases;
 #[cfg(test)]
 mod posts;
 #[cfg(test)]
+mod states;
+#[cfg(test)]
 mod strays;
 #[cfg(test)]
 mod verify;
