@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody},
     extract::{FromRequest, Request, rejection::BytesRejection},
     http::{HeaderMap, header},
 };
@@ -29,10 +29,15 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 }
 
 async fn read(request: Request, app: &App, patience: Duration) -> Result<Bytes, ApiError> {
+    let max = app.settings.http.http_body_max_bytes;
+    // Told before it is sent, if its sender says how large it is.
+    if request.body().size_hint().lower() > u64::from(max) {
+        return Err(ApiError::TooLarge(max));
+    }
     match tokio::time::timeout(patience, Bytes::from_request(request, app)).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(BytesRejection::FailedToBufferBody(rejection))) if rejection.status() == 413 => {
-            Err(ApiError::TooLarge(app.settings.http.http_body_max_bytes))
+            Err(ApiError::TooLarge(max))
         }
         Ok(Err(rejection)) => Err(ApiError::BadRequest(rejection.body_text())),
         Err(_elapsed) => Err(ApiError::BodyTimeout),

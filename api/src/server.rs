@@ -1,12 +1,12 @@
 //! Connections: accepted up to a cap, with time limits on what they send, ended gracefully.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, extract::ConnectInfo};
 use errand_shared::lifecycle::Lifecycle;
+use hyper::server::conn::http1;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
@@ -47,11 +47,10 @@ pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// Serves until the process stops, then until what is under way has ended or the grace time has.
 pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds, lifecycle: Lifecycle) {
     let places = Arc::new(Semaphore::new(bounds.connections));
-    let graceful = GracefulShutdown::new();
     let connections = tokio_util::task::TaskTracker::new();
-    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
-    http.http1()
-        .timer(TokioTimer::new())
+    // HTTP/1 alone: hyper-util's builder for both takes HTTP/2 as well as soon as upgrades are asked for.
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(bounds.header_timeout)
         .max_buf_size(64 * 1024);
     loop {
@@ -63,7 +62,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
             continue;
         };
         let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router.clone()));
-        let (http, watcher, stopping) = (http.clone(), graceful.watcher(), lifecycle.token());
+        let (http, stopping) = (http.clone(), lifecycle.token());
         connections.spawn(async move {
             // hyper's time limit begins with the first byte.
             let mut byte = [0];
@@ -72,9 +71,17 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
                 Some(Ok(Ok(1..))) => {}
                 _ => return,
             }
-            let connection =
-                watcher.watch(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
-            if let Err(error) = connection.await {
+            let mut connection = pin!(
+                http.serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades()
+            );
+            let ended = if let Some(ended) = stopping.run_until_cancelled(connection.as_mut()).await {
+                ended
+            } else {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended badly");
             }
             drop(place);
@@ -82,7 +89,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(bounds.grace, graceful.shutdown())
+    if tokio::time::timeout(bounds.grace, connections.wait())
         .await
         .is_err()
     {

@@ -30,3 +30,5 @@ mod users_apart;
 mod verify;
 #[cfg(test)]
 mod waiting;
+#[cfg(test)]
+mod wire;

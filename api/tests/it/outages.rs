@@ -6,7 +6,7 @@ use errand_quickstart::{postgres::Postgres, redis::Redis};
 use errand_testkit::{Reply, TestApp, User, eventually};
 use reqwest::Method;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{process::Command, time::Instant};
 
 /// A chat while Postgres does not answer: 503 in time, and when to come again.
 async fn refused(user: &User) -> Reply {
@@ -68,6 +68,52 @@ async fn with_postgres_stalled_a_chat_is_503_in_time_and_its_key_tells_what_beca
     assert_eq!(send().await.status, 200);
     assert_eq!(send().await.status, 200);
     assert_eq!(app.database.count("SELECT count(*) FROM tasks").await, 1);
+    app.stop().await;
+}
+
+/// SIGSTOP or SIGCONT for what answers the app's API.
+async fn signal_backends(pids: &str, signal: &str) {
+    let kill = format!("kill -{signal} {pids}");
+    let status = Command::new("sh").args(["-c", &kill]).status().await.unwrap();
+    assert!(status.success(), "{kill}");
+}
+
+#[tokio::test]
+async fn with_postgres_frozen_every_request_is_503_in_time_and_all_is_well_once_it_thaws() {
+    let mut postgres = Postgres::ephemeral().await.unwrap();
+    let app = TestApp::builder().postgres_url(postgres.url()).start().await;
+    let user = app.user("Ada").await;
+    assert_eq!(user.chat("Hello").await.status, 200);
+    // Connections stay open, and new ones are taken by the kernel: but nobody answers.
+    let pids = app
+        .database
+        .texts(
+            "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE backend_type = 'client backend'",
+        )
+        .await
+        .remove(0);
+    postgres.pause().unwrap();
+    signal_backends(&pids, "STOP").await;
+    let asked = Instant::now();
+    let (ready, conversations, _) = tokio::join!(
+        Reply::read(app.http().get(format!("{}/readyz", app.url()))),
+        user.get("/conversations"),
+        refused(&user)
+    );
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!((ready.status.as_u16(), conversations.status.as_u16()), (503, 503));
+    assert_eq!(
+        Reply::read(app.http().get(format!("{}/healthz", app.url())))
+            .await
+            .status,
+        200
+    );
+
+    signal_backends(&pids, "CONT").await;
+    postgres.resume().unwrap();
+    app.drained().await;
+    let chat = user.chat("Add a task to buy milk").await;
+    assert_eq!(chat.status, 200, "{}", chat.body);
     app.stop().await;
 }
 

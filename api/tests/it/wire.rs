@@ -1,0 +1,343 @@
+//! HTTP as no library would send it: each odd request is answered or refused, and harms nobody else.
+
+use std::time::Duration;
+
+use errand_testkit::{TestApp, User};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+async fn connect(app: &TestApp) -> TcpStream {
+    TcpStream::connect(app.url().trim_start_matches("http://"))
+        .await
+        .unwrap()
+}
+
+/// Everything that the server says until it closes.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut said = Vec::new();
+    // A server that refuses what it has not read resets the connection after its answer.
+    let ended = timeout(Duration::from_secs(10), stream.read_to_end(&mut said)).await;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(ended.is_ok(), "the connection stays open after {said:?}");
+    said
+}
+
+/// What the server says to these bytes, after which it closes.
+async fn said_to(app: &TestApp, bytes: &[u8]) -> String {
+    let mut stream = connect(app).await;
+    // It may have heard enough before the end.
+    drop(stream.write_all(bytes).await);
+    rest(&mut stream).await
+}
+
+/// The statuses of the answers, in order.
+fn statuses(said: &str) -> Vec<u16> {
+    let answers = said.split("HTTP/1.").skip(1);
+    answers
+        .filter_map(|answer| answer.split(' ').nth(1)?.parse().ok())
+        .collect()
+}
+
+async fn app() -> (TestApp, User) {
+    let app = TestApp::builder()
+        .workers(0)
+        .api("--http-header-timeout-ms=400")
+        .api("--http-body-timeout-ms=400")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    (app, user)
+}
+
+/// The head of a post of a task, with these headers more.
+fn post(user: &User, headers: &str) -> String {
+    format!(
+        "POST /api/{}/tasks HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n{headers}\r\n",
+        user.id, user.token
+    )
+}
+
+const CLOSE: &str = "connection: close\r\n";
+
+#[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+async fn odd_requests_are_answered_or_refused_and_harm_nobody() {
+    let (app, _) = app().await;
+    let get = |line: &str, headers: &str| format!("{line}\r\nhost: x\r\n{headers}{CLOSE}\r\n");
+    let cases = [
+        ("HTTP/1.0", "GET /healthz HTTP/1.0\r\n\r\n".to_owned(), 200),
+        ("HEAD", get("HEAD /healthz HTTP/1.1", ""), 200),
+        ("OPTIONS", get("OPTIONS /healthz HTTP/1.1", ""), 200),
+        ("an unknown method", get("BREW /healthz HTTP/1.1", ""), 405),
+        ("CONNECT", get("CONNECT example.com:443 HTTP/1.1", ""), 404),
+        ("TRACE", get("TRACE /healthz HTTP/1.1", ""), 405),
+        ("an absolute URI", get("GET http://x/healthz HTTP/1.1", ""), 200),
+        (
+            "empty lines before",
+            format!("\r\n\r\n{}", get("GET /healthz HTTP/1.1", "")),
+            200,
+        ),
+        (
+            "a body where none belongs",
+            get("GET /healthz HTTP/1.1", "content-length: 2\r\n") + "{}",
+            200,
+        ),
+        (
+            "a path that is not UTF-8",
+            get("GET /api/%ff%00 HTTP/1.1", ""),
+            404,
+        ),
+        (
+            "a path that is not UTF-8, with an id",
+            get("GET /api/%ff/tasks HTTP/1.1", ""),
+            401,
+        ),
+        (
+            "a query that is not UTF-8",
+            get("GET /healthz?a=%ff&&== HTTP/1.1", ""),
+            200,
+        ),
+        (
+            "a long path",
+            get(&format!("GET /{} HTTP/1.1", "x".repeat(40_000)), ""),
+            404,
+        ),
+        (
+            "a header that is not UTF-8",
+            get("GET /auth/me HTTP/1.1", "authorization: Bearer \u{e9}\r\n"),
+            401,
+        ),
+        (
+            "two tokens",
+            get(
+                "GET /auth/me HTTP/1.1",
+                "authorization: Bearer a\r\nauthorization: Bearer b\r\n",
+            ),
+            401,
+        ),
+        (
+            "many headers",
+            get("GET /healthz HTTP/1.1", &"x: y\r\n".repeat(200)),
+            431,
+        ),
+        (
+            "a long header",
+            get(
+                "GET /healthz HTTP/1.1",
+                &format!("x: {}\r\n", "y".repeat(200_000)),
+            ),
+            431,
+        ),
+        (
+            "a header without a name",
+            get("GET /healthz HTTP/1.1", ": y\r\n"),
+            400,
+        ),
+        (
+            "a header with a space before its colon",
+            get("GET /healthz HTTP/1.1", "x : y\r\n"),
+            400,
+        ),
+        (
+            "a length that is none",
+            get("POST /auth/login HTTP/1.1", "content-length: many\r\n"),
+            400,
+        ),
+        (
+            "two lengths",
+            get(
+                "POST /auth/login HTTP/1.1",
+                "content-length: 1\r\ncontent-length: 2\r\n",
+            ),
+            400,
+        ),
+        (
+            "an unknown version",
+            "GET /healthz HTTP/9.9\r\n\r\n".to_owned(),
+            400,
+        ),
+        (
+            "a greeting of TLS",
+            "\u{16}\u{3}\u{1}\0\u{5}hello\r\n\r\n".to_owned(),
+            400,
+        ),
+        ("noise", "\0\0\0\0\r\n\r\n".to_owned(), 400),
+    ];
+    for (what, request, status) in cases {
+        let said = said_to(&app, request.as_bytes()).await;
+        assert_eq!(statuses(&said), [status], "{what}: {said}");
+    }
+    // Nobody here speaks HTTP/2, whose connections have other limits.
+    assert_eq!(said_to(&app, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, "");
+    let head = said_to(&app, get("HEAD /healthz HTTP/1.1", "").as_bytes()).await;
+    assert!(head.ends_with("\r\n\r\n"), "no body: {head}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn requests_on_one_connection_are_answered_in_order() {
+    let (app, user) = app().await;
+    // All at once.
+    let body = r#"{"title":"milk"}"#;
+    let first = post(&user, &format!("content-length: {}\r\n", body.len()));
+    let second = "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n";
+    let last = format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{CLOSE}\r\n");
+    let said = said_to(&app, format!("{first}{body}{second}{last}").as_bytes()).await;
+    assert_eq!(statuses(&said), [201, 404, 200], "{said}");
+
+    // One after the other; then it is silent, and the server closes.
+    let mut stream = connect(&app).await;
+    for _ in 0..2 {
+        stream.write_all(second.as_bytes()).await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+    }
+    assert_eq!(rest(&mut stream).await, "");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_that_are_not_as_announced_are_refused_and_store_nothing() {
+    let (app, user) = app().await;
+    let body = r#"{"title":"milk"}"#;
+    let chunked = "transfer-encoding: chunked\r\n";
+    let large = "x".repeat(70_000);
+    let cases = [
+        (
+            "shorter than announced",
+            post(&user, "content-length: 100\r\n") + body,
+            vec![408],
+        ),
+        (
+            "longer than announced",
+            post(&user, "content-length: 5\r\n") + body,
+            vec![400, 400],
+        ),
+        ("nothing", post(&user, CLOSE), vec![400]),
+        (
+            "too large by its length",
+            post(&user, "content-length: 70000\r\n"),
+            vec![413],
+        ),
+        (
+            "larger than any",
+            post(&user, "content-length: 18446744073709551616\r\n"),
+            vec![400],
+        ),
+        (
+            "too large in chunks",
+            post(&user, chunked) + &format!("{:x}\r\n{large}\r\n", large.len()),
+            vec![413],
+        ),
+        (
+            "a chunk without a size",
+            post(&user, chunked) + "many\r\n",
+            vec![400],
+        ),
+        (
+            "a chunk cut off",
+            post(&user, chunked) + "10\r\n{\"title\"",
+            vec![408],
+        ),
+        (
+            "an unknown encoding",
+            post(&user, "transfer-encoding: gzip\r\n") + body,
+            vec![400],
+        ),
+    ];
+    for (what, request, expected) in cases {
+        let said = said_to(&app, request.as_bytes()).await;
+        assert_eq!(statuses(&said), expected, "{what}: {said}");
+    }
+    assert_eq!(user.get("/tasks").await.body["total"], 0);
+
+    // Each chunk a byte: slow, but in time.
+    let bytes: Vec<_> = body.chars().map(|byte| format!("1\r\n{byte}\r\n")).collect();
+    let said = said_to(
+        &app,
+        (post(&user, &format!("{chunked}{CLOSE}")) + &bytes.concat() + "0\r\n\r\n").as_bytes(),
+    )
+    .await;
+    assert_eq!(statuses(&said), [201], "{said}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_is_asked_for_only_from_those_who_may_send_it() {
+    let (app, user) = app().await;
+    let body = r#"{"title":"milk"}"#;
+    let expect = format!(
+        "expect: 100-continue\r\ncontent-length: {}\r\n{CLOSE}",
+        body.len()
+    );
+    let mut stream = connect(&app).await;
+    stream.write_all(post(&user, &expect).as_bytes()).await.unwrap();
+    let mut said = [0; 25];
+    stream.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let said = rest(&mut stream).await;
+    assert_eq!(statuses(&said), [201], "{said}");
+
+    let mut stranger = user;
+    "none".clone_into(&mut stranger.token);
+    let said = said_to(&app, post(&stranger, &expect).as_bytes()).await;
+    assert_eq!(statuses(&said), [401], "{said}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_sends_byte_by_byte_has_no_more_time_than_others() {
+    let (app, user) = app().await;
+    let drip = async |head: String, drip: &str| {
+        let (mut from, mut to) = connect(&app).await.into_split();
+        to.write_all(head.as_bytes()).await.unwrap();
+        let dripping = async {
+            // Its slowness is what is tried; it ends when the server closes.
+            while to.write_all(drip.as_bytes()).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let mut said = Vec::new();
+        let heard = async {
+            let ended = timeout(Duration::from_secs(10), from.read_to_end(&mut said)).await;
+            drop(ended.unwrap());
+        };
+        tokio::select! {
+            () = heard => {}
+            () = dripping => {}
+        }
+        String::from_utf8_lossy(&said).into_owned()
+    };
+    let head = drip("GET /healthz HTTP/1.1\r\nx: ".to_owned(), "y").await;
+    assert_ne!(statuses(&head), [200], "{head}");
+    let body = drip(post(&user, "content-length: 60000\r\n"), " ").await;
+    assert_eq!(statuses(&body), [408], "{body}");
+    let chunks = drip(post(&user, "transfer-encoding: chunked\r\n"), "1\r\n \r\n").await;
+    assert_eq!(statuses(&chunks), [408], "{chunks}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn silent_connections_that_take_every_place_are_got_rid_of_by_themselves() {
+    let full = TestApp::builder()
+        .workers(0)
+        .api("--max-connections=3")
+        .api("--http-header-timeout-ms=400")
+        .start()
+        .await;
+    let silent = [
+        connect(&full).await,
+        connect(&full).await,
+        connect(&full).await,
+        connect(&full).await,
+    ];
+    let said = said_to(&full, format!("GET /healthz HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await;
+    assert_eq!(statuses(&said), [200], "{said}");
+    for mut stream in silent {
+        assert_eq!(rest(&mut stream).await, "");
+    }
+    full.stop().await;
+}
