@@ -14,7 +14,7 @@ use axum::{
 use utoipa::{
     IntoResponses, Modify, OpenApi, ToSchema,
     openapi::{
-        Components, ContentBuilder, Ref, RefOr, ResponseBuilder,
+        Components, ContentBuilder, Ref, RefOr, ResponseBuilder, Schema,
         response::Response as ResponseDoc,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
@@ -115,7 +115,29 @@ fn problems(statuses: &[(&str, &str)]) -> BTreeMap<String, RefOr<ResponseDoc>> {
 /// The router of all routes, with `/openapi.json`, which describes them, and `/docs`, which shows that.
 pub(crate) fn finish(router: OpenApiRouter<App>) -> Router<App> {
     let (router, paths) = router.split_for_parts();
-    router.merge(documentation(ApiDoc::openapi().merge_from(paths)))
+    router.merge(documentation(gather(paths)))
+}
+
+/// The whole document. A body that may be left out is described as what it is when it is there: it is never null.
+fn gather(paths: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let mut document = ApiDoc::openapi().merge_from(paths);
+    let posts = document
+        .paths
+        .paths
+        .values_mut()
+        .filter_map(|item| item.post.as_mut());
+    let bodies = posts.filter_map(|post| match &mut post.request_body {
+        Some(RefOr::T(body)) => Some(body),
+        _ => None,
+    });
+    for content in bodies.flat_map(|body| body.content.values_mut()) {
+        if let RefOr::T(content) = content
+            && let Some(RefOr::T(Schema::OneOf(either))) = &mut content.schema
+        {
+            content.schema = std::mem::take(&mut either.items).into_iter().next();
+        }
+    }
+    document
 }
 
 fn documentation<S: Clone + Send + Sync + 'static>(document: utoipa::openapi::OpenApi) -> Router<S> {

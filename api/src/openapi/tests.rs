@@ -21,7 +21,7 @@ fn document() -> Value {
         .merge(routes::messages::router())
         .merge(routes::tasks::router())
         .merge(routes::health::router());
-    serde_json::to_value(ApiDoc::openapi().merge_from(router.into_openapi())).unwrap()
+    serde_json::to_value(gather(router.into_openapi())).unwrap()
 }
 
 /// Method with path, and the operation.
@@ -206,4 +206,31 @@ async fn the_document_is_served_and_what_is_not_there_is_a_problem() {
     let (status, headers, _) = get_page("/docs/nothing.js").await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert!(headers.contains(&("content-type".to_owned(), "application/problem+json".to_owned())));
+}
+
+#[test]
+fn what_the_document_allows_is_taken() {
+    let document = document();
+    let paths = &document["paths"];
+    for path in ["/auth/refresh", "/auth/logout"] {
+        let body = &paths[path]["post"]["requestBody"];
+        assert_ne!(body["required"], true, "{path}");
+        let schema = &body["content"]["application/json"]["schema"];
+        assert_eq!(schema["$ref"], "#/components/schemas/RefreshBody", "{path}");
+    }
+    let schema = |operation: &Value, name: &str| {
+        let parameters = operation["parameters"].as_array().unwrap();
+        let named = parameters.iter().find(|parameter| parameter["name"] == name);
+        named.unwrap()["schema"].clone()
+    };
+    let key = schema(&paths["/api/{user_id}/chat"]["post"], "Idempotency-Key");
+    assert_eq!((&key["minLength"], &key["maxLength"]), (&1.into(), &255.into()));
+    for (path, name) in [
+        ("conversations", "cursor"),
+        ("tasks", "cursor"),
+        ("conversations/{conversation_id}/messages", "before"),
+    ] {
+        let get = &paths[format!("/api/{{user_id}}/{path}")]["get"];
+        assert_eq!(schema(get, name)["minLength"], 1, "{path}");
+    }
 }

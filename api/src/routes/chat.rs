@@ -46,7 +46,7 @@ struct ChatRequest {
     params(
         ("user_id" = Uuid, Path, description = "The caller's own id"),
         ("Prefer" = Option<String>, Header, description = "`wait=S` (seconds to wait for the answer) or `respond-async`"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters: the same key with the same fields attaches to the first message's run"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[ -~]+$", description = "1 to 255 printable characters: the same key with the same fields attaches to the first message's run"),
     ),
     request_body = ChatRequest,
     responses(

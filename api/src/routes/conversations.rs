@@ -76,7 +76,7 @@ impl FromQuery for Which {
     params(
         ("user_id" = Uuid, Path, description = "The caller's own id"),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Conversations on the page, at most; 50 if absent"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page after which to go on"),
+        ("cursor" = Option<String>, Query, min_length = 1, description = "`next_cursor` of the page after which to go on"),
     ),
     responses((status = 200, description = "The page", body = ConversationPage), Refusals)
 )]

@@ -76,7 +76,7 @@ impl FromQuery for Which {
         ("user_id" = Uuid, Path, description = "The caller's own id"),
         ("conversation_id" = Uuid, Path, description = "The conversation"),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Messages on the page, at most; 50 if absent"),
-        ("before" = Option<String>, Query, description = "`next_cursor` of the page after which to go on, towards older messages"),
+        ("before" = Option<String>, Query, min_length = 1, description = "`next_cursor` of the page after which to go on, towards older messages"),
         ("include" = Option<String>, Query, pattern = "^tool$", description = "`tool` for the results of tools too"),
     ),
     responses(

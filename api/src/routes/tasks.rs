@@ -42,7 +42,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         ("search" = Option<String>, Query, max_length = 255, description = "Only those with this text in title or description, whatever its case"),
         ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Tasks on the page, at most; 50 if absent"),
         ("offset" = Option<i64>, Query, minimum = 0, description = "Tasks to pass over; 0 if absent"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page after which to go on, in place of `offset`; the filter is to be given again"),
+        ("cursor" = Option<String>, Query, min_length = 1, description = "`next_cursor` of the page after which to go on, in place of `offset`; the filter is to be given again"),
     ),
     responses((status = 200, description = "The page", body = TaskPage), Refusals)
 )]
