@@ -29,6 +29,7 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(routes::conversations::router())
         .merge(routes::messages::router())
         .merge(routes::tasks::router())
+        .merge(routes::admin::router())
         .merge(routes::health::router());
     finish(openapi::finish(api), app)
         .layer(DefaultBodyLimit::max(http.http_body_max_bytes as usize))

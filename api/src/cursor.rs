@@ -9,6 +9,7 @@ use errand_shared::Uuid;
 
 const CONVERSATIONS: u8 = b'c';
 const MESSAGES: u8 = b'm';
+const RUNS: u8 = b'r';
 const TASKS: u8 = b't';
 /// The end of the year 9999 in microseconds: later times are nobody's, and Postgres can't hold all that an `i64` can.
 const LATEST_MICROS: i64 = 253_402_300_800_000_000;
@@ -64,6 +65,26 @@ impl BeforeMessage {
     }
 }
 
+/// The run before which a page of runs begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BeforeRun {
+    /// Its id.
+    pub(crate) id: Uuid,
+}
+
+impl BeforeRun {
+    /// The cursor as text.
+    pub(crate) fn encode(self) -> String {
+        seal(RUNS, self.id.as_bytes())
+    }
+
+    /// The cursor of a text, or none if it is malformed.
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        let id = Uuid::from_slice(&open(RUNS, text)?).ok()?;
+        Some(Self { id })
+    }
+}
+
 /// How many tasks a page of tasks passes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskOffset {
@@ -116,6 +137,8 @@ mod tests {
             let cursor = conversation(micros);
             assert_eq!(AfterConversation::decode(&cursor.encode()), Some(cursor));
         }
+        let run = BeforeRun { id: Uuid::now_v7() };
+        assert_eq!(BeforeRun::decode(&run.encode()), Some(run));
         for number in [0, 1, 4_711, i64::MAX] {
             let message = BeforeMessage { seq: number };
             assert_eq!(BeforeMessage::decode(&message.encode()), Some(message));
@@ -151,6 +174,7 @@ mod tests {
         for text in texts {
             assert_eq!(AfterConversation::decode(&text), None, "{text:?}");
             assert_eq!(BeforeMessage::decode(&text), None, "{text:?}");
+            assert_eq!(BeforeRun::decode(&text), None, "{text:?}");
             assert_eq!(TaskOffset::decode(&text), None, "{text:?}");
         }
     }

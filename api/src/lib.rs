@@ -7,6 +7,7 @@ mod api;
 mod app;
 mod auth;
 mod cancel;
+mod capacity;
 mod chat;
 pub mod commands;
 mod cursor;

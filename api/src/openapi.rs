@@ -46,6 +46,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         (name = "runs", description = "What a message has started"),
         (name = "conversations", description = "Conversations and what was said in them"),
         (name = "tasks", description = "The to-do list itself"),
+        (name = "admin", description = "All runs, the queue and the workers, for admins"),
         (name = "health", description = "Whether the server is alive and ready"),
     ),
     components(schemas(Problem)),
@@ -76,6 +77,24 @@ impl IntoResponses for Refusals {
             ("401", "No token, or a bad one"),
             ("403", "The token is another user's"),
             ("422", "An id, a parameter or a member of the body breaks a rule"),
+            ("500", "A fault of the server"),
+            (
+                "503",
+                "The database is away; `Retry-After` says when to try again",
+            ),
+        ])
+    }
+}
+
+/// The problems that any route below `/admin` may answer with.
+pub(crate) struct AdminRefusals;
+
+impl IntoResponses for AdminRefusals {
+    fn responses() -> BTreeMap<String, RefOr<ResponseDoc>> {
+        problems(&[
+            ("401", "No token, or a bad one"),
+            ("403", "The token is not an admin's"),
+            ("422", "An id or a parameter breaks a rule"),
             ("500", "A fault of the server"),
             (
                 "503",

@@ -98,8 +98,11 @@ impl Params {
         Ok(rules::limit(self.integer("limit")?)?)
     }
 
-    /// A value that `parse` reads, or the rule that it breaks.
-    fn parsed<T>(
+    /// A value that `parse` reads.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub(crate) fn parsed<T>(
         &self,
         name: &'static str,
         rule: &'static str,

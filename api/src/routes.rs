@@ -1,5 +1,6 @@
 //! The routes, a file a resource.
 
+pub(crate) mod admin;
 pub(crate) mod auth;
 pub(crate) mod chat;
 pub(crate) mod conversations;

@@ -5,10 +5,13 @@
 
 pub mod auth_tokens;
 pub mod claims;
+pub mod control;
 pub mod conversations;
+pub mod dossiers;
 pub mod finishes;
 pub mod idempotency;
 pub mod messages;
+pub mod overview;
 pub mod pool;
 pub mod posts;
 pub mod rescue;

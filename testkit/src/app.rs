@@ -332,6 +332,21 @@ impl TestApp {
         User::register(self.http(), self.url(), name).await
     }
 
+    /// Registers a user who is an admin.
+    ///
+    /// # Panics
+    /// If the API or Postgres does not do as asked.
+    #[expect(clippy::unwrap_used, reason = "a test without its admin can only fail")]
+    pub async fn admin(&self) -> User {
+        let mut user = self.user("Root").await;
+        let promote = format!("UPDATE users SET role = 'admin' WHERE id = '{}'", user.id);
+        self.database.execute(&promote).await.unwrap();
+        let body = serde_json::json!({"email": user.email, "password": User::PASSWORD});
+        let login = Reply::read(self.http.post(format!("{}/auth/login", self.url())).json(&body)).await;
+        login.text("access_token").clone_into(&mut user.token);
+        user
+    }
+
     /// The list of hints in Redis.
     pub fn ready_key(&self) -> String {
         format!("{}ready", self.redis_prefix)

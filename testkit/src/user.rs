@@ -124,6 +124,21 @@ impl User {
         Reply::read(self.request(Method::POST, path).json(&body)).await
     }
 
+    /// Reads what is at a path below `/admin`.
+    pub async fn admin_get(&self, path: &str) -> Reply {
+        self.admin_request(Method::GET, path).await
+    }
+
+    /// Posts to a path below `/admin`.
+    pub async fn admin_post(&self, path: &str) -> Reply {
+        self.admin_request(Method::POST, path).await
+    }
+
+    async fn admin_request(&self, method: Method, path: &str) -> Reply {
+        let request = self.http.request(method, format!("{}/admin{path}", self.url));
+        Reply::read(request.bearer_auth(&self.token)).await
+    }
+
     /// A chat in a new conversation.
     pub async fn chat(&self, message: &str) -> Reply {
         self.post("/chat", json!({"message": message})).await

@@ -22,7 +22,7 @@ use crate::{context::Context, in_flight::Interrupt};
 pub(crate) struct Pulse {
     /// Since when beats have come without a gap; none while they do not.
     pub(crate) good_since: watch::Receiver<Option<Instant>>,
-    /// Whether an admin wants this worker to drain.
+    /// Whether an admin wants this worker to claim nothing: it is to drain, or the queue is paused.
     pub(crate) draining: watch::Receiver<bool>,
 }
 

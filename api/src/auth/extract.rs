@@ -18,6 +18,13 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
 }
 
+/// The caller of a route below `/admin`, whose token says that they are an admin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Admin {
+    /// The admin, for the log.
+    pub(crate) user_id: Uuid,
+}
+
 /// A route that only exists while we issue the tokens ourselves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnTokens;
@@ -35,21 +42,28 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let identity = Identity::from_request_parts(parts, app).await?;
-        let params =
-            RawPathParams::from_request_parts(parts, app)
-                .await
-                .map_err(|rejection| match rejection {
-                    RawPathParamsRejection::InvalidUtf8InPathParam(_) => {
-                        ApiError::invalid("path", "must be UTF-8")
-                    }
-                    other => ApiError::internal(other),
-                })?;
+        let params = path_params(parts, app).await?;
         if path_user(&params)? != identity.user_id {
             return Err(ApiError::Forbidden("Cannot access another user's chat"));
         }
         Ok(Self {
             user_id: identity.user_id,
             role: identity.role,
+        })
+    }
+}
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let identity = Identity::from_request_parts(parts, app).await?;
+        if identity.role != Role::Admin {
+            return Err(ApiError::Forbidden("Only an admin may do this"));
+        }
+        well_formed(&path_params(parts, app).await?)?;
+        Ok(Self {
+            user_id: identity.user_id,
         })
     }
 }
@@ -79,13 +93,28 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     }
 }
 
+async fn path_params(parts: &mut Parts, app: &App) -> Result<RawPathParams, ApiError> {
+    RawPathParams::from_request_parts(parts, app)
+        .await
+        .map_err(|rejection| match rejection {
+            RawPathParamsRejection::InvalidUtf8InPathParam(_) => ApiError::invalid("path", "must be UTF-8"),
+            // A route without parameters has none that could break a rule.
+            other => ApiError::internal(other),
+        })
+}
+
 /// The user of a path whose ids are all well formed.
 fn path_user(params: &RawPathParams) -> Result<Uuid, ApiError> {
+    well_formed(params)?.ok_or_else(|| ApiError::Internal("the route's path has no user_id".into()))
+}
+
+/// The user of a path, if one stands in it, whose ids are all well formed.
+fn well_formed(params: &RawPathParams) -> Result<Option<Uuid>, ApiError> {
     let mut user_id = None;
     let mut errors = Vec::new();
     for (name, value) in params {
         match name {
-            "user_id" | "run_id" | "conversation_id" => match Uuid::try_parse(value) {
+            "user_id" | "run_id" | "conversation_id" | "worker_id" => match Uuid::try_parse(value) {
                 Ok(id) if name == "user_id" => user_id = Some(id),
                 Ok(_) => {}
                 Err(_) => errors.push(FieldError::new(name, "must be a UUID")),
@@ -96,10 +125,10 @@ fn path_user(params: &RawPathParams) -> Result<Uuid, ApiError> {
             _ => {}
         }
     }
-    match (user_id, errors.is_empty()) {
-        (_, false) => Err(ApiError::Invalid(errors)),
-        (Some(user_id), true) => Ok(user_id),
-        (None, true) => Err(ApiError::Internal("the route's path has no user_id".into())),
+    if errors.is_empty() {
+        Ok(user_id)
+    } else {
+        Err(ApiError::Invalid(errors))
     }
 }
 

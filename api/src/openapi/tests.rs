@@ -20,6 +20,7 @@ fn document() -> Value {
         .merge(routes::conversations::router())
         .merge(routes::messages::router())
         .merge(routes::tasks::router())
+        .merge(routes::admin::router())
         .merge(routes::health::router());
     serde_json::to_value(gather(router.into_openapi())).unwrap()
 }
@@ -154,6 +155,27 @@ fn routes_of_a_user_tell_of_every_refusal() {
                 content["schema"]["$ref"], "#/components/schemas/Problem",
                 "{name} {status}"
             );
+        }
+    }
+}
+
+#[test]
+fn routes_of_admins_tell_of_every_refusal() {
+    let document = document();
+    let admins: Vec<_> = operations(&document)
+        .into_iter()
+        .filter(|(name, _)| name.contains(" /admin/"))
+        .collect();
+    assert_eq!(admins.len(), 10);
+    for (name, operation) in admins {
+        assert_eq!(
+            operation["security"][0]["bearer"],
+            serde_json::json!([]),
+            "{name}"
+        );
+        for status in ["401", "403", "422", "503"] {
+            let content = &operation["responses"][status]["content"];
+            assert!(content["application/problem+json"].is_object(), "{name} {status}");
         }
     }
 }

@@ -131,12 +131,7 @@ async fn retry(
             kill_point::reached(KillPoint::RetryCommitted);
             app.notifier.ring(run_id);
         }
-        Retried::NotRetryable => {
-            return Err(ApiError::Conflict(
-                "Only a failed or cancelled run that is the last of its conversation can be tried again"
-                    .to_owned(),
-            ));
-        }
+        Retried::NotRetryable => return Err(not_retryable()),
         Retried::NotFound => return Err(chat::no_run(run_id)),
     }
     let run = app
@@ -144,4 +139,11 @@ async fn retry(
         .await?;
     let run = run.ok_or_else(|| chat::no_run(run_id))?;
     Ok((StatusCode::ACCEPTED, answer::pending(caller.user_id, &run)))
+}
+
+/// Why a run is not tried again.
+pub(crate) fn not_retryable() -> ApiError {
+    ApiError::Conflict(
+        "Only a failed or cancelled run that is the last of its conversation can be tried again".to_owned(),
+    )
 }

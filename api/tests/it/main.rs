@@ -1,6 +1,8 @@
 //! The API over real services: see each file's name.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod chat_table;

@@ -1,6 +1,9 @@
 //! Workers: one row each, vouched for by a heartbeat on the database's clock.
 
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgExecutor;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A worker as it presents itself.
@@ -16,7 +19,8 @@ pub struct WorkerRow {
     pub concurrency: i32,
 }
 
-/// Beats: makes the worker's row, or dates it anew. True if an admin has asked the worker to drain.
+/// Beats: makes the worker's row, or dates it anew. True if the worker is to claim nothing: an admin has asked it to drain,
+/// or has paused the queue.
 ///
 /// # Errors
 /// A fault of Postgres.
@@ -29,7 +33,7 @@ pub async fn beat(
         r#"
         INSERT INTO workers (id, host, version, concurrency, in_flight) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), in_flight = EXCLUDED.in_flight
-        RETURNING draining
+        RETURNING draining OR EXISTS (SELECT FROM queue_control WHERE paused_at IS NOT NULL) AS "idle!"
         "#,
         worker.id,
         worker.host,
@@ -38,6 +42,47 @@ pub async fn beat(
         in_flight
     )
     .fetch_one(executor)
+    .await
+}
+
+/// A worker as an admin sees it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SeenWorker {
+    /// A fresh id for each start of a process.
+    pub id: Uuid,
+    /// Where it runs.
+    pub host: String,
+    /// Its program's version.
+    pub version: String,
+    /// Runs it takes at once, at most.
+    pub concurrency: i32,
+    /// Runs it had at its last heartbeat.
+    pub in_flight: i32,
+    /// Whether it is to claim nothing.
+    pub draining: bool,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// When it was last heard of.
+    pub heartbeat_at: DateTime<Utc>,
+    /// How long ago that was, in seconds.
+    pub heartbeat_age_seconds: f64,
+}
+
+/// The workers, those first that were heard of last. Dead ones are among them for a day.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn seen(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<SeenWorker>, sqlx::Error> {
+    sqlx::query_as!(
+        SeenWorker,
+        r#"
+        SELECT id, host, version, concurrency, in_flight, draining, started_at, heartbeat_at,
+            extract(epoch FROM now() - heartbeat_at)::float8 AS "heartbeat_age_seconds!"
+        FROM workers ORDER BY heartbeat_at DESC LIMIT $1
+        "#,
+        limit
+    )
+    .fetch_all(executor)
     .await
 }
 

@@ -546,6 +546,11 @@ async fn a_run_that_waits_is_reported_if_there_is_room_for_it_or_nobody_at_all()
             workers("heartbeat_at = now() - interval '1 hour'"),
             run(scene.queued),
         ),
+        ("UPDATE queue_control SET paused_at = now()".to_owned(), vec![]),
+        (
+            "UPDATE queue_control SET paused_at = NULL".to_owned(),
+            run(scene.queued),
+        ),
         (
             "UPDATE runs SET available_at = now() + interval '1 hour'".to_owned(),
             vec![],

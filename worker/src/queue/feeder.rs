@@ -31,6 +31,13 @@ pub(crate) struct Feeder {
     stop: CancellationToken,
 }
 
+/// Whether there was a time when nothing could be claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    No,
+    Yes,
+}
+
 impl Feeder {
     /// A feeder that claims for as many places as the settings give.
     pub(crate) fn new(
@@ -59,8 +66,11 @@ impl Feeder {
         // What waits from before this start need not wait for its bell.
         stop.run_until_cancelled(self.sweep()).await;
         while !stop.is_cancelled() {
-            if stop.run_until_cancelled(self.may_claim()).await.is_none() {
-                return;
+            match stop.run_until_cancelled(self.may_claim()).await {
+                None => return,
+                // What others have taken the hints of meanwhile need not wait for its bell.
+                Some(Waited::Yes) => while self.sweep().await > 0 {},
+                Some(Waited::No) => {}
             }
             let Some(permits) = self.free_places().await else {
                 return;
@@ -93,12 +103,16 @@ impl Feeder {
 
     /// Waits until this worker is neither drained nor taken for dead: a claim of one that has not beaten could be found by
     /// no rescuer, and of one whose beats are missed would be taken away again.
-    async fn may_claim(&mut self) {
+    async fn may_claim(&mut self) -> Waited {
+        let mut waited = Waited::No;
         loop {
+            if *self.draining.borrow() || self.good_since.borrow().is_none() {
+                waited = Waited::Yes;
+            }
             let undrained = self.draining.wait_for(|draining| !draining).await.is_ok();
             let alive = self.good_since.wait_for(Option::is_some).await.is_ok();
             if !(undrained && alive && *self.draining.borrow()) {
-                return;
+                return waited;
             }
         }
     }
@@ -189,6 +203,9 @@ impl Feeder {
 
     /// Looks in Postgres for runs that are ready, and claims them; gives how many.
     async fn sweep(&self) -> usize {
+        if *self.draining.borrow() {
+            return 0;
+        }
         let Some(permits) = self.free_places().await else {
             return 0;
         };

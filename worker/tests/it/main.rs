@@ -5,6 +5,8 @@ mod answers;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod idle;
 #[cfg(test)]
 mod outage;

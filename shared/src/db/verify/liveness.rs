@@ -53,7 +53,7 @@ pub(super) async fn overdue(connection: &mut PgConnection, limits: Limits) -> Re
 
 /// No run that could be claimed waits for long while the living workers have room for all that could be. With no
 /// worker alive each such run counts; with more runs than room none does, for then waiting is their lot. A
-/// worker that drains has no room.
+/// worker that drains has no room, and while the queue is paused nobody has.
 pub(super) async fn waiting(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
@@ -74,6 +74,7 @@ pub(super) async fn waiting(connection: &mut PgConnection, limits: Limits) -> Re
         ), bad AS MATERIALIZED (
             SELECT 'run ' || r.id AS what FROM ready r, living l
             WHERE r.since < now() - make_interval(secs => $3)
+              AND NOT EXISTS (SELECT FROM queue_control WHERE paused_at IS NOT NULL)
               AND (l.workers = 0 OR l.room >= (SELECT count(*) FROM ready))
         )
         SELECT (SELECT count(*) FROM ready) AS "examined!", (SELECT count(*) FROM bad) AS "violations!",

@@ -1,0 +1,158 @@
+//! What admins say to workers: the queue pauses, a worker drains, a run that killed its workers is tried again.
+
+use errand_model::{Behaviour, Gate, Script};
+use errand_shared::Uuid;
+use errand_testkit::{TestApp, User, eventually};
+
+use crate::scene::{process, runs, swift};
+
+/// Waits until every worker has beaten twice since now: by then each knows what was said before.
+async fn all_know(app: &TestApp) {
+    for _ in 0..2 {
+        let now = app
+            .database
+            .texts("SELECT clock_timestamp()::text")
+            .await
+            .remove(0);
+        let behind = format!("SELECT count(*) FROM workers WHERE heartbeat_at <= '{now}'");
+        eventually("every worker has beaten", || async {
+            app.database.count(&behind).await == 0
+        })
+        .await;
+    }
+}
+
+/// Posts so many messages, each in a conversation of its own.
+async fn post(user: &User, count: usize) -> Vec<Uuid> {
+    let mut posted = Vec::new();
+    for _ in 0..count {
+        posted.push(user.chat_async(None, "hi").await.id("run_id"));
+    }
+    posted
+}
+
+fn hello() -> Script {
+    Script::new().otherwise(Behaviour::reply("Hello!"))
+}
+
+#[tokio::test]
+async fn a_paused_queue_gives_nothing_to_anybody_and_goes_on_when_told() {
+    let app = swift(TestApp::builder().workers(2)).start().await;
+    let (user, admin) = (app.user("Ada").await, app.admin().await);
+    app.model.script(hello());
+    let gate = Gate::new();
+    app.model
+        .add(Script::new().when("slow", [Behaviour::reply("At last.").behind(&gate)]));
+    let held = user.chat_async(None, "slow").await.id("run_id");
+    gate.wait_arrived(1).await;
+    assert_eq!(admin.admin_post("/queue/pause").await.status, 200);
+    all_know(&app).await;
+    let posted = post(&user, 3).await;
+    // A bell that is lost must not matter either.
+    app.database
+        .execute("UPDATE runs SET ring_at = now() WHERE status = 'queued'")
+        .await
+        .unwrap();
+    gate.release();
+    assert_eq!(
+        user.wait(held).await.text("message"),
+        "At last.",
+        "what is under way goes on"
+    );
+    all_know(&app).await;
+    let claimed = "SELECT count(*) FROM runs WHERE attempt > 0";
+    assert_eq!(app.database.count(claimed).await, 1);
+    assert_eq!(admin.admin_post("/queue/resume").await.status, 200);
+    for run in posted {
+        assert_eq!(user.wait(run).await.text("message"), "Hello!");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_draining_worker_takes_nothing_until_it_is_told_to() {
+    let mut app = swift(TestApp::builder().workers(2)).start().await;
+    let (user, admin) = (app.user("Ada").await, app.admin().await);
+    app.model.script(hello());
+    let (one, other) = (app.take_worker(), app.take_worker());
+    all_know(&app).await;
+    for (idle, busy) in [(&one, &other), (&other, &one)] {
+        assert_eq!(
+            admin
+                .admin_post(&format!("/workers/{}/drain", idle.id))
+                .await
+                .status,
+            200
+        );
+        assert_eq!(
+            admin
+                .admin_post(&format!("/workers/{}/undrain", busy.id))
+                .await
+                .status,
+            200
+        );
+        all_know(&app).await;
+        let before = app.database.count("SELECT count(*) FROM runs").await;
+        for run in post(&user, 10).await {
+            assert_eq!(user.wait(run).await.text("message"), "Hello!");
+        }
+        let theirs = format!(
+            "SELECT count(*) FROM (SELECT worker_id FROM runs ORDER BY id OFFSET {before}) r WHERE worker_id = '{}'",
+            busy.id
+        );
+        assert_eq!(app.database.count(&theirs).await, 10);
+    }
+    one.stop().await;
+    other.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_that_killed_its_workers_is_a_dead_letter_and_an_admins_retry_keeps_the_order() {
+    let app = swift(TestApp::builder().workers(0).worker("--run-max-attempts=2"))
+        .start()
+        .await;
+    let (user, admin) = (app.user("Ada").await, app.admin().await);
+    let gate = Gate::new();
+    let poison = || Behaviour::Hang.behind(&gate);
+    let digested = Gate::new();
+    let last = Behaviour::reply("Digested.").behind(&digested);
+    app.model.script(hello());
+    app.model
+        .add(Script::new().when("poison", [poison(), poison(), last]));
+    let posted = user.chat_async(None, "poison").await;
+    let (run, conversation) = (posted.id("run_id"), posted.id("conversation_id"));
+    for death in 1..=2 {
+        let victim = process(&app, &[]).await;
+        gate.wait_arrived(death).await;
+        victim.kill().await;
+    }
+    let judge = app.start_worker().await;
+    user.wait(run).await;
+    let letters = admin.admin_get("/runs?status=failed").await.body;
+    let letter = &letters["items"][0];
+    assert_eq!(letter["run_id"], run.to_string(), "{letters}");
+    assert_eq!(letter["last_error"], "poison: 2 workers died under it");
+    assert_eq!(letter["reason"], "the worker died under it several times over");
+    assert_eq!(letter["attempt"], 2);
+
+    let retried = admin.admin_post(&format!("/runs/{run}/retry")).await;
+    assert_eq!(retried.status, 202, "{}", retried.body);
+    assert_eq!(retried.text("status"), "queued");
+    digested.wait_arrived(1).await;
+    // What comes meanwhile waits for it.
+    let next = user.chat_async(Some(conversation), "hi").await.id("run_id");
+    let dead = format!("DELETE FROM workers WHERE id <> '{}'", judge.id);
+    app.database.execute(&dead).await.unwrap();
+    all_know(&app).await;
+    assert_eq!(runs(&app).await, ["running 3 0 0", "queued 0 0 0"]);
+    let not_last = admin.admin_post(&format!("/runs/{run}/retry")).await;
+    assert_eq!(not_last.status, 409, "{}", not_last.body);
+    digested.release();
+    assert_eq!(user.wait(run).await.text("message"), "Digested.");
+    assert_eq!(user.wait(next).await.text("message"), "Hello!");
+    let order = "SELECT content FROM messages WHERE role = 'assistant' ORDER BY seq";
+    assert_eq!(app.database.texts(order).await, ["Digested.", "Hello!"]);
+    judge.stop().await;
+    app.stop().await;
+}
