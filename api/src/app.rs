@@ -16,7 +16,7 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    error::ApiError, openapi, problem::Problem, request_id, routes, settings::HttpSettings, state::App,
+    error::ApiError, openapi, page, problem::Problem, request_id, routes, settings::HttpSettings, state::App,
 };
 
 /// The API's router.
@@ -31,7 +31,7 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(routes::tasks::router())
         .merge(routes::admin::router())
         .merge(routes::health::router());
-    finish(openapi::finish(api), app)
+    finish(openapi::finish(api).merge(page::router()), app)
         .layer(DefaultBodyLimit::max(http.http_body_max_bytes as usize))
         .layer(cors(http))
         .layer(CatchPanicLayer::custom(panicked))

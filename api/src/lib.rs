@@ -14,6 +14,7 @@ mod cursor;
 mod error;
 mod extract;
 mod openapi;
+mod page;
 mod prefer;
 mod problem;
 mod query;

@@ -1,0 +1,1 @@
+//! The chat page in Chromium, over the whole of Errand.
