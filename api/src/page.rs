@@ -102,8 +102,14 @@ mod tests {
         let first = file("index.html", &HeaderMap::new()).unwrap();
         let tag = header_of(&first, header::ETAG);
         let mut headers = HeaderMap::new();
-        headers.insert(header::IF_NONE_MATCH, format!("\"other\", W/{tag}").parse().unwrap());
-        assert_eq!(file("index.html", &headers).unwrap().status(), StatusCode::NOT_MODIFIED);
+        headers.insert(
+            header::IF_NONE_MATCH,
+            format!("\"other\", W/{tag}").parse().unwrap(),
+        );
+        assert_eq!(
+            file("index.html", &headers).unwrap().status(),
+            StatusCode::NOT_MODIFIED
+        );
         headers.insert(header::IF_NONE_MATCH, "\"other\"".parse().unwrap());
         assert_eq!(file("index.html", &headers).unwrap().status(), StatusCode::OK);
     }
@@ -111,7 +117,10 @@ mod tests {
     #[test]
     fn there_is_no_way_out_of_the_folder() {
         for name in ["../Cargo.toml", "/etc/passwd", "app.js/../../src/lib.rs", ""] {
-            assert!(matches!(file(name, &HeaderMap::new()), Err(ApiError::NotFound(_))), "{name}");
+            assert!(
+                matches!(file(name, &HeaderMap::new()), Err(ApiError::NotFound(_))),
+                "{name}"
+            );
         }
     }
 
@@ -119,7 +128,14 @@ mod tests {
     fn nothing_is_inline_and_nothing_is_from_elsewhere() {
         let page = Files::get("index.html").unwrap();
         let text = std::str::from_utf8(&page.data).unwrap();
-        for bad in ["http://", "https://", " style=", "<style", " onclick", "javascript:"] {
+        for bad in [
+            "http://",
+            "https://",
+            " style=",
+            "<style",
+            " onclick",
+            "javascript:",
+        ] {
             assert!(!text.contains(bad), "{bad}");
         }
     }

@@ -236,9 +236,20 @@ impl TestApp {
     ///
     /// # Panics
     /// If it does not start.
-    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
     pub async fn add_api(&mut self) -> usize {
-        let arguments = std::iter::once("errand-api".to_owned()).chain(self.api_arguments.clone());
+        self.add_api_with(&[]).await
+    }
+
+    /// The same with more settings.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
+    pub async fn add_api_with(&mut self, more: &[&str]) -> usize {
+        let more = more.iter().map(|argument| (*argument).to_owned());
+        let arguments = std::iter::once("errand-api".to_owned())
+            .chain(self.api_arguments.clone())
+            .chain(more);
         let settings = parse::<ApiProgram>(arguments).settings;
         let lifecycle = Lifecycle::new();
         let api = Api::start(settings, lifecycle.clone()).unwrap();

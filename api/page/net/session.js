@@ -11,8 +11,8 @@ const LOCK = 'errand.refresh';
 const PENDING = 'refreshing';
 /** How long a refresh of a page that was left in its middle is given to reach the cookie, in milliseconds. */
 const SETTLE = 1_500;
-/** How long before its end a token is replaced, in milliseconds. */
-const EARLY = 30_000;
+/** The part of its life after which a token is replaced. */
+const USED = 0.9;
 
 class Session {
   /** `{id, email, name}`, or null. */
@@ -34,7 +34,7 @@ class Session {
 
   /** A token that counts for a while yet; `stale` is one that was refused. Throws a 401 if there is none to be had. */
   async token(stale = null) {
-    const good = () => this.#token !== null && this.#token !== stale && Date.now() < this.#expires - EARLY;
+    const good = () => this.#token !== null && this.#token !== stale && Date.now() < this.#expires;
     if (good()) return this.#token;
     await this.#alone(async () => {
       // Another tab may have done it meanwhile.
@@ -86,7 +86,7 @@ class Session {
 
   #give({ body }) {
     const { user, access_token, expires_in } = body;
-    const session = { user, token: access_token, expires: Date.now() + expires_in * 1000 };
+    const session = { user, token: access_token, expires: Date.now() + expires_in * 1000 * USED };
     this.#take(session);
     this.#others?.postMessage({ type: 'in', session });
   }
