@@ -49,7 +49,7 @@ export function icon(name) {
   const path = document.createElementNS(space, 'path');
   svg.setAttribute('viewBox', '0 0 24 24');
   svg.setAttribute('aria-hidden', 'true');
-  svg.setAttribute('class', 'icon');
+  svg.setAttribute('class', `icon ${name}`);
   path.setAttribute('d', ICONS[name]);
   svg.append(path);
   return svg;

@@ -77,7 +77,14 @@ function list(lines, at, depth) {
     }
   }
   const attributes = ordered && Number.parseInt(mark, 10) !== 1 ? { start: Number.parseInt(mark, 10) } : {};
-  return [h(ordered ? 'ol' : 'ul', attributes, items.map((item) => h('li', {}, tight(blocks(item, depth - 1))))), end];
+  return [h(ordered ? 'ol' : 'ul', attributes, items.map((item) => entry(item, depth - 1))), end];
+}
+
+/** An item, with a box before it if its text begins with one. */
+function entry([first, ...rest], depth) {
+  const [, box, text] = /^\[([ xX])\]\s+(.*)$/.exec(first) ?? [];
+  const attributes = box === undefined ? {} : { class: box === ' ' ? 'unticked' : 'ticked' };
+  return h('li', attributes, tight(blocks([text ?? first, ...rest], depth)));
 }
 
 /** Whether the line after an empty one still belongs to a list. */

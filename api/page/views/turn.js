@@ -77,7 +77,10 @@ function fate({ turn, thread, composer }) {
   if (turn.state === 'sending') return turn.problem ? ['Not sent yet: ', turn.problem.sentence] : 'Sending…';
   if (turn.state !== 'unsent') return null;
   const edit = () => composer.put(thread.takeBack(turn));
-  return h('div', { class: 'callout bad', role: 'alert' }, h('span', {}, `Not sent. ${turn.problem?.sentence ?? ''}`),
+  // Whether it arrived may be unknown: sending it again is safe then, saying it anew is not.
+  const unknown = turn.problem?.passes && turn.problem.status !== 429;
+  return h('div', { class: 'callout bad', role: 'alert' },
+    h('span', {}, `${unknown ? 'Not known to have arrived.' : 'Not sent.'} ${turn.problem?.sentence ?? ''}`),
     h('span', { class: 'row' },
       h('button', { type: 'button', class: 'button small', onclick: () => thread.sendAgain(turn) }, icon('again'), 'Send again'),
       h('button', { type: 'button', class: 'button small', onclick: edit }, icon('pen'), 'Edit')));

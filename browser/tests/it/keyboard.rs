@@ -64,8 +64,7 @@ async fn tab_to_back(page: &Page, label: &str) {
 
 /// Presses a key until the focus, which must be visible, is on what begins with a label.
 async fn walk(page: &Page, label: &str, key: impl Fn() -> TypingData) {
-    let named =
-        "return document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText ?? ''";
+    let named = "return document.activeElement === document.body ? '' : document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText";
     for _ in 0..40 {
         page.press(key()).await;
         if page
