@@ -1,1 +1,1 @@
-//! Nothing: the chat page's tests in a real browser stand in `tests/it`.
+//! Nothing: the tests of the chat page in a real browser stand in `tests/it`.

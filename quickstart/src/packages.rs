@@ -1,5 +1,6 @@
-//! Where the system's packages have put Postgres and Redis, and what is missing.
+//! Where the system's packages have put Postgres and Redis, and for the tests Chromium, and what is missing.
 
+mod browser;
 mod install;
 
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::owner::is_root;
 
+pub(crate) use browser::find_or_install_browser;
 pub(crate) use install::find_or_install;
 
 /// The command that installs what is missing on Debian and its kin.

@@ -1,4 +1,4 @@
-//! `test`: all tests of the workspace, with Postgres and Redis of their own.
+//! `test`: all tests of the workspace, with Postgres and Redis of their own, and a browser for the page's.
 
 use std::ffi::OsString;
 use std::process::{ExitCode, Stdio};
@@ -7,19 +7,26 @@ use crate::backing::{Backing, Urls, env_of_programs};
 use crate::cargo::cargo;
 use crate::cli::TestArgs;
 use crate::error::{Error, Result};
-use crate::packages::{Places, find_or_install};
+use crate::packages::{Places, find_or_install, find_or_install_browser};
 use crate::run_command::{self, exit_code};
 use crate::say::tell;
 use crate::signals::Signals;
 
 type Env = Vec<(OsString, OsString)>;
 
+/// The package whose tests need a browser.
+const BROWSER_TESTS: &str = "errand-browser-tests";
+
 /// Runs the subcommand.
 pub(crate) async fn run(args: TestArgs) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
     // Also for tests on an outside database: some start servers of their own.
-    let found = find_or_install(&Places::of_this_machine(), !args.no_install)?;
+    let places = Places::of_this_machine();
+    let found = find_or_install(&places, !args.no_install)?;
     let mut env = env_of_programs(&found);
+    if needs_browser(&args.extra) {
+        env.extend(find_or_install_browser(&places, !args.no_install)?);
+    }
     if let Some(urls) = outside(&args)? {
         env.extend(urls.env());
         return run_tests(&args, &env, &mut signals).await;
@@ -82,6 +89,12 @@ fn names_packages(extra: &[OsString]) -> bool {
         .any(|arg| arg.to_str().is_some_and(chooses))
 }
 
+/// Whether the tests of the page are among those that are asked for.
+fn needs_browser(extra: &[OsString]) -> bool {
+    let names_it = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.contains(BROWSER_TESTS));
+    !names_packages(extra) || extra.iter().any(names_it)
+}
+
 async fn has_nextest() -> bool {
     let asked = cargo()
         .args(["nextest", "--version"])
@@ -104,5 +117,13 @@ mod tests {
         assert!(names_packages(&os(&["--package=errand-api"])));
         assert!(!names_packages(&os(&["--no-fail-fast", "a_lease"])));
         assert!(!names_packages(&os(&["--", "-p"])));
+    }
+
+    #[test]
+    fn a_browser_is_needed_only_for_the_tests_of_the_page() {
+        let os = |args: &[&str]| args.iter().map(OsString::from).collect::<Vec<_>>();
+        assert!(needs_browser(&os(&[])));
+        assert!(needs_browser(&os(&["-p", "errand-browser-tests"])));
+        assert!(!needs_browser(&os(&["-p", "errand-api"])));
     }
 }

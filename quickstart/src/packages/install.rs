@@ -17,26 +17,30 @@ pub(crate) fn find_or_install(places: &Places, may_install: bool) -> Result<Foun
         Err(missing) if may_install => missing,
         found => return found,
     };
-    let prefix: &[&str] = if is_root() { &[] } else { &["sudo", "-n"] };
-    if program(places, "apt-get").is_none() || !(is_root() || succeeds("sudo", &["-n", "true"])) {
+    if !may_apt(places) {
         return Err(missing);
     }
     tell(&format!(
         "Postgres or Redis is not installed. Installing both: {INSTALL}"
     ));
     tell("(Debian may start services of its own with them; Errand does not use those.)");
+    install(&["postgresql", "redis-server"])?;
+    find(places)
+}
+
+/// Whether packages can be installed without asking anybody.
+pub(super) fn may_apt(places: &Places) -> bool {
+    program(places, "apt-get").is_some() && (is_root() || succeeds("sudo", &["-n", "true"]))
+}
+
+/// Installs packages of Debian.
+pub(super) fn install(packages: &[&str]) -> Result<()> {
+    let prefix: &[&str] = if is_root() { &[] } else { &["sudo", "-n"] };
     apt(prefix, &["update"])?;
     apt(
         prefix,
-        &[
-            "install",
-            "-y",
-            "--no-install-recommends",
-            "postgresql",
-            "redis-server",
-        ],
-    )?;
-    find(places)
+        &[&["install", "-y", "--no-install-recommends"], packages].concat(),
+    )
 }
 
 fn succeeds(name: &str, args: &[&str]) -> bool {
@@ -71,7 +75,7 @@ fn apt(prefix: &[&str], args: &[&str]) -> Result<()> {
         return Ok(());
     }
     Err(Error::Missing(format!(
-        "`{}` failed ({status}); what it wrote is above. Install Postgres and Redis by hand and try again:\n  {INSTALL}",
+        "`{}` failed ({status}); what it wrote is above. Install by hand and try again:\n  {INSTALL}",
         line.join(" ")
     )))
 }
