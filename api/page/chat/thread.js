@@ -98,7 +98,7 @@ export class Thread {
   async retry(turn) {
     await runs.retry(turn.runId);
     turn.reopen();
-    this.#watch(turn);
+    live.watch(turn);
     this.changed.tell();
   }
 
@@ -136,7 +136,7 @@ export class Thread {
     } else {
       Object.assign(turn, { runId, problem: null, state: 'queued' });
       turn.changed.tell();
-      this.#watch(turn);
+      live.watch(turn);
     }
     this.#catchUp();
     this.changed.tell();
@@ -150,14 +150,14 @@ export class Thread {
       if (event.type === 'looked') return;
       turn = new Turn({ runId: event.run_id, state: 'queued' });
       this.turns.push(turn);
-      live.watch(turn.runId, () => turn.heard);
+      live.watch(turn);
       this.#catchUp();
       this.changed.tell();
     }
     const was = turn.state;
     turn.hear(event);
     if (turn.isFinal) live.unwatch(turn.runId);
-    else if (was !== turn.state) live.watch(turn.runId, () => turn.heard);
+    else if (was !== turn.state) live.watch(turn);
     if (was !== turn.state) this.changed.tell();
   }
 
@@ -180,11 +180,8 @@ export class Thread {
 
   async #look(turn) {
     turn.take(await runs.look(turn.runId));
-    if (turn.isOpen) this.#watch(turn);
+    if (turn.isOpen) live.watch(turn);
     else live.unwatch(turn.runId);
   }
 
-  #watch(turn) {
-    live.watch(turn.runId, () => turn.heard);
-  }
 }

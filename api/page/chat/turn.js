@@ -6,6 +6,9 @@ import { Signal } from '../signal.js';
 /** States of a run that has ended. */
 export const FINAL = new Set(['succeeded', 'failed', 'cancelled']);
 
+/** Events that end a run. */
+const ENDS = new Set(['run.succeeded', 'run.failed', 'run.cancelled']);
+
 export class Turn {
   /** Told after each change. */
   changed = new Signal();
@@ -47,14 +50,15 @@ export class Turn {
     return this.#heard;
   }
 
-  /** Takes an event of the run; each counts once, and none but a retry counts after the end. */
-  hear({ seq, type, data }) {
+  /** Takes an event of the run, if it is its turn. */
+  hear(event) {
+    const { seq, type, data } = event;
     if (seq !== undefined) {
-      if (seq <= this.#heard || (this.isFinal && !['run.queued', 'run.succeeded', 'run.failed', 'run.cancelled'].includes(type))) return;
+      if (!this.#counts(event)) return;
       this.#heard = seq;
     }
     switch (type) {
-      case 'run.queued': this.reopen(); return;
+      case 'run.queued': this.answer = ''; this.reopen(); return;
       case 'run.started': this.state = 'running'; break;
       case 'message.delta': this.state = 'running'; this.answer += data.text; break;
       case 'message.reset': this.answer = data.text ?? ''; break;
@@ -67,6 +71,19 @@ export class Turn {
       default: return;
     }
     this.changed.tell();
+  }
+
+  /** The events come again from the first. */
+  restart() {
+    this.#heard = 0;
+  }
+
+  /** Each event counts once; who comes late begins with the first, which is told again; after the end only a retry counts. */
+  #counts({ seq, type, attempt }) {
+    if (seq <= this.#heard) return false;
+    if (ENDS.has(type)) return true;
+    if (this.isFinal) return type === 'run.queued' && (attempt > 0 || this.state === 'cancelled');
+    return this.#heard > 0 || type === 'run.queued';
   }
 
   /** Takes the run's answer, as far as it has come. */

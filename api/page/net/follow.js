@@ -24,7 +24,8 @@ export async function follow(runId, after, heard, signal) {
     } catch (fault) {
       if (signal.aborted) return;
       if (fault.status === 401 || (fault.status === 404 && !streams)) return;
-      if ([404, 405, 406, 415].includes(fault.status)) { streams = false; continue; }
+      // Whoever has heard the end may still lack what stands; and not every way lets a stream through.
+      if ([204, 404, 405, 406, 415].includes(fault.status)) { streams = false; continue; }
     }
     await pause(backoff(tries), signal);
   }
@@ -39,6 +40,7 @@ async function stream(runId, after, heard, signal) {
     const headers = { Accept: 'text/event-stream', Authorization: `Bearer ${await session.token()}` };
     if (after) headers['Last-Event-ID'] = String(after);
     const response = await fetch(`/api/${session.user.id}/runs/${runId}/events`, { headers, signal: either, cache: 'no-store' });
+    if (response.status === 204) throw new Problem(204);
     if (!response.ok) throw problem(response, await response.json().catch(() => null));
     if (!response.headers.get('Content-Type')?.startsWith('text/event-stream')) throw new Problem(406);
     let ended = false;

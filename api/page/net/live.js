@@ -48,11 +48,11 @@ class Live {
     this.#wake?.abort();
   }
 
-  /** Sees to it that the events of a run come, those after the number that `after` tells, until its end. */
-  watch(runId, after) {
-    if (this.#watched.has(runId)) return;
-    this.#watched.set(runId, { after, stop: null });
-    if (this.#socket) this.#socket.subscribe(runId, after());
+  /** Sees to it that the events of a turn's run come, until `unwatch`. */
+  watch(turn) {
+    if (this.#watched.has(turn.runId)) return;
+    this.#watched.set(turn.runId, { turn, stop: null });
+    if (this.#socket) this.#socket.subscribe(turn.runId, turn.heard);
     else this.#followSome();
   }
 
@@ -103,7 +103,9 @@ class Live {
     for (const [runId, watched] of this.#watched) {
       watched.stop?.abort();
       watched.stop = null;
-      socket.subscribe(runId, watched.after());
+      // From the beginning: the socket tells news of all runs at once, and they must not overtake what was missed.
+      watched.turn.restart();
+      socket.subscribe(runId);
     }
     this.#turn('live');
     return end;
@@ -131,7 +133,7 @@ class Live {
       free -= 1;
       if (watched.stop) continue;
       watched.stop = new AbortController();
-      follow(runId, watched.after, (event) => this.events.tell(event), watched.stop.signal);
+      follow(runId, () => watched.turn.heard, (event) => this.events.tell(event), watched.stop.signal);
     }
   }
 }
