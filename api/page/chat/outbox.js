@@ -120,7 +120,8 @@ class Outbox {
   }
 
   #store(items) {
-    keep(`${session.user.id}.outbox`, items.length > 0 ? items : null);
+    // Gone meanwhile: what was kept is sent again under its key, by whoever logs in as the same user.
+    if (session.user) keep(`${session.user.id}.outbox`, items.length > 0 ? items : null);
   }
 }
 

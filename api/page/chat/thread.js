@@ -45,6 +45,13 @@ export class Thread {
   /** Reads the newest page again, for what was missed. */
   async refresh() {
     const { items, next_cursor } = await conversations.messages(this.id);
+    const stored = this.turns.filter((turn) => turn.at !== null && turn.runId);
+    const meets = items.some((message) => stored.some((turn) => turn.runId === message.run_id));
+    if (stored.length > 0 && items.length > 0 && !meets) {
+      // So much was missed that there is a gap; what is before it is read again when somebody scrolls there.
+      this.turns = this.turns.filter((turn) => !stored.includes(turn));
+      this.cursor = next_cursor;
+    }
     if (this.cursor === undefined) this.cursor = next_cursor;
     await this.#merge(items);
   }
@@ -131,7 +138,9 @@ export class Thread {
     }
     const known = this.turns.find((other) => other.runId === runId && other !== turn);
     if (known) {
-      // Its events were faster than the word that it was taken.
+      // It was heard of before the word that it was taken.
+      known.text ??= turn.text;
+      known.changed.tell();
       this.turns = this.turns.filter((other) => other !== turn);
     } else {
       Object.assign(turn, { runId, problem: null, state: 'queued' });
@@ -146,8 +155,9 @@ export class Thread {
     if (event.conversation_id !== this.id || !this.id) return;
     let turn = this.turns.find((one) => one.runId === event.run_id);
     if (!turn) {
-      // Of another tab or device, or of ours before we know it: what was said is in the messages.
-      if (event.type === 'looked') return;
+      // Of another tab or device: what was said is in the messages. Or of the message that is just being sent, which
+      // is taken up, and the others with it, once that has its word.
+      if (event.type === 'looked' || this.turns.some((one) => one.state === 'sending' && one.problem === null)) return;
       turn = new Turn({ runId: event.run_id, state: 'queued' });
       this.turns.push(turn);
       live.watch(turn);

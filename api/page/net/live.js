@@ -30,7 +30,8 @@ class Live {
     this.#stop = new AbortController();
     this.#keepOpen(this.#stop.signal);
     const options = { signal: this.#stop.signal };
-    addEventListener('online', () => this.retry(), options);
+    // A socket from before may be dead without knowing it.
+    addEventListener('online', () => { this.#socket?.close(); this.retry(); }, options);
     addEventListener('offline', () => this.#turn('away'), options);
   }
 

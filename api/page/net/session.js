@@ -60,12 +60,10 @@ class Session {
 
   async leave() {
     await this.#alone(async () => {
-      try {
-        await request('POST', '/auth/logout', { body: {} });
-      } finally {
-        this.#others?.postMessage({ type: 'out' });
-        this.#end(null);
-      }
+      // Not before the server has said so: the cookie would let the next one in who loads the page.
+      await request('POST', '/auth/logout', { body: {} });
+      this.#others?.postMessage({ type: 'out' });
+      this.#end(null);
     });
   }
 

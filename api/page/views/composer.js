@@ -46,6 +46,12 @@ export class Composer {
     this.focus();
   }
 
+  /** The place has got another name. */
+  moved(from) {
+    keep(`${session.user.id}.draft.${from}`, null);
+    this.#typed();
+  }
+
   /** Shows whether there is something to stop. */
   running(turn) {
     const focused = document.activeElement === this.#stop;

@@ -33,7 +33,7 @@ export class ThreadView {
     this.element = h('div', { class: 'thread' }, this.#scroller, this.#toEnd, this.composer.element, this.#said);
     this.#closed.push(
       this.thread.changed.on(() => this.#draw()),
-      this.thread.named.on(named),
+      this.thread.named.on((given) => { this.composer.moved('new'); named(given); }),
       live.changed.on((state) => { if (state === 'live' && this.thread.id) this.thread.refresh().catch(() => {}); }),
     );
     this.#scroller.addEventListener('scroll', () => this.#scrolled());
