@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use errand_testkit::TestApp;
+use serde_json::json;
 
 use crate::stage::Stage;
 
@@ -35,10 +36,15 @@ async fn a_refused_token_is_replaced_without_a_word() {
     .await;
 }
 
+/// Wants a new token five times at once.
+const REFRESH: &str = "window.renewed = import('/page/net/session.js').then(async ({ session }) => { \
+                           const stale = await session.token(); \
+                           await Promise.all(Array.from({ length: 5 }, () => session.token(stale))); \
+                           window.isRenewed = true; })";
+
 #[tokio::test]
-async fn tokens_that_end_soon_are_renewed_by_one_tab_for_all() {
-    let builder = TestApp::builder().api("--jwt-ttl-seconds=1");
-    Stage::play(builder, async |stage| {
+async fn tabs_that_want_new_tokens_at_once_do_not_end_the_login() {
+    Stage::play(TestApp::builder(), async |stage| {
         let (_, first) = stage.user().await;
         let tabs = [
             first.another_tab().await,
@@ -47,21 +53,16 @@ async fn tokens_that_end_soon_are_renewed_by_one_tab_for_all() {
         ];
         for tab in &tabs {
             tab.open("").await;
+            tab.until_in().await;
         }
         for tab in &tabs {
-            tab.until_in().await;
+            tab.js(REFRESH).await;
         }
-        for (said, tab) in (1..).zip(&tabs) {
-            tab.reload().await;
-            tab.until_in().await;
-            tab.say("Add a task to buy milk").await;
-            tab.until_turns(1).await;
-            tab.until(
-                "the tasks",
-                &format!("document.querySelectorAll('.task').length === {said}"),
-            )
-            .await;
+        for tab in &tabs {
+            tab.until("a new token", "window.isRenewed").await;
         }
+        first.reload().await;
+        first.until_in().await;
         let revoked = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NOT NULL";
         assert_eq!(stage.app.database.count(revoked).await, 0);
     })
@@ -69,16 +70,39 @@ async fn tokens_that_end_soon_are_renewed_by_one_tab_for_all() {
 }
 
 #[tokio::test]
-async fn a_hasty_reload_does_not_end_the_login() {
+async fn tokens_that_end_soon_are_renewed_without_a_word() {
+    Stage::play(TestApp::builder().api("--jwt-ttl-seconds=1"), async |stage| {
+        let (_, page) = stage.user().await;
+        for said in 1..=3 {
+            page.reload().await;
+            page.until_in().await;
+            page.say("Add a task to buy milk").await;
+            page.until_turns(said).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_left_in_the_middle_of_its_refresh_does_not_end_the_login() {
     Stage::play(TestApp::builder(), async |stage| {
         let (_, page) = stage.user().await;
-        for _ in 0..6 {
-            // Left as soon as it has asked for its token.
+        let slow =
+            json!({"offline": false, "latency": 300, "downloadThroughput": -1, "uploadThroughput": -1});
+        page.cdp("Network.enable", json!({})).await;
+        page.cdp("Network.emulateNetworkConditions", slow).await;
+        for _ in 0..3 {
             page.js("location.reload()").await;
-        }
-        page.until_in().await;
-        page.until("the page of the user", "document.querySelector('.who')")
+            page.until(
+                "a refresh on its way",
+                "localStorage.getItem('errand.refreshing') !== null && !document.querySelector('.who')",
+            )
             .await;
+        }
+        page.reload().await;
+        page.until_in().await;
+        let revoked = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NOT NULL";
+        assert_eq!(stage.app.database.count(revoked).await, 0);
     })
     .await;
 }
