@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use crate::{
     app,
     auth::Authenticator,
+    live::{self, Readers},
     queue_depth::QueueDepth,
     rate::RateLimits,
     server::{self, Bounds},
@@ -56,21 +57,20 @@ impl Api {
         let main = open("LISTEN_ADDR", http.listen_addr)?;
         let admin = open("ADMIN_LISTEN_ADDR", http.admin_listen_addr)?;
         let ended = Lifecycle::new();
-        let waiter = Waiter::default();
-        waiter.start(
-            redis.clone(),
-            pool.clone(),
-            settings.chat.wait_sweep_ms,
-            &lifecycle,
-        );
+        let readers = Readers::new(settings.live.live_buffer_events as usize);
+        let waiter = Waiter::new(readers.clone());
+        waiter.start(pool.clone(), settings.chat.wait_sweep_ms, &lifecycle);
+        lifecycle.spawn_until_stopped(live::listen(waiter.clone(), readers.clone(), redis.clone()));
         let app = Arc::new(AppState {
-            notifier: Notifier::start(redis, &ended),
+            notifier: Notifier::start(redis.clone(), settings.events, &ended),
             rates: RateLimits::new(&settings),
             queue_depth: QueueDepth::default(),
             lifecycle: lifecycle.clone(),
             clock: Clock::system(),
             settings,
             pool,
+            redis,
+            readers,
             waiter,
             auth,
         });

@@ -2,17 +2,19 @@
 
 use errand_shared::{
     Uuid,
+    control::Call,
     db::{
         finishes::{self, Ending, Finish},
-        runs::{self, CancelTarget},
+        runs::{self, CancelTarget, RunView},
     },
-    run::{EVENTS_PER_EPOCH, RunStatus},
+    events::final_seq,
+    run::RunStatus,
 };
 
 use crate::{error::ApiError, state::App};
 
-/// Ends those of the marked runs that no worker holds, and rings for what comes after them. A running one is ended by
-/// its worker, which finds the mark.
+/// Ends those of the marked runs that no worker holds, and rings for what comes after them. The worker of a running one is
+/// called; if it does not hear, it finds the mark.
 ///
 /// # Errors
 /// A fault of Postgres; the marks stand.
@@ -23,19 +25,24 @@ pub(crate) async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Res
         .map(|target| Finish {
             run_id: target.run_id,
             token: None,
-            final_event_seq: (i64::from(target.epoch) + 1) * EVENTS_PER_EPOCH + 1,
+            final_event_seq: final_seq(target.epoch + 1),
             ending: Ending::Cancelled,
             last_step: None,
         })
         .collect();
+    call_workers(app, &targets);
     if finishes.is_empty() {
         return Ok(());
     }
-    // A run that was claimed meanwhile has a lease, so it is left out here and ended by its worker.
     let done = app.database(finishes::finish(&app.pool, &finishes)).await?;
     let ended: Vec<Uuid> = done.iter().map(|run| run.run_id).collect();
-    for (_, response) in app.database(runs::responses(&app.pool, &ended, true)).await? {
-        app.notifier.tell_final(&response);
+    // A run that was claimed meanwhile has a lease, so it was left out and is ended by its worker.
+    for finish in finishes.iter().filter(|finish| !ended.contains(&finish.run_id)) {
+        app.notifier.call(Call::Cancel(finish.run_id));
+    }
+    let views = app.database(runs::views(&app.pool, &ended, true)).await?;
+    for end in views.into_iter().filter_map(RunView::into_end) {
+        app.notifier.tell_final(&end);
     }
     for run in done {
         let next = finishes::next_queued(&app.pool, run.user_id, run.conversation_id);
@@ -44,4 +51,13 @@ pub(crate) async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Res
         }
     }
     Ok(())
+}
+
+/// Calls the workers of those of the runs that are running.
+pub(crate) fn call_workers(app: &App, targets: &[CancelTarget]) {
+    for target in targets {
+        if target.status == RunStatus::Running {
+            app.notifier.call(Call::Cancel(target.run_id));
+        }
+    }
 }

@@ -14,8 +14,10 @@ use errand_shared::{
     limits::{IDEMPOTENCY_KEY_MAX_CHARS, MESSAGE_MAX_CHARS},
     run::RunStatus,
 };
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::{
     error::ApiError,
@@ -29,7 +31,19 @@ pub(crate) struct NewMessage {
     user_id: Uuid,
     text: String,
     conversation_id: Option<Uuid>,
+    if_running: IfRunning,
     key: Option<(String, [u8; 32])>,
+}
+
+/// What becomes of a message while a run of its conversation is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IfRunning {
+    /// It waits behind it.
+    #[default]
+    Queue,
+    /// It is refused, and nothing is stored.
+    Reject,
 }
 
 impl NewMessage {
@@ -41,6 +55,7 @@ impl NewMessage {
         user_id: Uuid,
         text: String,
         conversation_id: Option<Uuid>,
+        if_running: IfRunning,
         key: Option<&str>,
     ) -> Result<Self, ApiError> {
         let characters = text.chars().count();
@@ -58,11 +73,12 @@ impl NewMessage {
             let rule = format!("must be 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable ASCII characters");
             return Err(ApiError::invalid("Idempotency-Key", rule));
         }
-        let key = key.map(|key| (key.to_owned(), fingerprint(&text, conversation_id)));
+        let key = key.map(|key| (key.to_owned(), fingerprint(&text, conversation_id, if_running)));
         Ok(Self {
             user_id,
             text,
             conversation_id,
+            if_running,
             key,
         })
     }
@@ -73,30 +89,57 @@ fn is_key(key: &str) -> bool {
         && key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
-/// SHA-256 over the parsed fields: the conversation's id or 16 zeros, then the text.
-fn fingerprint(text: &str, conversation_id: Option<Uuid>) -> [u8; 32] {
+/// SHA-256 over the parsed fields: the conversation's id or 16 zeros, then the text. A message that is not to wait has a
+/// character between them that no text holds.
+fn fingerprint(text: &str, conversation_id: Option<Uuid>, if_running: IfRunning) -> [u8; 32] {
+    let not_default: &[u8] = match if_running {
+        IfRunning::Queue => b"",
+        IfRunning::Reject => b"\0",
+    };
     Sha256::new()
         .chain_update(conversation_id.unwrap_or(Uuid::nil()).as_bytes())
+        .chain_update(not_default)
         .chain_update(text.as_bytes())
         .finalize()
         .into()
+}
+
+/// Where a message went.
+#[derive(Debug)]
+pub(crate) enum Posting {
+    /// It was stored, and started this run, for which a wait has begun.
+    Fresh(Box<ChatResponse>, Wait),
+    /// Its key stands for this run.
+    Known(Uuid),
 }
 
 /// Stores a message and waits for its run at most so long; or finds the run that its key stands for, and waits for that.
 /// Gives the run as far as it has come.
 ///
 /// # Errors
-/// As the chat's table has them; except after [`ApiError::DatabaseAway`], nothing is stored then.
+/// As [`post`].
 pub(crate) async fn chat(
     app: &App,
     message: NewMessage,
     patience: Duration,
 ) -> Result<ChatResponse, ApiError> {
+    let user_id = message.user_id;
+    match post(app, message).await? {
+        Posting::Fresh(fresh, wait) => wait_out(app, wait, patience, user_id, *fresh).await,
+        Posting::Known(run_id) => attach(app, user_id, run_id, patience).await,
+    }
+}
+
+/// Stores a message with its run and rings; or finds the run that its key stands for.
+///
+/// # Errors
+/// As the chat's table has them; except after [`ApiError::DatabaseAway`], nothing is stored then.
+pub(crate) async fn post(app: &App, message: NewMessage) -> Result<Posting, ApiError> {
     let deadline = app.database_deadline();
     if let Err(refusal) = admit(app, message.user_id, deadline).await {
         // A message that was taken before is answered before any limit is looked at.
         return match known(app, &message, deadline).await? {
-            Some(run_id) => attach(app, message.user_id, run_id, patience).await,
+            Some(run_id) => Ok(Posting::Known(run_id)),
             None => Err(refusal),
         };
     }
@@ -107,15 +150,18 @@ pub(crate) async fn chat(
         conversation_id: message.conversation_id.unwrap_or_else(Uuid::now_v7),
         new_conversation: message.conversation_id.is_none(),
         content: message.text.clone(),
+        reject_if_running: message.if_running == IfRunning::Reject,
         key: message.key.clone(),
     };
     // Before the commit, so that no news can be missed.
-    let wait = app.waiter.wait_for(post.run_id);
+    let wait = app.waiter.wait_for(post.user_id, post.run_id);
     match store(app, &post, deadline).await? {
         Posted::Stored => {
             wait.is_stored();
             kill_point::reached(KillPoint::PostCommitted);
             app.notifier.ring(post.run_id);
+            app.notifier
+                .tell_posted(post.user_id, post.run_id, post.conversation_id, app.clock.now());
             kill_point::reached(KillPoint::PostRung);
             let fresh = ChatResponse {
                 conversation_id: post.conversation_id,
@@ -126,15 +172,19 @@ pub(crate) async fn chat(
                 status: RunStatus::Queued,
                 problem: None,
             };
-            wait_out(app, wait, patience, message.user_id, fresh).await
+            Ok(Posting::Fresh(Box::new(fresh), wait))
         }
         Posted::NoConversation => Err(no_conversation(post.conversation_id)),
         Posted::TooManyOpen => Err(ApiError::TooMany {
             detail: "Too many of your messages are still being answered; wait for some of them.",
             retry_after: Duration::from_secs(1),
         }),
+        Posted::Running(active_run_id) => Err(ApiError::Running { active_run_id }),
+        Posted::LookAgain => Err(ApiError::Busy(
+            "The conversation is too busy to tell whether a message of it is being answered; try again.",
+        )),
         Posted::KeyKnown => match known(app, &message, deadline).await? {
-            Some(run_id) => attach(app, message.user_id, run_id, patience).await,
+            Some(run_id) => Ok(Posting::Known(run_id)),
             None => Err(gone()),
         },
     }
@@ -150,7 +200,7 @@ pub(crate) async fn attach(
     run_id: Uuid,
     patience: Duration,
 ) -> Result<ChatResponse, ApiError> {
-    let wait = app.waiter.wait_for(run_id);
+    let wait = app.waiter.wait_for(user_id, run_id);
     let run = app
         .database(runs::response(&app.pool, user_id, run_id))
         .await?
@@ -196,10 +246,11 @@ async fn store(app: &App, post: &Post, deadline: Instant) -> Result<Posted, ApiE
     let batch = std::slice::from_ref(post);
     let tries = async {
         match posts::store(&app.pool, batch, max_open).await {
-            // Its conversation was deleted at the same moment: the second try finds that out.
+            // Its conversation was deleted, or changed, at the same moment: the second try finds that out.
             Err(error) if db::violates(&error, "idempotency_keys_run_id_fkey") => {
                 posts::store(&app.pool, batch, max_open).await
             }
+            Ok(outcomes) if outcomes == [Posted::LookAgain] => posts::store(&app.pool, batch, max_open).await,
             done => done,
         }
     };
@@ -239,7 +290,7 @@ async fn wait_out(
         () = app.lifecycle.stopped() => None,
     };
     match ended {
-        Some(Outcome::Final(response)) => Ok(std::sync::Arc::unwrap_or_clone(response)),
+        Some(Outcome::Final(end)) => Ok(std::sync::Arc::unwrap_or_clone(end).response),
         Some(Outcome::Gone) => Err(gone()),
         // Whoever waited in vain is told how far it has come; with Postgres away, how far it had.
         None => match app
@@ -272,7 +323,7 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str, key: Option<&str>) -> Option<String> {
-        match NewMessage::new(Uuid::nil(), text.to_owned(), None, key) {
+        match NewMessage::new(Uuid::nil(), text.to_owned(), None, IfRunning::Queue, key) {
             Ok(_) => None,
             Err(ApiError::Invalid(errors)) => Some(errors[0].field.clone()),
             Err(other) => Some(other.to_string()),
@@ -303,8 +354,10 @@ mod tests {
     #[test]
     fn fingerprints_tell_fields_apart() {
         let id = Uuid::now_v7();
-        assert_eq!(fingerprint("a", None), fingerprint("a", None));
-        assert_ne!(fingerprint("a", None), fingerprint("b", None));
-        assert_ne!(fingerprint("a", None), fingerprint("a", Some(id)));
+        let plain = |text, id| fingerprint(text, id, IfRunning::Queue);
+        assert_eq!(plain("a", None), plain("a", None));
+        assert_ne!(plain("a", None), plain("b", None));
+        assert_ne!(plain("a", None), plain("a", Some(id)));
+        assert_ne!(plain("a", None), fingerprint("a", None, IfRunning::Reject));
     }
 }

@@ -34,6 +34,12 @@ pub(crate) enum ApiError {
     /// 409: it does not go together with what is there.
     #[error("{0}")]
     Conflict(String),
+    /// 409: a run of the conversation is open, and the message was not to wait behind it.
+    #[error("A message of this conversation is still being answered")]
+    Running {
+        /// That run.
+        active_run_id: Uuid,
+    },
     /// 413: the body is too large.
     #[error("the request's body is larger than {0} bytes")]
     TooLarge(u32),
@@ -90,7 +96,7 @@ impl ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::Running { .. } => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -120,6 +126,7 @@ impl ApiError {
         match self {
             Self::Invalid(errors) => problem.errors.clone_from(errors),
             Self::DatabaseAway { run_id, .. } => problem.run_id = *run_id,
+            Self::Running { active_run_id } => problem.active_run_id = Some(*active_run_id),
             _ => {}
         }
         problem

@@ -13,6 +13,7 @@ pub mod commands;
 mod cursor;
 mod error;
 mod extract;
+mod live;
 mod openapi;
 mod page;
 mod prefer;
@@ -28,4 +29,4 @@ mod state;
 mod waiter;
 
 pub use api::Api;
-pub use settings::{ApiSettings, AuthSettings, ChatSettings, HttpSettings};
+pub use settings::{ApiSettings, AuthSettings, ChatSettings, HttpSettings, LiveSettings};

@@ -29,6 +29,9 @@ pub(crate) struct Problem {
     /// Of a 503 after a commit with an unknown outcome: the run that was or was not stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run_id: Option<Uuid>,
+    /// Of a 409 to a message that was not to wait: the run that is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) active_run_id: Option<Uuid>,
 }
 
 /// A member that breaks a rule.
@@ -60,6 +63,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             run_id: None,
+            active_run_id: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use errand_shared::{
-    config::{RedisSettings, Secret, StoreSettings, milliseconds, seconds},
+    config::{EventSettings, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
     telemetry::LogSettings,
 };
 
@@ -23,6 +23,12 @@ pub struct ApiSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub chat: ChatSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub events: EventSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub live: LiveSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub http: HttpSettings,
@@ -88,6 +94,17 @@ pub struct ChatSettings {
     /// Distance of the looks in Postgres for waited-for runs, in milliseconds; five times that while Redis tells.
     #[arg(long, env = "WAIT_SWEEP_MS", default_value = "1000", value_parser = milliseconds)]
     pub wait_sweep_ms: Duration,
+}
+
+/// The bounds of those who read events as they happen.
+#[derive(Args, Clone, Debug)]
+pub struct LiveSettings {
+    /// Events that a reader may fall behind before it is sent away to come back, at most.
+    #[arg(long, env = "LIVE_BUFFER_EVENTS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=65_536))]
+    pub live_buffer_events: u32,
+    /// Distance of the comments that keep a quiet stream of server-sent events open, in seconds.
+    #[arg(long, env = "SSE_KEEPALIVE_SECONDS", default_value = "15", value_parser = seconds)]
+    pub sse_keepalive_seconds: Duration,
 }
 
 /// The edges of HTTP.

@@ -3,14 +3,14 @@
 use std::{future::Future, sync::Arc};
 
 use errand_shared::db::Pool;
-use errand_shared::{clock::Clock, lifecycle::Lifecycle, notifier::Notifier};
+use errand_shared::{clock::Clock, lifecycle::Lifecycle, notifier::Notifier, redis_client::RedisClient};
 
 use futures::{FutureExt, future::BoxFuture};
 use tokio::time::Instant;
 
 use crate::{
-    auth::Authenticator, error::ApiError, queue_depth::QueueDepth, rate::RateLimits, settings::ApiSettings,
-    waiter::Waiter,
+    auth::Authenticator, error::ApiError, live::Readers, queue_depth::QueueDepth, rate::RateLimits,
+    settings::ApiSettings, waiter::Waiter,
 };
 
 /// The parts of a running API; cheap to clone.
@@ -25,6 +25,10 @@ pub(crate) struct AppState {
     pub(crate) pool: Pool,
     /// The bell and the news.
     pub(crate) notifier: Notifier,
+    /// Redis, for reading.
+    pub(crate) redis: RedisClient,
+    /// Who reads whose events.
+    pub(crate) readers: Readers,
     /// Who waits for which run.
     pub(crate) waiter: Waiter,
     /// Who callers are.

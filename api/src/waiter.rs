@@ -1,5 +1,5 @@
 //! Who waits for which run. One subscription to the news serves any number of waiting requests; a slow look in Postgres
-//! finds what the news has missed.
+//! finds what the news has missed, also for those who read events.
 //!
 //! A waiting request costs one map entry and one future: no connection, no poll of its own.
 
@@ -12,13 +12,16 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use errand_shared::db::Pool;
 use errand_shared::{
-    Uuid, chat::ChatResponse, db::runs, finals, lifecycle::Lifecycle, redis_client::RedisClient,
+    Uuid,
+    db::runs::{self, RunView},
+    events::RunEnd,
+    lifecycle::Lifecycle,
 };
-use futures::StreamExt;
 use tokio::sync::{Notify, watch};
+
+use crate::live::{Live, LiveEvent, Readers};
 
 /// Runs read in one query, at most.
 const PAGE: usize = 1000;
@@ -29,17 +32,18 @@ const SLOWER: u32 = 5;
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     /// The run is final.
-    Final(Arc<ChatResponse>),
+    Final(Arc<RunEnd>),
     /// The run is no longer there: its conversation was deleted.
     Gone,
 }
 
 /// The requests that wait; cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Waiter(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    readers: Readers,
     waiting: Mutex<HashMap<Uuid, Entry>>,
     told: AtomicBool,
     look: Notify,
@@ -47,6 +51,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Entry {
+    user_id: Uuid,
     outcome: Arc<watch::Sender<Option<Outcome>>>,
     /// Waits on this entry.
     waits: usize,
@@ -64,9 +69,20 @@ pub(crate) struct Wait {
 }
 
 impl Waiter {
-    /// Begins to wait. What happens to the run from now on is not missed; what was before must be read.
-    pub(crate) fn wait_for(&self, run_id: Uuid) -> Wait {
+    /// Nobody waits yet; the readers hear of every end that is found.
+    pub(crate) fn new(readers: Readers) -> Self {
+        Self(Arc::new(Shared {
+            readers,
+            waiting: Mutex::default(),
+            told: AtomicBool::new(false),
+            look: Notify::new(),
+        }))
+    }
+
+    /// Begins to wait for a run of this user. What happens to it from now on is not missed; what was before must be read.
+    pub(crate) fn wait_for(&self, user_id: Uuid, run_id: Uuid) -> Wait {
         let fresh = || Entry {
+            user_id,
             outcome: Arc::new(watch::Sender::new(None)),
             waits: 0,
             stored: false,
@@ -93,23 +109,43 @@ impl Waiter {
         self.0.told.load(Ordering::Relaxed)
     }
 
-    /// Listens to the news and looks in Postgres, until the process stops.
-    pub(crate) fn start(&self, redis: RedisClient, pool: Pool, sweep: Duration, lifecycle: &Lifecycle) {
-        lifecycle.spawn_until_stopped(listen(self.clone(), redis));
+    /// Looks in Postgres until the process stops.
+    pub(crate) fn start(&self, pool: Pool, sweep: Duration, lifecycle: &Lifecycle) {
         lifecycle.spawn_until_stopped(look(self.clone(), pool, sweep));
     }
 
-    fn tell(&self, run_id: Uuid, outcome: impl FnOnce() -> Option<Outcome>) {
-        // Decoded outside the lock, and only for runs that somebody waits for.
-        let Some(sender) = self
-            .waiting()
-            .get(&run_id)
-            .map(|entry| Arc::clone(&entry.outcome))
-        else {
-            return;
-        };
-        if let Some(outcome) = outcome() {
-            sender.send_replace(Some(outcome));
+    /// Says that the news is being heard: what was told before is looked for.
+    pub(crate) fn is_hearing(&self) {
+        self.0.told.store(true, Ordering::Relaxed);
+        self.0.look.notify_one();
+    }
+
+    /// Says that the news is not heard any more, and tells whether it was.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.0.told.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether somebody waits for this run.
+    pub(crate) fn has(&self, run_id: Uuid) -> bool {
+        self.waiting().contains_key(&run_id)
+    }
+
+    /// Tells of a run that has ended, to who waits for it and who reads it.
+    pub(crate) fn tell_end(&self, end: RunEnd) {
+        match LiveEvent::of_end(&end) {
+            Ok(event) => self.0.readers.deliver(end.user_id, Live::Event(event)),
+            Err(error) => tracing::error!(%error, "a final event could not be written"),
+        }
+        if let Some(entry) = self.waiting().get(&end.response.run_id) {
+            let outcome = Arc::clone(&entry.outcome);
+            outcome.send_replace(Some(Outcome::Final(Arc::new(end))));
+        }
+    }
+
+    fn tell_gone(&self, run_id: Uuid) {
+        if let Some(entry) = self.waiting().get(&run_id) {
+            entry.outcome.send_replace(Some(Outcome::Gone));
+            self.0.readers.deliver(entry.user_id, Live::Gone(run_id));
         }
     }
 
@@ -159,46 +195,6 @@ impl Drop for Wait {
     }
 }
 
-async fn listen(waiter: Waiter, redis: RedisClient) {
-    let patience = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(2))
-        .without_max_times()
-        .with_jitter();
-    let mut pauses = patience.build();
-    loop {
-        match hear(&waiter, &redis).await {
-            Ok(()) => tracing::warn!("the news ended; subscribing again"),
-            Err(error) => tracing::warn!(%error, "the news can't be heard; subscribing again"),
-        }
-        if waiter.0.told.swap(false, Ordering::Relaxed) {
-            pauses = patience.build();
-        }
-        tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(2))).await;
-    }
-}
-
-async fn hear(waiter: &Waiter, redis: &RedisClient) -> Result<(), redis::RedisError> {
-    let mut subscriber = redis.subscriber().await?;
-    subscriber.subscribe(redis.finals_channel()).await?;
-    waiter.0.told.store(true, Ordering::Relaxed);
-    // What was told while nobody listened.
-    waiter.0.look.notify_one();
-    let mut news = subscriber.on_message();
-    while let Some(message) = news.next().await {
-        if let Some((run_id, answer)) = finals::split(message.get_payload_bytes()) {
-            waiter.tell(run_id, || match serde_json::from_slice(answer) {
-                Ok(response) => Some(Outcome::Final(Arc::new(response))),
-                Err(error) => {
-                    tracing::warn!(%error, run.id = %run_id, "news that can't be read");
-                    None
-                }
-            });
-        }
-    }
-    Ok(())
-}
-
 async fn look(waiter: Waiter, pool: Pool, sweep: Duration) {
     loop {
         let distance = if waiter.is_told() { sweep * SLOWER } else { sweep };
@@ -222,9 +218,9 @@ async fn look(waiter: Waiter, pool: Pool, sweep: Duration) {
 
 async fn look_at(waiter: &Waiter, pool: &Pool, waits: &[(Uuid, bool)]) -> Result<(), sqlx::Error> {
     let run_ids: Vec<_> = waits.iter().map(|(run_id, _)| *run_id).collect();
-    for (_, response) in runs::responses(pool, &run_ids, true).await? {
-        let run_id = response.run_id;
-        waiter.tell(run_id, || Some(Outcome::Final(Arc::new(response))));
+    let ended = runs::views(pool, &run_ids, true).await?;
+    for end in ended.into_iter().filter_map(RunView::into_end) {
+        waiter.tell_end(end);
     }
     let stored: Vec<_> = waits
         .iter()
@@ -232,7 +228,7 @@ async fn look_at(waiter: &Waiter, pool: &Pool, waits: &[(Uuid, bool)]) -> Result
         .map(|(run_id, _)| *run_id)
         .collect();
     for run_id in runs::missing(pool, &stored).await? {
-        waiter.tell(run_id, || Some(Outcome::Gone));
+        waiter.tell_gone(run_id);
     }
     Ok(())
 }

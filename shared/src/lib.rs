@@ -5,7 +5,10 @@
 pub mod chat;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod db;
+pub mod event_log;
+pub mod events;
 pub mod finals;
 pub mod kill_point;
 pub mod lifecycle;

@@ -1,19 +1,27 @@
-//! The bell and the news, off everybody's path: what is sent here goes to Redis in one pipeline per flush.
+//! The bell, the news and the events, off everybody's path: what is sent here goes to Redis in one pipeline per flush.
 //!
 //! Nothing depends on its arrival. A ring that is lost is rung again by the rescuer, news that is lost is read from the
 //! row; so a full buffer or a dead Redis costs a delay, and is counted.
+
+mod pipeline;
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
+use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::pipeline::Sender;
 use crate::{
-    chat::ChatResponse,
+    config::EventSettings,
+    control::Call,
+    db::runs::QueuedRun,
+    event_log::{self, Feedback, Mode},
+    events::{Event, EventData, RunEnd, queued_seq},
     finals,
     kill_point::{self, KillPoint},
     lifecycle::Lifecycle,
@@ -28,10 +36,39 @@ const BATCH: usize = 1024;
 #[derive(Debug)]
 enum Notice {
     Ring(Uuid),
-    Final(Vec<u8>),
+    /// With the run's number of it, for the run's log.
+    Final {
+        run_id: Uuid,
+        seq: i64,
+        payload: Vec<u8>,
+    },
+    Event {
+        mode: Mode,
+        user_id: Uuid,
+        run_id: Uuid,
+        seq: i64,
+        /// As [`event_log::encode`] writes it.
+        payload: Vec<u8>,
+        feedback: Option<Arc<Feedback>>,
+    },
+    /// An event that is told, but not logged: everybody can make it from the run's row.
+    Told {
+        user_id: Uuid,
+        payload: Vec<u8>,
+    },
+    Call(Call),
 }
 
-/// Sends rings and news; cheap to clone.
+/// Whose event it is, and who wants to know what became of it.
+#[derive(Clone, Debug)]
+pub struct Teller {
+    /// Whose run it is.
+    pub user_id: Uuid,
+    /// What became of the events of this lease.
+    pub feedback: Arc<Feedback>,
+}
+
+/// Sends rings, news and events; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Notifier {
     notices: mpsc::Sender<Notice>,
@@ -41,7 +78,7 @@ pub struct Notifier {
 
 impl Notifier {
     /// A notifier whose sender runs on the process's tracker until [`Self::close`].
-    pub fn start(redis: RedisClient, lifecycle: &Lifecycle) -> Self {
+    pub fn start(redis: RedisClient, events: EventSettings, lifecycle: &Lifecycle) -> Self {
         let (notices, inbox) = mpsc::channel(BUFFER);
         let notifier = Self {
             notices,
@@ -49,7 +86,7 @@ impl Notifier {
             closing: CancellationToken::new(),
         };
         lifecycle.spawn(send_all(
-            redis,
+            Sender::new(redis, events),
             inbox,
             Arc::clone(&notifier.lost),
             notifier.closing.clone(),
@@ -63,13 +100,58 @@ impl Notifier {
     }
 
     /// Tells every API instance that a run has ended. Only after the commit that ended it.
-    pub fn tell_final(&self, response: &ChatResponse) {
-        match finals::encode(response) {
-            Ok(payload) => self.put(Notice::Final(payload)),
+    pub fn tell_final(&self, end: &RunEnd) {
+        match finals::encode(end) {
+            Ok(payload) => self.put(Notice::Final {
+                run_id: end.response.run_id,
+                seq: end.seq,
+                payload,
+            }),
             Err(error) => {
-                tracing::error!(%error, run.id = %response.run_id, "the answer could not be encoded");
+                tracing::error!(%error, run.id = %end.response.run_id, "the answer could not be encoded");
             }
         }
+    }
+
+    /// Tells of a message that was posted. Only after the commit that stored it.
+    pub fn tell_posted(&self, user_id: Uuid, run_id: Uuid, conversation_id: Uuid, at: DateTime<Utc>) {
+        let seq = queued_seq(0);
+        let event = Event {
+            seq,
+            run_id,
+            conversation_id,
+            attempt: 0,
+            at,
+            data: EventData::Queued {},
+        };
+        if let Some(payload) = encode(&event) {
+            self.put(Notice::Told { user_id, payload });
+        }
+    }
+
+    /// Tells of a run that waits again, which ends what its last holder may tell. Only after the commit.
+    pub fn tell_queued(&self, run: &QueuedRun, at: DateTime<Utc>) {
+        let event = Event {
+            seq: queued_seq(run.epoch),
+            run_id: run.run_id,
+            conversation_id: run.conversation_id,
+            attempt: run.attempt,
+            at,
+            data: EventData::Queued {},
+        };
+        self.append(Mode::Begin, run.user_id, &event, None);
+    }
+
+    /// Tells an event of a run under its lease: with `begin` into a log that is made if need be, else only into one that
+    /// is there.
+    pub fn tell(&self, teller: &Teller, event: &Event<'_>, begin: bool) {
+        let mode = if begin { Mode::Begin } else { Mode::Append };
+        self.append(mode, teller.user_id, event, Some(Arc::clone(&teller.feedback)));
+    }
+
+    /// Calls out to the workers.
+    pub fn call(&self, call: Call) {
+        self.put(Notice::Call(call));
     }
 
     /// How many notices were lost to a full buffer or to Redis.
@@ -82,15 +164,39 @@ impl Notifier {
         self.closing.cancel();
     }
 
+    fn append(&self, mode: Mode, user_id: Uuid, event: &Event<'_>, feedback: Option<Arc<Feedback>>) {
+        if let Some(payload) = encode(event) {
+            self.put(Notice::Event {
+                mode,
+                user_id,
+                run_id: event.run_id,
+                seq: event.seq,
+                payload,
+                feedback,
+            });
+        }
+    }
+
     fn put(&self, notice: Notice) {
-        if self.notices.try_send(notice).is_err() {
+        if let Err(unsent) = self.notices.try_send(notice) {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            pipeline::lost(&unsent.into_inner());
+        }
+    }
+}
+
+fn encode(event: &Event<'_>) -> Option<Vec<u8>> {
+    match event_log::encode(event, event.run_id, event.seq) {
+        Ok(payload) => Some(payload),
+        Err(error) => {
+            tracing::error!(%error, run.id = %event.run_id, "an event could not be encoded");
+            None
         }
     }
 }
 
 async fn send_all(
-    redis: RedisClient,
+    sender: Sender,
     mut inbox: mpsc::Receiver<Notice>,
     lost: Arc<AtomicU64>,
     closing: CancellationToken,
@@ -108,9 +214,9 @@ async fn send_all(
         if received == 0 {
             return;
         }
-        match send(&redis, &batch).await {
+        match sender.send(&batch).await {
             Ok(()) => {
-                if batch.iter().any(|notice| matches!(notice, Notice::Final(_))) {
+                if batch.iter().any(|notice| matches!(notice, Notice::Final { .. })) {
                     kill_point::reached(KillPoint::NewsSent);
                 }
                 if !healthy {
@@ -120,6 +226,7 @@ async fn send_all(
             }
             Err(error) => {
                 lost.fetch_add(received as u64, Ordering::Relaxed);
+                batch.iter().for_each(pipeline::lost);
                 if healthy {
                     tracing::warn!(%error, "Redis does not take notices; runs are found by the sweep");
                 }
@@ -128,50 +235,4 @@ async fn send_all(
         }
         batch.clear();
     }
-}
-
-async fn send(redis: &RedisClient, batch: &[Notice]) -> Result<(), redis::RedisError> {
-    let key = redis.ready_key();
-    let mut pipeline = redis::pipe();
-    let rings: Vec<&[u8]> = batch
-        .iter()
-        .filter_map(|notice| match notice {
-            Notice::Ring(id) => Some(id.as_bytes().as_slice()),
-            Notice::Final(_) => None,
-        })
-        .collect();
-    if !rings.is_empty() {
-        pipeline.rpush(&key, &rings).ignore();
-    }
-    let channel = redis.finals_channel();
-    for notice in batch {
-        if let Notice::Final(payload) = notice {
-            pipeline.publish(&channel, payload.as_slice()).ignore();
-        }
-    }
-    match execute(redis, &pipeline).await {
-        Err(error) if is_of_another_type(&error) => {
-            tracing::warn!(%key, "something else stands in the place of the list of hints; it is removed");
-            execute(
-                redis,
-                redis::pipe().unlink(&key).ignore().rpush(&key, &rings).ignore(),
-            )
-            .await
-        }
-        sent => sent,
-    }
-}
-
-async fn execute(redis: &RedisClient, pipeline: &redis::Pipeline) -> Result<(), redis::RedisError> {
-    let mut connection = redis.commands();
-    match tokio::time::timeout(redis.timeout(), pipeline.query_async(&mut connection)).await {
-        Ok(sent) => sent,
-        Err(elapsed) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed).into()),
-    }
-}
-
-/// Whether Redis says that a key does not hold what the command is for.
-fn is_of_another_type(error: &redis::RedisError) -> bool {
-    let errors = error.clone().into_server_errors();
-    errors.is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "WRONGTYPE"))
 }

@@ -6,6 +6,7 @@ use redis::{
     AsyncConnectionConfig, Client, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub},
 };
+use uuid::Uuid;
 
 use crate::config::RedisSettings;
 
@@ -77,10 +78,7 @@ impl RedisClient {
     /// # Errors
     /// If Redis can't be reached within the time-out.
     pub async fn subscriber(&self) -> Result<PubSub, RedisError> {
-        match tokio::time::timeout(self.timeout, self.client.get_async_pubsub()).await {
-            Ok(connected) => connected,
-            Err(elapsed) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed).into()),
-        }
+        self.in_time(self.client.get_async_pubsub()).await
     }
 
     /// The list of hints: ids of runs that are ready.
@@ -91,5 +89,34 @@ impl RedisClient {
     /// The channel on which final runs are told.
     pub fn finals_channel(&self) -> String {
         format!("{}finals", self.prefix)
+    }
+
+    /// The log of a run's events.
+    pub fn run_key(&self, run_id: Uuid) -> String {
+        format!("{}run:{run_id}", self.prefix)
+    }
+
+    /// The channel on which a user's events are told, all but the final ones.
+    pub fn user_channel(&self, user_id: Uuid) -> String {
+        format!("{}user:{user_id}", self.prefix)
+    }
+
+    /// The channel on which APIs call out to workers.
+    pub fn control_channel(&self) -> String {
+        format!("{}control", self.prefix)
+    }
+
+    /// Bounds an ordinary command, the connecting included.
+    ///
+    /// # Errors
+    /// The command's own, or that it took too long.
+    pub async fn in_time<T>(
+        &self,
+        command: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, RedisError> {
+        match tokio::time::timeout(self.timeout, command).await {
+            Ok(done) => done,
+            Err(elapsed) => Err(std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed).into()),
+        }
     }
 }

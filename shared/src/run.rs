@@ -76,7 +76,3 @@ pub fn status_column(name: &str) -> Result<RunStatus, sqlx::Error> {
     name.parse()
         .map_err(|error: UnknownStatus| sqlx::Error::Decode(error.into()))
 }
-
-/// Event numbers of one epoch: a run's event number is `epoch * EVENTS_PER_EPOCH + n`, so that numbers grow over
-/// retries without being journalled. 2^20 events an epoch and 2^31 epochs stay below 2^53, JavaScript's safe integers.
-pub const EVENTS_PER_EPOCH: i64 = 1 << 20;

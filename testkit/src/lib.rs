@@ -6,6 +6,7 @@
 mod app;
 mod database;
 mod environment;
+mod events;
 mod eventually;
 mod process;
 mod user;
@@ -13,6 +14,7 @@ mod user;
 pub use app::{Builder, RunningWorker, TestApp};
 pub use database::Database;
 pub use environment::{database_url, redis_url, variable};
+pub use events::{Events, kind_of, kinds_of, seq_of, text_of};
 pub use eventually::eventually;
 pub use process::WorkerProcess;
 pub use user::{Reply, User};

@@ -4,6 +4,8 @@ use errand_shared::Uuid;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
+use crate::events::Events;
+
 /// A registered user.
 #[derive(Clone, Debug)]
 pub struct User {
@@ -162,6 +164,19 @@ impl User {
                 .json(&body),
         )
         .await
+    }
+
+    /// A chat in a new conversation, or in one that there is, as events.
+    pub async fn chat_events(&self, conversation_id: Option<Uuid>, message: &str) -> Events {
+        let body = json!({"message": message, "conversation_id": conversation_id});
+        let request = self.request(Method::POST, "/chat");
+        Events::open(request.header("accept", "text/event-stream").json(&body)).await
+    }
+
+    /// The events of a run after one that was seen; 0 for none.
+    pub async fn events(&self, run_id: Uuid, after: i64) -> Events {
+        let request = self.request(Method::GET, &format!("/runs/{run_id}/events"));
+        Events::open(request.header("last-event-id", after)).await
     }
 
     /// Waits for the end of a run, as long as the API lets it.

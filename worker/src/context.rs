@@ -1,10 +1,16 @@
 //! What every part of the worker shares.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use errand_agent::Limits;
 use errand_shared::db::Pool;
-use errand_shared::{Uuid, db::claims::ClaimBounds, notifier::Notifier};
+use errand_shared::{
+    Uuid,
+    clock::Clock,
+    db::{claims::ClaimBounds, runs::QueuedRun},
+    notifier::Notifier,
+};
+use tokio::{sync::watch, time::Instant};
 
 use crate::{in_flight::InFlight, model::ModelClient, settings::WorkerSettings};
 
@@ -25,6 +31,10 @@ pub(crate) struct Context {
     pub(crate) model: ModelClient,
     /// What is in flight.
     pub(crate) in_flight: InFlight,
+    /// The time of day.
+    pub(crate) clock: Clock,
+    /// When the heartbeat was last good, once there is one.
+    pub(crate) beats: OnceLock<watch::Receiver<Option<Instant>>>,
 }
 
 /// Bytes of an estimated token, generously: what a claim may bring along for each token of history.
@@ -39,6 +49,16 @@ impl Context {
             history_bytes: i64::from(run.history_max_tokens) * BYTES_A_TOKEN,
             deadline_seconds: run.run_deadline_seconds.as_secs_f64(),
         }
+    }
+
+    /// Tells that a run waits again. Only after the commit.
+    pub(crate) fn tell_queued(&self, run: &QueuedRun) {
+        self.notifier.tell_queued(run, self.clock.now());
+    }
+
+    /// When the heartbeat was last good.
+    pub(crate) fn last_beat(&self) -> Option<Instant> {
+        self.beats.get().and_then(|beats| *beats.borrow())
     }
 
     /// The bounds of the tool loop.

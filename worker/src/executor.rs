@@ -11,8 +11,8 @@ use errand_shared::{
         finishes::{Ending, Finish},
         steps::{StepRecord, with_user_id},
     },
+    events::final_seq,
     kill_point::{self, KillPoint},
-    run::EVENTS_PER_EPOCH,
 };
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -22,12 +22,13 @@ use crate::{
     failure::{Disposition, RunFailure},
     finisher,
     in_flight::{Flight, Interrupt},
+    telling::Telling,
     tool_step, transcript,
 };
 
 /// Drives a run. Whatever happens, it is ended, handed back, or left to whom it belongs by then.
 pub(crate) async fn execute(context: Arc<Context>, lease: Lease, mut flight: Flight) {
-    let mut drive = Drive::new(&context, &lease);
+    let mut drive = Drive::new(&context, &lease, &flight);
     let driven = AssertUnwindSafe(drive.until_the_reply(&mut flight))
         .catch_unwind()
         .await;
@@ -55,7 +56,7 @@ async fn give_up(context: &Context, lease: &Lease, error: sqlx::Error) -> Result
             let finish = Finish {
                 run_id: lease.run_id,
                 token: Some(lease.token),
-                final_event_seq: final_event_seq(lease),
+                final_event_seq: final_seq(lease.epoch),
                 ending: Ending::Failed { reason, error },
                 last_step: None,
             };
@@ -63,11 +64,6 @@ async fn give_up(context: &Context, lease: &Lease, error: sqlx::Error) -> Result
         }
         Disposition::Release | Disposition::Cancel | Disposition::Drop => Ok(()),
     }
-}
-
-/// Number of the event that ends a run under this lease.
-fn final_event_seq(lease: &Lease) -> i64 {
-    i64::from(lease.epoch) * EVENTS_PER_EPOCH + 1
 }
 
 /// Tokens of one call that are believed, at most: sums of them stay far from the limits of a 64-bit number.
@@ -81,10 +77,11 @@ struct Drive<'a> {
     tool_calls: Vec<ToolCallRecord>,
     /// The model call whose step is not journalled yet.
     open_step: Option<StepRecord>,
+    telling: Telling<'a>,
 }
 
 impl<'a> Drive<'a> {
-    fn new(context: &'a Context, lease: &'a Lease) -> Self {
+    fn new(context: &'a Context, lease: &'a Lease, flight: &Flight) -> Self {
         let left = (lease.deadline_at - lease.now).to_std().unwrap_or(Duration::ZERO);
         Self {
             context,
@@ -92,6 +89,7 @@ impl<'a> Drive<'a> {
             deadline: Instant::now() + left,
             tool_calls: transcript::records(&lease.journal, lease.user_id),
             open_step: None,
+            telling: Telling::new(context, lease, flight),
         }
     }
 
@@ -99,6 +97,7 @@ impl<'a> Drive<'a> {
         if self.lease.cancel_requested {
             return Err(RunFailure::Cancelled);
         }
+        self.telling.started().await;
         let lease = self.lease;
         let prompt = Prompt {
             user_name: lease.user_name.clone(),
@@ -117,7 +116,7 @@ impl<'a> Drive<'a> {
                     let number = run.step();
                     let asked = Instant::now();
                     let answer = tokio::select! {
-                        answer = self.context.model.ask(messages, self.deadline) => answer?,
+                        answer = self.context.model.ask(messages, self.deadline, &mut self.telling) => answer?,
                         why = flight.interrupted() => return Err(interruption(why)),
                     };
                     self.open_step = Some(self.step_record(number, &answer, asked));
@@ -130,8 +129,10 @@ impl<'a> Drive<'a> {
                     };
                     run.said().clone_into(&mut step.content);
                     kill_point::reached(KillPoint::ToolsAsked);
+                    self.telling.tools_started(calls).await;
                     let records = tool_step::perform(&self.context.pool, lease, &step, calls).await?;
                     kill_point::reached(KillPoint::StepCommitted);
+                    self.telling.tools_finished(&records).await;
                     let results = records.iter().map(|record| record.result.to_string()).collect();
                     self.tool_calls
                         .extend(records.into_iter().map(|record| ToolCallRecord {
@@ -143,6 +144,7 @@ impl<'a> Drive<'a> {
                     run.tools_finished(results);
                 }
                 Action::Reply { text } => {
+                    self.telling.replied(text).await;
                     return Ok(Ending::Succeeded {
                         message_id: Uuid::now_v7(),
                         content: text.to_owned(),
@@ -215,7 +217,7 @@ async fn conclude(
     let finish = Finish {
         run_id: lease.run_id,
         token: Some(lease.token),
-        final_event_seq: final_event_seq(lease),
+        final_event_seq: final_seq(lease.epoch),
         ending,
         last_step: drive.open_step,
     };
@@ -239,8 +241,11 @@ async fn release(
         delay.as_secs_f64(),
     )
     .await?;
-    if released && delay.is_zero() {
-        context.notifier.ring(lease.run_id);
+    if let Some(queued) = released {
+        context.tell_queued(&queued);
+        if delay.is_zero() {
+            context.notifier.ring(lease.run_id);
+        }
     }
     Ok(())
 }

@@ -10,8 +10,9 @@ use errand_shared::{
     db::{
         self,
         finishes::{self, Ending, Finish, Finished},
-        runs,
+        runs::{self, RunView},
     },
+    events::RunEnd,
     kill_point::{self, KillPoint},
     run::RunStatus,
 };
@@ -49,9 +50,13 @@ pub(crate) async fn finish(
         return Ok(ours);
     };
     kill_point::reached(KillPoint::FinishCommitted);
-    context
-        .notifier
-        .tell_final(&response(&finished, &finish.ending, tool_calls));
+    context.notifier.tell_final(&RunEnd {
+        user_id: finished.user_id,
+        seq: finished.final_event_seq,
+        attempt: finished.attempt,
+        at: finished.finished_at,
+        response: response(&finished, &finish.ending, tool_calls),
+    });
     kill_point::reached(KillPoint::FinishTold);
     ring_next(context, &finished).await;
     Ok(true)
@@ -59,9 +64,11 @@ pub(crate) async fn finish(
 
 /// Tells of runs that have ended, from their rows, and rings for what comes after them.
 async fn tell_ended(context: &Context, run_ids: &[Uuid]) -> Result<(), sqlx::Error> {
-    for (user_id, response) in runs::responses(&context.pool, run_ids, true).await? {
-        context.notifier.tell_final(&response);
-        if let Some(next) = finishes::next_queued(&context.pool, user_id, response.conversation_id).await? {
+    let ended = runs::views(&context.pool, run_ids, true).await?;
+    for end in ended.into_iter().filter_map(RunView::into_end) {
+        context.notifier.tell_final(&end);
+        let conversation_id = end.response.conversation_id;
+        if let Some(next) = finishes::next_queued(&context.pool, end.user_id, conversation_id).await? {
             context.notifier.ring(next);
         }
     }

@@ -31,6 +31,7 @@ pub(crate) struct Heartbeat {
     own: Pool,
     row: workers::WorkerRow,
     good_since: watch::Sender<Option<Instant>>,
+    last_good: watch::Sender<Option<Instant>>,
     draining: watch::Sender<bool>,
     /// Leases that were seen on our rows without being in flight, one look ago.
     suspects: HashSet<(Uuid, Uuid)>,
@@ -40,6 +41,9 @@ impl Heartbeat {
     /// A heartbeat on a connection of its own, and what can be read from it.
     pub(crate) fn new(context: Arc<Context>, own: Pool, host: String) -> (Self, Pulse) {
         let (good_since, good) = watch::channel(None);
+        let last_good = watch::Sender::new(None);
+        // There is one heartbeat a process.
+        context.beats.get_or_init(|| last_good.subscribe());
         let (draining, drain) = watch::channel(false);
         let row = workers::WorkerRow {
             id: context.worker_id,
@@ -52,6 +56,7 @@ impl Heartbeat {
             own,
             row,
             good_since,
+            last_good,
             draining,
             suspects: HashSet::new(),
         };
@@ -70,18 +75,20 @@ impl Heartbeat {
         let dead_after = self.context.settings.liveness.worker_dead_after_ms;
         let mut ticks = interval(distance);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last_good: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = ended.stopped() => return,
             }
+            let began = Instant::now();
             match timeout(dead_after, self.beat()).await {
                 Ok(Ok(())) => {
                     // A gap as long as that: others may have judged us, and what we know of them is stale.
                     let now = Instant::now();
-                    let unbroken = last_good.is_some_and(|last| now - last < dead_after);
-                    last_good = Some(now);
+                    let unbroken = self
+                        .last_good
+                        .borrow()
+                        .is_some_and(|last| now - last < dead_after);
                     self.good_since.send_if_modified(|since| {
                         let broken = !unbroken || since.is_none();
                         if broken {
@@ -89,6 +96,8 @@ impl Heartbeat {
                         }
                         broken
                     });
+                    // Dated by its beginning: the row's date is no older than that.
+                    self.last_good.send_replace(Some(began));
                 }
                 Ok(Err(error)) => self.missed(&error),
                 Err(elapsed) => self.missed(&elapsed),
@@ -127,7 +136,8 @@ impl Heartbeat {
             .collect();
         for (run_id, token) in strays.intersection(&self.suspects) {
             tracing::warn!(run.id = %run_id, "a run of ours that is not in flight is handed back");
-            if claims::release(&self.own, *run_id, *token, None, 0.0).await? {
+            if let Some(queued) = claims::release(&self.own, *run_id, *token, None, 0.0).await? {
+                self.context.tell_queued(&queued);
                 self.context.notifier.ring(*run_id);
             }
         }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use errand_shared::Uuid;
+use errand_shared::{Uuid, db::claims::Lease, event_log::Feedback};
 use tokio::{sync::watch, time::Instant};
 
 /// Why a run in flight is to stop.
@@ -24,7 +24,9 @@ pub(crate) enum Interrupt {
 #[derive(Debug)]
 struct Entry {
     token: Uuid,
+    user_id: Uuid,
     since: Instant,
+    feedback: Arc<Feedback>,
     interrupt: watch::Sender<Interrupt>,
 }
 
@@ -38,26 +40,62 @@ pub(crate) struct Flight {
     entries: InFlight,
     run_id: Uuid,
     token: Uuid,
+    vouched: Instant,
+    feedback: Arc<Feedback>,
     interrupt: watch::Receiver<Interrupt>,
 }
 
 impl InFlight {
-    /// Enters a lease.
-    pub(crate) fn enter(&self, run_id: Uuid, token: Uuid) -> Flight {
+    /// Enters a lease, which was known to hold at that time.
+    pub(crate) fn enter(&self, lease: &Lease, vouched: Instant) -> Flight {
         let (sender, interrupt) = watch::channel(Interrupt::None);
+        let feedback = Arc::<Feedback>::default();
         self.entries().insert(
-            run_id,
+            lease.run_id,
             Entry {
-                token,
+                token: lease.token,
+                user_id: lease.user_id,
                 since: Instant::now(),
+                feedback: Arc::clone(&feedback),
                 interrupt: sender,
             },
         );
         Flight {
             entries: self.clone(),
-            run_id,
-            token,
+            run_id: lease.run_id,
+            token: lease.token,
+            vouched,
+            feedback,
             interrupt,
+        }
+    }
+
+    /// Says that somebody reads this user's events.
+    pub(crate) fn watch(&self, user_id: Uuid) {
+        for entry in self.entries().values().filter(|entry| entry.user_id == user_id) {
+            entry.feedback.watch();
+        }
+    }
+
+    /// Says that somebody may read any of the runs.
+    pub(crate) fn watch_all(&self) {
+        for entry in self.entries().values() {
+            entry.feedback.watch();
+        }
+    }
+
+    /// Says that a run's log does not show how far it has come.
+    pub(crate) fn retell(&self, run_id: Uuid) {
+        if let Some(entry) = self.entries().get(&run_id) {
+            entry.feedback.watch();
+            entry.feedback.doubt();
+        }
+    }
+
+    /// Interrupts a run, whatever its lease.
+    pub(crate) fn interrupt_run(&self, run_id: Uuid, why: Interrupt) {
+        if let Some(entry) = self.entries().get(&run_id) {
+            entry.interrupt.send_replace(why);
         }
     }
 
@@ -93,6 +131,7 @@ impl InFlight {
     pub(crate) fn interrupt_lost(&self, seen: Instant, is_held: impl Fn(Uuid, Uuid) -> bool) {
         for (run_id, entry) in self.entries().iter() {
             if entry.since < seen && !is_held(*run_id, entry.token) {
+                entry.feedback.silence();
                 entry.interrupt.send_replace(Interrupt::LeaseLost);
             }
         }
@@ -105,6 +144,16 @@ impl InFlight {
 }
 
 impl Flight {
+    /// What becomes of the run's events.
+    pub(crate) const fn feedback(&self) -> &Arc<Feedback> {
+        &self.feedback
+    }
+
+    /// When its lease was known to hold.
+    pub(crate) const fn vouched(&self) -> Instant {
+        self.vouched
+    }
+
     /// Ends when something asks the run to stop, and says what.
     pub(crate) async fn interrupted(&mut self) -> Interrupt {
         match self.interrupt.wait_for(|why| *why != Interrupt::None).await {

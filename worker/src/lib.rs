@@ -4,6 +4,7 @@
 
 mod admin;
 mod context;
+mod control;
 mod executor;
 mod failure;
 mod finisher;
@@ -13,6 +14,7 @@ mod model;
 mod queue;
 mod rescuer;
 mod settings;
+mod telling;
 mod tool_step;
 mod transcript;
 mod worker;

@@ -14,9 +14,12 @@ use backon::{ExponentialBuilder, Retryable};
 use errand_agent::{Message, ModelAnswer};
 use errand_shared::config::Exit;
 use futures::StreamExt;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout, timeout_at},
+};
 
-use crate::settings::ModelSettings;
+use crate::{settings::ModelSettings, telling::Telling};
 use gather::Gather;
 use transport::Transport;
 use wire::{Chunk, Request, ToolOffer};
@@ -56,7 +59,7 @@ impl ModelClient {
         })
     }
 
-    /// Asks the model, trying again after passing faults until `deadline`.
+    /// Asks the model, trying again after passing faults until `deadline`; who reads the run hears the answer as it comes.
     ///
     /// # Errors
     /// The last fault.
@@ -64,6 +67,7 @@ impl ModelClient {
         &self,
         messages: &[Message],
         deadline: Instant,
+        telling: &mut Telling<'_>,
     ) -> Result<ModelAnswer, ModelFault> {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(self.settings.model_retry_base_ms)
@@ -71,7 +75,9 @@ impl ModelClient {
             .with_max_times(self.settings.model_retries as usize)
             .with_jitter();
         let request = Request::new(&self.settings, messages, &self.tools);
-        let tries = (|| self.ask_once(&request))
+        // One try at a time: it is never waited for.
+        let telling = Mutex::new(telling);
+        let tries = (|| async { self.ask_once(&request, &mut **telling.lock().await).await })
             .retry(backoff)
             .when(ModelFault::is_passing)
             .adjust(|fault, delay| match (delay, fault.retry_after()) {
@@ -84,24 +90,51 @@ impl ModelClient {
             .unwrap_or(Err(ModelFault::RunDeadline))
     }
 
-    async fn ask_once(&self, request: &Request<'_>) -> Result<ModelAnswer, ModelFault> {
-        timeout(self.settings.model_timeout_ms, self.stream(request))
+    async fn ask_once(
+        &self,
+        request: &Request<'_>,
+        telling: &mut Telling<'_>,
+    ) -> Result<ModelAnswer, ModelFault> {
+        telling.answer_begins();
+        timeout(self.settings.model_timeout_ms, self.stream(request, telling))
             .await
             .unwrap_or(Err(ModelFault::TimedOut))
     }
 
-    async fn stream(&self, request: &Request<'_>) -> Result<ModelAnswer, ModelFault> {
+    async fn stream(
+        &self,
+        request: &Request<'_>,
+        telling: &mut Telling<'_>,
+    ) -> Result<ModelAnswer, ModelFault> {
         let idle = self.settings.model_idle_timeout_ms;
-        let mut chunks = timeout(idle, self.client.chat().create_stream_byot::<_, Chunk>(request))
+        let chat = self.client.chat();
+        let opening = timeout(idle, chat.create_stream_byot::<_, Chunk>(request));
+        let mut chunks = attended(opening, telling, "")
             .await
             .map_err(|_elapsed| ModelFault::TimedOut)??;
         let mut gather = Gather::default();
-        while let Some(chunk) = timeout(idle, chunks.next())
+        while let Some(chunk) = attended(timeout(idle, chunks.next()), telling, gather.content())
             .await
             .map_err(|_elapsed| ModelFault::TimedOut)?
         {
+            let before = gather.content().len();
             gather.add(chunk?)?;
+            if gather.content().len() > before {
+                telling.heard(gather.content()).await;
+            }
         }
+        telling.answered(gather.content()).await;
         gather.finish()
+    }
+}
+
+/// Waits for the model, and tells meanwhile what is due of the answer so far.
+async fn attended<T>(model: impl Future<Output = T>, telling: &mut Telling<'_>, content: &str) -> T {
+    let mut model = std::pin::pin!(model);
+    loop {
+        tokio::select! {
+            said = &mut model => return said,
+            () = telling.due() => telling.attend(content).await,
+        }
     }
 }

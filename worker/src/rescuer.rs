@@ -9,8 +9,8 @@ use errand_shared::{
         rescue::{self, Stray},
         workers,
     },
+    events::final_seq,
     kill_point::{self, KillPoint},
-    run::EVENTS_PER_EPOCH,
 };
 use tokio::{
     sync::watch,
@@ -122,7 +122,7 @@ async fn settle(context: &Context, strays: Vec<Stray>, swept: &mut Swept) -> Res
             finishes.push(Finish {
                 run_id: stray.run_id,
                 token: Some(stray.token),
-                final_event_seq: (i64::from(stray.epoch) + 1) * EVENTS_PER_EPOCH + 1,
+                final_event_seq: final_seq(stray.epoch + 1),
                 ending,
                 last_step: None,
             });
@@ -137,8 +137,9 @@ async fn settle(context: &Context, strays: Vec<Stray>, swept: &mut Swept) -> Res
         if !requeued.is_empty() {
             kill_point::reached(KillPoint::Requeued);
         }
-        for run_id in requeued {
-            context.notifier.ring(run_id);
+        for queued in requeued {
+            context.tell_queued(&queued);
+            context.notifier.ring(queued.run_id);
         }
     }
     if !finishes.is_empty() {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser};
 use errand_shared::{
-    config::{Exit, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
+    config::{EventSettings, Exit, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
     telemetry::LogSettings,
 };
 
@@ -18,6 +18,9 @@ pub struct WorkerSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub redis: RedisSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub events: EventSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub model: ModelSettings,
@@ -39,6 +42,10 @@ pub struct WorkerSettings {
     /// Runs claimed in one statement, at most.
     #[arg(long, env = "WORKER_CLAIM_BATCH", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub worker_claim_batch: u32,
+    /// How long the words of an answer are gathered before readers are told, in milliseconds; the first ones are told at
+    /// once.
+    #[arg(long, env = "DELTA_INTERVAL_MS", default_value = "30", value_parser = milliseconds)]
+    pub delta_interval_ms: Duration,
     /// How long runs may go on after SIGTERM before they are handed back, in seconds.
     #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value = "25", value_parser = seconds)]
     pub shutdown_grace_seconds: Duration,

@@ -1,11 +1,16 @@
 //! The worker's life: starts its parts, runs the queue through apalis, stops in order.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use apalis::layers::WorkerBuilderExt;
 use apalis_core::worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt};
 use errand_shared::{
     Uuid,
+    clock::Clock,
     config::Exit,
     db::{
         self, Durability, Pool,
@@ -23,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     admin,
     context::Context,
-    executor,
+    control, executor,
     heartbeat::{Heartbeat, Pulse},
     in_flight::{InFlight, Interrupt},
     model::ModelClient,
@@ -90,8 +95,10 @@ impl Worker {
         let context = Context {
             worker_id: Uuid::now_v7(),
             model: ModelClient::new(settings.model.clone(), offers)?,
-            notifier: Notifier::start(redis.clone(), &ended),
+            notifier: Notifier::start(redis.clone(), settings.events, &ended),
             in_flight: InFlight::default(),
+            clock: Clock::system(),
+            beats: OnceLock::new(),
             pool,
             claims,
             settings,
@@ -174,6 +181,8 @@ async fn work(context: &Arc<Context>, redis: RedisClient, heartbeat: Pool, lifec
     let (heartbeat, pulse) = Heartbeat::new(Arc::clone(context), heartbeat, host_name());
     let beating = Lifecycle::new();
     beating.spawn(heartbeat.run(beating.clone()));
+    // Runs that are under way when the worker stops can still be cancelled and read.
+    beating.spawn_until_stopped(control::listen(Arc::clone(context), redis.clone()));
     lifecycle.spawn_until_stopped(rescuer::run(Arc::clone(context), pulse.good_since.clone()));
     run_queue(context, redis, pulse, lifecycle).await;
     // A beat after the worker has left would put it on the list again.
@@ -237,8 +246,9 @@ async fn run_queue(context: &Arc<Context>, redis: RedisClient, pulse: Pulse, lif
 /// Hands back whatever still bears this worker's id, and leaves the list of workers.
 async fn hand_back(context: &Context) {
     let handed_back = async {
-        for run_id in workers::release_all(&context.pool, context.worker_id).await? {
-            context.notifier.ring(run_id);
+        for queued in workers::release_all(&context.pool, context.worker_id).await? {
+            context.tell_queued(&queued);
+            context.notifier.ring(queued.run_id);
         }
         workers::leave(&context.pool, context.worker_id).await
     };

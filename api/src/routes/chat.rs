@@ -13,9 +13,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     answer::{self, RunEnded},
     auth::Caller,
-    chat::{self, NewMessage},
+    chat::{self, IfRunning, NewMessage, Posting},
     error::ApiError,
     extract::Json,
+    live::{self, Follow, Streamed},
     openapi::BodyRefusals,
     prefer::Patience,
     problem::Problem,
@@ -35,9 +36,16 @@ struct ChatRequest {
     /// The conversation to go on with; a new one if null or absent.
     #[serde(default)]
     conversation_id: Option<Uuid>,
+    /// What becomes of the message while another of the conversation is being answered: `queue` lets it wait, `reject`
+    /// answers 409 with `active_run_id` and stores nothing.
+    #[serde(default)]
+    if_running: IfRunning,
 }
 
 /// Send a message and wait for the answer.
+///
+/// With `Accept: text/event-stream` the run's events are streamed in place of the answer, as of
+/// `GET …/runs/{run_id}/events`; a message that is refused is refused as JSON.
 ///
 /// The message is stored before it is answered, whatever happens after: a 202 says that the answer is still being made,
 /// and where to find it.
@@ -54,7 +62,7 @@ struct ChatRequest {
         (status = 202, description = "Stored; the answer is still being made", body = ChatResponse,
             headers(("Location" = String, description = "The run"), ("Retry-After" = u64, description = "Seconds"))),
         (status = 404, description = "No such conversation; nothing is stored", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The run was cancelled", body = RunEnded, content_type = "application/problem+json"),
+        (status = 409, description = "The run was cancelled; or another is open and the message was not to wait (see `active_run_id`, nothing is stored)", body = RunEnded, content_type = "application/problem+json"),
         (status = 422, description = "A rule is broken; nothing is stored", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many messages, or too many open runs; nothing is stored", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "The run failed; the message stays stored and can be retried", body = RunEnded, content_type = "application/problem+json"),
@@ -73,13 +81,39 @@ async fn post(
 ) -> Result<Response, ApiError> {
     let patience = Patience::of(&headers, &app.settings.chat)?;
     let key = headers.get("idempotency-key").map(text_of).transpose()?;
-    let message = NewMessage::new(caller.user_id, request.message, request.conversation_id, key)?;
+    let message = NewMessage::new(
+        caller.user_id,
+        request.message,
+        request.conversation_id,
+        request.if_running,
+        key,
+    )?;
+    if live::is_wanted(&headers) {
+        return stream(app, caller.user_id, message).await;
+    }
     let run = chat::chat(&app, message, patience.wait).await?;
     let mut response = answer::to_chat(caller.user_id, &run);
     if patience.asked_for {
         answer::preference_applied(&mut response);
     }
     Ok(response)
+}
+
+/// Stores the message and streams its run, which goes on whether or not it is read.
+async fn stream(app: App, user_id: Uuid, message: NewMessage) -> Result<Response, ApiError> {
+    // Before the commit, so that no event can be missed.
+    let reading = live::begin(&app, user_id).await;
+    let (follow, first) = match chat::post(&app, message).await? {
+        Posting::Fresh(run, wait) => {
+            let (follow, queued) = Follow::fresh(&app, user_id, &run, wait)?;
+            (follow, vec![queued])
+        }
+        Posting::Known(run_id) => match Follow::begin(&app, user_id, run_id, 0).await? {
+            Some(begun) => begun,
+            None => return Err(chat::no_run(run_id)),
+        },
+    };
+    Ok(live::respond(Streamed::new(app, reading, follow, first)))
 }
 
 fn text_of(value: &HeaderValue) -> Result<&str, ApiError> {

@@ -10,8 +10,9 @@ use errand_shared::{
     chat::ChatResponse,
     db::{
         conversations::{self, Conversation},
-        runs,
+        runs::{self, CancelTarget, RunView},
     },
+    events::{RunEnd, final_seq},
     run::RunStatus,
 };
 use errand_tools::rules;
@@ -22,7 +23,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::Caller,
-    chat,
+    cancel, chat,
     cursor::AfterConversation,
     error::ApiError,
     extract::Json as JsonBody,
@@ -192,20 +193,22 @@ async fn delete_conversation(
     let cancelled = app
         .database(delete(&app, caller.user_id, conversation_id))
         .await?;
-    for response in cancelled.ok_or_else(|| chat::no_conversation(conversation_id))? {
-        app.notifier.tell_final(&response);
+    let (open, ends) = cancelled.ok_or_else(|| chat::no_conversation(conversation_id))?;
+    for end in ends {
+        app.notifier.tell_final(&end);
     }
+    cancel::call_workers(&app, &open);
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Cancels and deletes in one transaction, under the lock with which messages come in and runs end: no run slips in
-/// between, and none is cancelled for a conversation that stays. Returns the last word of each run that was open; a
-/// worker that holds one finds its lease gone. None if the conversation is not there.
+/// between, and none is cancelled for a conversation that stays. Returns the runs that were open and the last word of each;
+/// a worker that holds one finds its lease gone. None if the conversation is not there.
 async fn delete(
     app: &App,
     user_id: Uuid,
     conversation_id: Uuid,
-) -> Result<Option<Vec<ChatResponse>>, sqlx::Error> {
+) -> Result<Option<(Vec<CancelTarget>, Vec<RunEnd>)>, sqlx::Error> {
     let mut connection = app.pool.get().await?;
     let mut transaction = connection.begin().await?;
     if !conversations::lock(&mut *transaction, user_id, conversation_id).await? {
@@ -215,15 +218,22 @@ async fn delete(
     }
     let open = runs::request_cancel_all(&mut *transaction, user_id, conversation_id).await?;
     let run_ids: Vec<_> = open.iter().map(|target| target.run_id).collect();
-    let so_far = runs::responses(&mut *transaction, &run_ids, false).await?;
+    let so_far = runs::views(&mut *transaction, &run_ids, false).await?;
     conversations::delete(&mut *transaction, user_id, conversation_id).await?;
     transaction.commit().await?;
     connection.keep();
-    let cancelled = |(_, response)| ChatResponse {
-        status: RunStatus::Cancelled,
-        ..response
+    let at = app.clock.now();
+    let cancelled = |run: RunView| RunEnd {
+        user_id: run.user_id,
+        seq: final_seq(run.epoch + 1),
+        attempt: run.attempt,
+        at,
+        response: ChatResponse {
+            status: RunStatus::Cancelled,
+            ..run.response
+        },
     };
-    Ok(Some(so_far.into_iter().map(cancelled).collect()))
+    Ok(Some((open, so_far.into_iter().map(cancelled).collect())))
 }
 
 #[cfg(test)]

@@ -5,19 +5,28 @@ use std::time::Duration;
 use axum::{
     Json,
     extract::{Path, RawQuery, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use errand_shared::{
     Uuid,
     chat::ChatResponse,
     db::runs::{self, Retried},
+    events::Event,
     kill_point::{self, KillPoint},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    answer, auth::Caller, cancel, chat, error::ApiError, openapi::Refusals, prefer, problem::Problem,
+    answer,
+    auth::Caller,
+    cancel, chat,
+    error::ApiError,
+    live::{self, Follow, Streamed},
+    openapi::Refusals,
+    prefer,
+    problem::Problem,
+    query::Params,
     state::App,
 };
 
@@ -26,6 +35,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(look))
         .routes(routes!(cancel_run))
         .routes(routes!(retry))
+        .routes(routes!(read_events))
 }
 
 /// Look at a run, or wait for its end.
@@ -127,8 +137,9 @@ async fn retry(
         .database(runs::retry(&app.pool, caller.user_id, run_id))
         .await?
     {
-        Retried::Queued => {
+        Retried::Queued(queued) => {
             kill_point::reached(KillPoint::RetryCommitted);
+            app.notifier.tell_queued(&queued, app.clock.now());
             app.notifier.ring(run_id);
         }
         Retried::NotRetryable => return Err(not_retryable()),
@@ -146,4 +157,39 @@ pub(crate) fn not_retryable() -> ApiError {
     ApiError::Conflict(
         "Only a failed or cancelled run that is the last of its conversation can be tried again".to_owned(),
     )
+}
+
+/// Read a run's events as they happen.
+///
+/// Server-sent events: `id` is the event's number, `event` its type, `data` the whole of it. The stream ends after the
+/// run's final event, which always comes. Whoever comes late, or comes back with `Last-Event-ID`, is told what they have
+/// missed: the events themselves, or else what has been done so far and the text so far.
+#[utoipa::path(
+    get, path = "/api/{user_id}/runs/{run_id}/events", tag = "runs", security(("bearer" = [])),
+    params(
+        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("run_id" = Uuid, Path, description = "The run"),
+        ("after_seq" = Option<i64>, Query, minimum = 0, description = "Number of the last event seen; `Last-Event-ID` counts before it"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "Number of the last event seen"),
+    ),
+    responses(
+        (status = 200, description = "The events", body = Event<'static>, content_type = "text/event-stream"),
+        (status = 204, description = "The last event seen was the final one: there is nothing to come back for"),
+        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        Refusals,
+    )
+)]
+async fn read_events(
+    State(app): State<App>,
+    caller: Caller,
+    Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let after = live::after_of(&headers, &Params::of(&uri)?)?;
+    let reading = live::begin(&app, caller.user_id).await;
+    Ok(match Follow::begin(&app, caller.user_id, run_id, after).await? {
+        Some((follow, first)) => live::respond(Streamed::new(app, reading, follow, first)),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }

@@ -17,6 +17,8 @@ mod edges;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod live_events;
+#[cfg(test)]
 mod main_job;
 #[cfg(test)]
 mod outages;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Secret, milliseconds};
+use super::{Secret, milliseconds, seconds};
 
 /// Postgres, the book.
 #[derive(Args, Clone, Debug)]
@@ -35,4 +35,18 @@ pub struct RedisSettings {
     /// How long an ordinary command may take, in milliseconds.
     #[arg(long, env = "REDIS_TIMEOUT_MS", default_value = "500", value_parser = milliseconds)]
     pub redis_timeout_ms: Duration,
+}
+
+/// The logs of runs' events, in Redis.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct EventSettings {
+    /// Events kept of a run, at most, for readers who come late; those who miss more are told the text so far.
+    #[arg(long, env = "RUN_EVENTS_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    pub run_events_max: u32,
+    /// How long the events of an open run are kept after the last one, in seconds.
+    #[arg(long, env = "RUN_EVENTS_TTL_SECONDS", default_value = "3600", value_parser = seconds)]
+    pub run_events_ttl_seconds: Duration,
+    /// How long they are kept after the run's end, in seconds; after that they are told from Postgres.
+    #[arg(long, env = "RUN_EVENTS_ENDED_TTL_SECONDS", default_value = "60", value_parser = seconds)]
+    pub run_events_ended_ttl_seconds: Duration,
 }

@@ -5,6 +5,8 @@ use serde::Deserialize;
 use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
 
+use super::runs::QueuedRun;
+
 /// A claimed run: the lease and what the worker must know, so that no read follows the claim.
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -212,7 +214,7 @@ pub async fn find_ready(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec
     .await
 }
 
-/// Hands a run back: queued again and ready at once. True if the lease was still this one.
+/// Hands a run back: queued again and ready at once. None if the lease was no longer this one.
 ///
 /// With `failed`, the attempt counts as a fault of the run and waits for `delay_seconds`.
 ///
@@ -224,22 +226,38 @@ pub async fn release(
     token: Uuid,
     failed: Option<&str>,
     delay_seconds: f64,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
+) -> Result<Option<QueuedRun>, sqlx::Error> {
+    sqlx::query_as!(
+        QueuedRun,
         r#"
-        UPDATE runs SET status = 'queued', lease_token = NULL, worker_id = NULL,
+        UPDATE runs SET status = 'queued', lease_token = NULL, worker_id = NULL, epoch = epoch + 1,
             failures = failures + CASE WHEN $3::text IS NULL THEN 0 ELSE 1 END, last_error = COALESCE($3, last_error),
             available_at = now() + make_interval(secs => $4), ring_at = now() + make_interval(secs => $4)
         WHERE id = $1 AND lease_token = $2 AND status = 'running'
+        RETURNING id AS run_id, user_id, conversation_id, attempt, epoch
         "#,
         run_id,
         token,
         failed,
         delay_seconds
     )
-    .execute(executor)
+    .fetch_optional(executor)
+    .await
+}
+
+/// Whether a lease still holds.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn holds(executor: impl PgExecutor<'_>, run_id: Uuid, token: Uuid) -> Result<bool, sqlx::Error> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT true AS "held!" FROM runs WHERE id = $1 AND lease_token = $2 AND status = 'running'"#,
+        run_id,
+        token
+    )
+    .fetch_optional(executor)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(held.is_some())
 }
 
 /// A page of the runs that are ready, by id after `after`.

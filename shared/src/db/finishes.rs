@@ -1,5 +1,6 @@
 //! The end of a run: its reply, its tool results as messages and its final state, stored together or not at all.
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
@@ -61,6 +62,12 @@ pub struct Finished {
     pub user_id: Uuid,
     /// The sum over its steps.
     pub usage: Usage,
+    /// How often it was claimed.
+    pub attempt: i32,
+    /// Number of the final event.
+    pub final_event_seq: i64,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
     /// The conversation's next run, if the statement saw one: ring for it.
     pub next: Option<Uuid>,
     /// A message arrived while the statement waited for the conversation: look with [`next_queued`].
@@ -124,7 +131,8 @@ pub async fn finish(
               -- Without a lease the epoch is the fence.
               AND (i.token IS NOT NULL OR r.epoch < (i.final_seq >> 20)::int4)
             RETURNING r.id, r.status, r.conversation_id, r.user_id, r.prompt_tokens, r.completion_tokens,
-                i.seen_seq, l.last_seq, i.next, i.tools, i.message_id, i.content, i.tool_calls,
+                r.attempt, r.final_event_seq, r.finished_at, i.seen_seq, l.last_seq, i.next, i.tools, i.message_id,
+                i.content, i.tool_calls,
                 i.tools + (r.status = 'succeeded')::int AS rows
         ), numbered AS (
             UPDATE conversations c SET last_seq = c.last_seq + e.rows,
@@ -150,6 +158,7 @@ pub async fn finish(
         )
         SELECT id AS "id!", status AS "status!", conversation_id AS "conversation_id!", user_id AS "user_id!",
             prompt_tokens AS "prompt_tokens!", completion_tokens AS "completion_tokens!", next,
+            attempt AS "attempt!", final_event_seq AS "final_event_seq!", finished_at AS "finished_at!",
             seen_seq <> last_seq AS "look_again!"
         FROM ended
         "#,
@@ -180,6 +189,9 @@ pub async fn finish(
                 conversation_id: row.conversation_id,
                 user_id: row.user_id,
                 usage: Usage::new(row.prompt_tokens, row.completion_tokens),
+                attempt: row.attempt,
+                final_event_seq: row.final_event_seq,
+                finished_at: row.finished_at,
                 next: row.next,
                 look_again: row.look_again,
             })

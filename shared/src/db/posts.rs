@@ -18,6 +18,8 @@ pub struct Post {
     pub new_conversation: bool,
     /// The text as sent.
     pub content: String,
+    /// Whether it is not to be stored while a run of its conversation is open.
+    pub reject_if_running: bool,
     /// The caller's key, with the SHA-256 of the request's parsed fields.
     pub key: Option<(String, [u8; 32])>,
 }
@@ -31,6 +33,11 @@ pub enum Posted {
     NoConversation,
     /// The user has too many open runs; nothing is stored.
     TooManyOpen,
+    /// This run of the conversation is open, and the post asked not to wait behind one; nothing is stored.
+    Running(Uuid),
+    /// Something happened in the conversation while the statement waited for it, and the post asked not to wait behind an
+    /// open run: nothing is stored, ask again.
+    LookAgain,
     /// The key was used before: see [`super::idempotency::find`]; nothing is stored.
     KeyKnown,
 }
@@ -42,7 +49,12 @@ pub enum Posted {
 ///
 /// # Errors
 /// A fault of Postgres; then nothing is stored, or the outcome is unknown if the connection broke. A violation of
-/// `idempotency_keys_run_id_fkey` says that a keyed post's conversation was deleted at the same moment: try again.
+/// `idempotency_keys_run_id_fkey` says that a keyed post's conversation was deleted, or changed under a post that does not
+/// wait behind an open run, at the same moment: try again.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one statement, which reads best in one piece"
+)]
 pub async fn store(
     executor: impl PgExecutor<'_>,
     posts: &[Post],
@@ -54,6 +66,7 @@ pub async fn store(
     let conversation_ids: Vec<_> = posts.iter().map(|post| post.conversation_id).collect();
     let new: Vec<_> = posts.iter().map(|post| post.new_conversation).collect();
     let contents: Vec<_> = posts.iter().map(|post| post.content.as_str()).collect();
+    let rejecting: Vec<_> = posts.iter().map(|post| post.reject_if_running).collect();
     let keys: Vec<_> = posts
         .iter()
         .map(|post| post.key.as_ref().map(|(key, _)| key.as_str()))
@@ -62,15 +75,21 @@ pub async fn store(
         .iter()
         .map(|post| post.key.as_ref().map(|(_, fingerprint)| fingerprint.as_slice()))
         .collect();
-    let outcomes = sqlx::query_scalar!(
+    let outcomes = sqlx::query!(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bool[], $6::text[], $7::text[],
-                                 $8::bytea[])
+                                 $8::bytea[], $10::bool[])
                 WITH ORDINALITY AS t (run_id, message_id, user_id, conversation_id, is_new, content, key, fingerprint,
-                                      ord)
+                                      rejecting, ord)
         ), judged AS MATERIALIZED (
-            SELECT i.*, CASE
+            SELECT i.*,
+                CASE WHEN i.rejecting THEN (SELECT c.last_seq FROM conversations c WHERE c.id = i.conversation_id) END
+                    AS seen_seq,
+                CASE WHEN i.rejecting THEN (SELECT r.id FROM runs r WHERE r.user_id = i.user_id
+                    AND r.conversation_id = i.conversation_id AND r.status IN ('queued', 'running', 'waiting_approval')
+                    ORDER BY r.seq LIMIT 1) END AS active,
+                CASE
                 WHEN EXISTS (SELECT FROM idempotency_keys k WHERE k.user_id = i.user_id AND k.key = i.key) THEN 'key'
                 WHEN NOT i.is_new AND (SELECT c.user_id FROM conversations c WHERE c.id = i.conversation_id)
                     IS DISTINCT FROM i.user_id THEN 'conversation'
@@ -79,25 +98,30 @@ pub async fn store(
                         AND r.status IN ('queued', 'running', 'waiting_approval') LIMIT $9) open) THEN 'open'
                 ELSE 'stored' END AS outcome
             FROM input i
+        ), settled AS MATERIALIZED (
+            SELECT j.*, CASE WHEN j.outcome = 'stored' AND j.active IS NOT NULL THEN 'running' ELSE j.outcome END AS verdict
+            FROM judged j
         ), keyed AS (
             INSERT INTO idempotency_keys (user_id, key, fingerprint, run_id)
-            SELECT user_id, key, fingerprint, run_id FROM judged WHERE outcome = 'stored' AND key IS NOT NULL
+            SELECT user_id, key, fingerprint, run_id FROM settled WHERE verdict = 'stored' AND key IS NOT NULL
             ORDER BY user_id, key
             ON CONFLICT DO NOTHING
             RETURNING run_id
         ), accepted AS MATERIALIZED (
-            SELECT j.*, row_number() OVER (PARTITION BY j.conversation_id ORDER BY j.ord) AS nth
-            FROM judged j
-            WHERE j.outcome = 'stored' AND (j.key IS NULL OR j.run_id IN (SELECT run_id FROM keyed))
+            SELECT j.* FROM settled j
+            WHERE j.verdict = 'stored' AND (j.key IS NULL OR j.run_id IN (SELECT run_id FROM keyed))
         ), locked AS MATERIALIZED (
-            SELECT c.id FROM conversations c
+            SELECT c.id, c.last_seq FROM conversations c
             WHERE c.id IN (SELECT conversation_id FROM accepted WHERE NOT is_new)
             ORDER BY c.id FOR NO KEY UPDATE
+        ), admitted AS MATERIALIZED (
+            -- Another last_seq than the one seen: something came while this waited, which this statement can't see.
+            SELECT a.* FROM accepted a JOIN locked l ON l.id = a.conversation_id
+            WHERE NOT a.rejecting OR l.last_seq = a.seen_seq
         ), numbered AS (
             UPDATE conversations c SET last_seq = c.last_seq + n.posts,
                 updated_at = GREATEST(c.updated_at, clock_timestamp())
-            FROM (SELECT a.conversation_id, count(*) AS posts FROM accepted a JOIN locked l ON l.id = a.conversation_id
-                  GROUP BY a.conversation_id) n
+            FROM (SELECT a.conversation_id, count(*) AS posts FROM admitted a GROUP BY a.conversation_id) n
             WHERE c.id = n.conversation_id
             RETURNING c.id, c.last_seq - n.posts AS base
         ), made AS (
@@ -106,8 +130,9 @@ pub async fn store(
             FROM accepted WHERE is_new GROUP BY conversation_id, user_id
             RETURNING id, 0::bigint AS base
         ), placed AS MATERIALIZED (
-            SELECT a.*, b.base + a.nth AS seq
-            FROM accepted a JOIN (SELECT * FROM numbered UNION ALL SELECT * FROM made) b ON b.id = a.conversation_id
+            SELECT a.*, b.base + row_number() OVER (PARTITION BY a.conversation_id ORDER BY a.ord) AS seq
+            FROM (SELECT * FROM admitted UNION ALL SELECT * FROM accepted WHERE is_new) a
+            JOIN (SELECT * FROM numbered UNION ALL SELECT * FROM made) b ON b.id = a.conversation_id
         ), started AS (
             INSERT INTO runs (id, conversation_id, user_id, seq, ring_at)
             SELECT run_id, conversation_id, user_id, seq, now() + interval '5 seconds' FROM placed
@@ -116,11 +141,13 @@ pub async fn store(
             SELECT message_id, conversation_id, seq, run_id, 0, 'user', content FROM placed
         )
         SELECT CASE
-            WHEN j.outcome <> 'stored' THEN j.outcome
+            WHEN j.verdict <> 'stored' THEN j.verdict
             WHEN EXISTS (SELECT FROM placed p WHERE p.run_id = j.run_id) THEN 'stored'
+            WHEN EXISTS (SELECT FROM accepted a JOIN locked l ON l.id = a.conversation_id WHERE a.run_id = j.run_id)
+                THEN 'again'
             WHEN EXISTS (SELECT FROM accepted a WHERE a.run_id = j.run_id) THEN 'conversation'
-            ELSE 'key' END AS "outcome!"
-        FROM judged j ORDER BY j.ord
+            ELSE 'key' END AS "outcome!", j.active
+        FROM settled j ORDER BY j.ord
         "#,
         &run_ids,
         &message_ids,
@@ -131,15 +158,18 @@ pub async fn store(
         &keys as &[Option<&str>],
         &fingerprints as &[Option<&[u8]>],
         max_open,
+        &rejecting,
     )
     .fetch_all(executor)
     .await?;
     Ok(outcomes
         .iter()
-        .map(|outcome| match outcome.as_str() {
-            "stored" => Posted::Stored,
-            "conversation" => Posted::NoConversation,
-            "open" => Posted::TooManyOpen,
+        .map(|row| match (row.outcome.as_str(), row.active) {
+            ("stored", _) => Posted::Stored,
+            ("conversation", _) => Posted::NoConversation,
+            ("open", _) => Posted::TooManyOpen,
+            ("running", Some(active)) => Posted::Running(active),
+            ("running" | "again", _) => Posted::LookAgain,
             _ => Posted::KeyKnown,
         })
         .collect())

@@ -3,6 +3,8 @@
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
+use super::runs::QueuedRun;
+
 /// A running run that somebody must end or take back.
 #[derive(Clone, Debug)]
 pub struct Stray {
@@ -96,18 +98,20 @@ pub async fn requeue(
     executor: impl PgExecutor<'_>,
     run_ids: &[Uuid],
     tokens: &[Uuid],
-) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
+) -> Result<Vec<QueuedRun>, sqlx::Error> {
+    sqlx::query_as!(
+        QueuedRun,
         r#"
         WITH lost AS MATERIALIZED (
             SELECT r.id FROM runs r JOIN unnest($1::uuid[], $2::uuid[]) AS i (run_id, token) ON r.id = i.run_id
             WHERE r.lease_token = i.token AND r.status = 'running'
             ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED
         )
-        UPDATE runs r SET status = 'queued', lease_token = NULL, worker_id = NULL, rescues = r.rescues + 1,
-            last_error = 'the worker died', available_at = now(), ring_at = now() + interval '5 seconds'
+        UPDATE runs r SET status = 'queued', lease_token = NULL, worker_id = NULL, epoch = r.epoch + 1,
+            rescues = r.rescues + 1, last_error = 'the worker died', available_at = now(),
+            ring_at = now() + interval '5 seconds'
         FROM lost l WHERE r.id = l.id
-        RETURNING r.id
+        RETURNING r.id AS run_id, r.user_id, r.conversation_id, r.attempt, r.epoch
         "#,
         run_ids,
         tokens

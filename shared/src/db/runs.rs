@@ -1,11 +1,13 @@
 //! Runs as their users see them, and what users do to them: cancel, retry.
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
 
 use super::steps::with_user_id;
 use crate::{
     chat::{ChatResponse, RunProblem, ToolCallRecord, Usage},
+    events::RunEnd,
     run::{RunStatus, status_column},
 };
 
@@ -16,25 +18,60 @@ struct JournalCall {
     tool_name: String,
     arguments: serde_json::Value,
     result: serde_json::Value,
+    success: bool,
 }
 
-/// The answers of runs as far as they have come, in no order; runs that are not there are left out. With `only_final`,
-/// those still open are left out too. One query whatever their number.
+/// A run as far as it has come.
+#[derive(Clone, Debug)]
+pub struct RunView {
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// How often it was claimed.
+    pub attempt: i32,
+    /// The high part of its event numbers.
+    pub epoch: i32,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+    /// Of a final run: number of the final event, and when it ended.
+    pub ended: Option<(i64, DateTime<Utc>)>,
+    /// Of each tool call, whether it did what it was asked for.
+    pub successes: Vec<bool>,
+    /// The answer.
+    pub response: ChatResponse,
+}
+
+impl RunView {
+    /// The run's end, if it is final.
+    pub fn into_end(self) -> Option<RunEnd> {
+        let (seq, at) = self.ended.filter(|_| self.response.status.is_final())?;
+        Some(RunEnd {
+            user_id: self.user_id,
+            seq,
+            attempt: self.attempt,
+            at,
+            response: self.response,
+        })
+    }
+}
+
+/// Runs as far as they have come, in no order; runs that are not there are left out. With `only_final`, those still open
+/// are left out too. One query whatever their number.
 ///
 /// # Errors
 /// A fault of Postgres.
-pub async fn responses(
+pub async fn views(
     executor: impl PgExecutor<'_>,
     run_ids: &[Uuid],
     only_final: bool,
-) -> Result<Vec<(Uuid, ChatResponse)>, sqlx::Error> {
+) -> Result<Vec<RunView>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        SELECT r.id, r.user_id, r.conversation_id, r.status, r.failure_reason, m.content AS "content?",
+        SELECT r.id, r.user_id, r.conversation_id, r.status, r.failure_reason, m.content AS "content?", r.attempt,
+            r.epoch, r.created_at, r.finished_at, r.final_event_seq,
             (SELECT COALESCE(sum(s.prompt_tokens), 0)::int8 FROM steps s WHERE s.run_id = r.id) AS "prompt!",
             (SELECT COALESCE(sum(s.completion_tokens), 0)::int8 FROM steps s WHERE s.run_id = r.id) AS "completion!",
             COALESCE((SELECT jsonb_agg(jsonb_build_object('tool_call_id', k.tool_call_id, 'tool_name', k.tool_name,
-                    'arguments', k.arguments, 'result', k.result) ORDER BY k.step, k.call_index)
+                    'arguments', k.arguments, 'result', k.result, 'success', k.success) ORDER BY k.step, k.call_index)
                 FROM tool_calls k WHERE k.run_id = r.id), '[]') AS "calls!: Json<Vec<JournalCall>>"
         FROM runs r LEFT JOIN messages m ON m.run_id = r.id AND m.slot = 32767
         WHERE r.id = ANY($1) AND (NOT $2 OR r.status IN ('succeeded', 'failed', 'cancelled'))
@@ -46,6 +83,7 @@ pub async fn responses(
     .await?;
     rows.into_iter()
         .map(|row| {
+            let successes = row.calls.0.iter().map(|call| call.success).collect();
             let tool_calls = row
                 .calls
                 .0
@@ -66,9 +104,45 @@ pub async fn responses(
                 status: status_column(&row.status)?,
                 problem: row.failure_reason.as_deref().map(RunProblem::failed),
             };
-            Ok((row.user_id, response))
+            Ok(RunView {
+                user_id: row.user_id,
+                attempt: row.attempt,
+                epoch: row.epoch,
+                created_at: row.created_at,
+                ended: row.final_event_seq.zip(row.finished_at),
+                successes,
+                response,
+            })
         })
         .collect()
+}
+
+/// One run of a user.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn view(
+    executor: impl PgExecutor<'_>,
+    user_id: Uuid,
+    run_id: Uuid,
+) -> Result<Option<RunView>, sqlx::Error> {
+    let found = views(executor, &[run_id], false).await?;
+    Ok(found.into_iter().find(|run| run.user_id == user_id))
+}
+
+/// A run that has been queued again, in an epoch of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedRun {
+    /// The run.
+    pub run_id: Uuid,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// Its conversation.
+    pub conversation_id: Uuid,
+    /// How often it was claimed.
+    pub attempt: i32,
+    /// Its epoch.
+    pub epoch: i32,
 }
 
 /// The answer of one run of a user.
@@ -80,11 +154,7 @@ pub async fn response(
     user_id: Uuid,
     run_id: Uuid,
 ) -> Result<Option<ChatResponse>, sqlx::Error> {
-    let found = responses(executor, &[run_id], false).await?;
-    Ok(found
-        .into_iter()
-        .find(|(owner, _)| *owner == user_id)
-        .map(|(_, response)| response))
+    Ok(view(executor, user_id, run_id).await?.map(|run| run.response))
 }
 
 /// Of the runs given, those that are no longer there.
@@ -189,10 +259,10 @@ pub async fn request_cancel_all(
 }
 
 /// What became of a retry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retried {
     /// Queued again under the same id.
-    Queued,
+    Queued(QueuedRun),
     /// Not a failed or cancelled run, or not the last of its conversation.
     NotRetryable,
     /// Not there, or not this user's.
@@ -221,24 +291,33 @@ pub async fn retry(
         ), queued AS (
             UPDATE runs r SET status = 'queued', finished_at = NULL, final_event_seq = NULL, failure_reason = NULL,
                 cancel_requested_at = NULL, deadline_at = NULL, first_claimed_at = NULL, failures = 0, rescues = 0,
-                worker_id = NULL, queued_at = now(), available_at = now(), ring_at = now() + interval '5 seconds'
+                worker_id = NULL, epoch = r.epoch + 1, queued_at = now(), available_at = now(), ring_at = now() + interval '5 seconds'
             FROM target t JOIN locked l ON l.id = t.conversation_id AND l.last_seq = t.last_seq
             WHERE r.id = t.id AND r.status IN ('failed', 'cancelled')
               AND NOT EXISTS (SELECT FROM runs n WHERE n.conversation_id = t.conversation_id AND n.seq > t.seq)
-            RETURNING r.id
+            RETURNING r.id, r.conversation_id, r.attempt, r.epoch
         ), withdrawn AS (
             DELETE FROM messages m USING queued q WHERE m.run_id = q.id AND m.role = 'tool'
         )
-        SELECT EXISTS (SELECT FROM target) AS "found!", EXISTS (SELECT FROM queued) AS "queued!"
+        SELECT t.conversation_id, q.attempt AS "attempt?", q.epoch AS "epoch?"
+        FROM target t LEFT JOIN queued q ON q.id = t.id
         "#,
         user_id,
         run_id
     )
-    .fetch_one(executor)
+    .fetch_optional(executor)
     .await?;
-    Ok(match (row.found, row.queued) {
-        (_, true) => Retried::Queued,
-        (true, false) => Retried::NotRetryable,
-        (false, _) => Retried::NotFound,
+    let Some(row) = row else {
+        return Ok(Retried::NotFound);
+    };
+    Ok(match (row.attempt, row.epoch) {
+        (Some(attempt), Some(epoch)) => Retried::Queued(QueuedRun {
+            run_id,
+            user_id,
+            conversation_id: row.conversation_id,
+            attempt,
+            epoch,
+        }),
+        _ => Retried::NotRetryable,
     })
 }

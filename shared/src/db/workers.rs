@@ -6,6 +6,8 @@ use sqlx::PgExecutor;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::runs::QueuedRun;
+
 /// A worker as it presents itself.
 #[derive(Clone, Debug)]
 pub struct WorkerRow {
@@ -118,16 +120,20 @@ pub async fn held(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<Vec<
 ///
 /// # Errors
 /// A fault of Postgres.
-pub async fn release_all(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
+pub async fn release_all(
+    executor: impl PgExecutor<'_>,
+    worker_id: Uuid,
+) -> Result<Vec<QueuedRun>, sqlx::Error> {
+    sqlx::query_as!(
+        QueuedRun,
         r#"
         WITH mine AS MATERIALIZED (
             SELECT id FROM runs WHERE worker_id = $1 AND status = 'running' ORDER BY id FOR NO KEY UPDATE
         )
-        UPDATE runs r SET status = 'queued', lease_token = NULL, worker_id = NULL, available_at = now(),
-            ring_at = now() + interval '5 seconds'
+        UPDATE runs r SET status = 'queued', lease_token = NULL, worker_id = NULL, epoch = r.epoch + 1,
+            available_at = now(), ring_at = now() + interval '5 seconds'
         FROM mine m WHERE r.id = m.id
-        RETURNING r.id
+        RETURNING r.id AS run_id, r.user_id, r.conversation_id, r.attempt, r.epoch
         "#,
         worker_id
     )

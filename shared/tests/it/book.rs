@@ -9,7 +9,7 @@ use errand_shared::{
         posts::{self, Post, Posted},
         steps::StepRecord,
     },
-    run::EVENTS_PER_EPOCH,
+    events::final_seq,
 };
 use errand_testkit::Database;
 use serde_json::json;
@@ -115,6 +115,7 @@ pub(crate) fn opening(user_id: Uuid, content: &str) -> Post {
         conversation_id: Uuid::now_v7(),
         new_conversation: true,
         content: content.to_owned(),
+        reject_if_running: false,
         key: None,
     }
 }
@@ -132,7 +133,7 @@ pub(crate) fn reply_to(lease: &Lease, content: &str) -> Finish {
     Finish {
         run_id: lease.run_id,
         token: Some(lease.token),
-        final_event_seq: i64::from(lease.epoch) * EVENTS_PER_EPOCH + 1,
+        final_event_seq: final_seq(lease.epoch),
         ending: Ending::Succeeded {
             message_id: Uuid::now_v7(),
             content: content.to_owned(),

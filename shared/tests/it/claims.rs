@@ -166,9 +166,10 @@ async fn a_claim_brings_the_user_the_message_and_the_deadline() {
         claims::release(book.pool(), lease.run_id, lease.token, None, 0.0)
             .await
             .unwrap()
+            .is_some()
     );
     let again = book.claim(post.run_id).await;
-    assert_eq!((again.attempt, again.epoch), (2, 2));
+    assert_eq!((again.attempt, again.epoch), (2, 3));
     assert_ne!(again.token, lease.token);
     assert_eq!(
         again.deadline_at, lease.deadline_at,
@@ -227,6 +228,7 @@ async fn a_claim_brings_the_newest_turns_within_its_bounds() {
             claims::release(book.pool(), lease.run_id, lease.token, None, 0.0)
                 .await
                 .unwrap()
+                .is_some()
         );
     }
     book.close().await;
@@ -277,6 +279,7 @@ async fn a_claim_brings_the_journal_of_earlier_attempts_and_later_turns_its_call
         claims::release(book.pool(), lease.run_id, lease.token, None, 0.0)
             .await
             .unwrap()
+            .is_some()
     );
 
     let again = book.claim(post.run_id).await;

@@ -12,11 +12,12 @@ use errand_shared::{
         finishes::{self, Ending, Finish},
         posts::{self, Posted},
         rescue::{self, Stray},
-        runs::{self, CancelTarget},
+        runs::{self, CancelTarget, Retried},
         steps::{self, CallRecord, Recorded, StepRecord},
         tasks, workers,
     },
-    run::{EVENTS_PER_EPOCH, RunStatus},
+    events::final_seq,
+    run::RunStatus,
 };
 use proptest::{
     collection::vec,
@@ -259,11 +260,12 @@ impl<'a> Stage<'a> {
                     let released = claims::release(pool, lease.run_id, lease.token, error, delay)
                         .await
                         .unwrap();
-                    assert_eq!(released, self.model.release(number, *fault));
+                    assert_eq!(released.map(|run| run.epoch), self.model.release(number, *fault));
                 }
             }
             Action::ReleaseAll { worker } => {
-                let mut released = workers::release_all(pool, self.workers[*worker]).await.unwrap();
+                let released = workers::release_all(pool, self.workers[*worker]).await.unwrap();
+                let mut released: Vec<_> = released.into_iter().map(|run| run.run_id).collect();
                 released.sort();
                 let expected = self.model.release_all(*worker);
                 assert_eq!(released, self.ids(expected));
@@ -303,7 +305,7 @@ impl<'a> Stage<'a> {
                     let finish = Finish {
                         run_id: target.run_id,
                         token: None,
-                        final_event_seq: (i64::from(target.epoch) + 1) * EVENTS_PER_EPOCH + 1,
+                        final_event_seq: final_seq(target.epoch + 1),
                         ending: Ending::Cancelled,
                         last_step: None,
                     };
@@ -316,6 +318,10 @@ impl<'a> Stage<'a> {
                     let retried = runs::retry(pool, self.users[*user], self.runs[number])
                         .await
                         .unwrap();
+                    let retried = match retried {
+                        Retried::Queued(run) => Ok(run.epoch),
+                        refused => Err(refused),
+                    };
                     assert_eq!(retried, self.model.retry(*user, number));
                 }
             }
@@ -484,7 +490,7 @@ impl<'a> Stage<'a> {
         let finish = Finish {
             run_id: lease.run_id,
             token: Some(lease.token),
-            final_event_seq: i64::from(lease.epoch) * EVENTS_PER_EPOCH + 1,
+            final_event_seq: final_seq(lease.epoch),
             ending,
             last_step: last_step.then(|| self.next_step(number, false)),
         };
@@ -531,7 +537,7 @@ impl<'a> Stage<'a> {
                 ends.push(Finish {
                     run_id: stray.run_id,
                     token: Some(stray.token),
-                    final_event_seq: (i64::from(stray.epoch) + 1) * EVENTS_PER_EPOCH + 1,
+                    final_event_seq: final_seq(stray.epoch + 1),
                     ending,
                     last_step: None,
                 });

@@ -59,6 +59,11 @@ impl Gather {
         self.add_delta(choice.delta)
     }
 
+    /// The text so far.
+    pub(super) fn content(&self) -> &str {
+        &self.content
+    }
+
     fn add_delta(&mut self, delta: Delta) -> Result<(), ModelFault> {
         if let Some(text) = delta.content {
             self.count(text.len())?;

@@ -136,6 +136,7 @@ impl Feeder {
 
     /// Claims and passes on; gives how many. Hints that are not claimable are dropped.
     async fn claim(&self, ids: &[Uuid], permits: Vec<OwnedSemaphorePermit>) -> usize {
+        let asked = Instant::now();
         let leases = match self.claim_batch(ids).await {
             Ok(leases) => leases,
             Err(error) => {
@@ -153,7 +154,7 @@ impl Feeder {
             kill_point::reached(KillPoint::ClaimCommitted);
         }
         for (lease, permit) in leases.into_iter().zip(permits) {
-            let flight = self.context.in_flight.enter(lease.run_id, lease.token);
+            let flight = self.context.in_flight.enter(&lease, asked);
             if let Err(unsent) = self
                 .out
                 .send(Claimed {

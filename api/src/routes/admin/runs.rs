@@ -151,8 +151,9 @@ async fn admin_retry_run(
 ) -> Result<(StatusCode, Json<Dossier>), ApiError> {
     let owner = dossier(&app, run_id).await?.user_id;
     match app.database(runs::retry(&app.pool, owner, run_id)).await? {
-        Retried::Queued => {
+        Retried::Queued(queued) => {
             kill_point::reached(KillPoint::RetryCommitted);
+            app.notifier.tell_queued(&queued, app.clock.now());
             app.notifier.ring(run_id);
         }
         Retried::NotRetryable => return Err(not_retryable()),

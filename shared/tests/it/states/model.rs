@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use errand_shared::{
     db::{posts::Posted, runs::Retried},
-    run::{EVENTS_PER_EPOCH, RunStatus},
+    events::final_seq,
+    run::RunStatus,
 };
 
 /// Open runs of a user, at most.
@@ -204,7 +205,7 @@ impl Model {
         run.lease = None;
         run.epoch = epoch;
         run.tokens = i64::from(run.steps) * TOKENS_A_STEP;
-        let final_seq = i64::from(epoch) * EVENTS_PER_EPOCH + 1;
+        let final_seq = final_seq(epoch);
         run.final_seq = Some(final_seq);
         run.told.push(final_seq);
         let (calls, succeeded) = (run.calls, run.status == RunStatus::Succeeded);
@@ -217,15 +218,13 @@ impl Model {
         }
     }
 
-    /// Queues the lease's run again; with `fault`, later and counted.
-    pub(crate) fn release(&mut self, lease: usize, fault: bool) -> bool {
-        let Some(run) = self.held(lease) else {
-            return false;
-        };
+    /// Queues the lease's run again; with `fault`, later and counted. Gives the epoch in which it waits.
+    pub(crate) fn release(&mut self, lease: usize, fault: bool) -> Option<i32> {
+        let run = self.held(lease)?;
         run.queue_again();
         run.failures += i32::from(fault);
         run.due = !fault;
-        true
+        Some(run.epoch)
     }
 
     /// Queues again what bears the worker's id.
@@ -309,14 +308,15 @@ impl Model {
         ends
     }
 
-    pub(crate) fn retry(&mut self, user: usize, number: usize) -> Retried {
+    /// Tried again by its user: the epoch in which it waits, or why not.
+    pub(crate) fn retry(&mut self, user: usize, number: usize) -> Result<i32, Retried> {
         let run = &self.runs[number];
         if run.gone || run.user != user {
-            return Retried::NotFound;
+            return Err(Retried::NotFound);
         }
         let later = |other: &Run| other.conversation == run.conversation && other.seq > run.seq;
         if !matches!(run.status, RunStatus::Failed | RunStatus::Cancelled) || self.runs.iter().any(later) {
-            return Retried::NotRetryable;
+            return Err(Retried::NotRetryable);
         }
         self.conversations[run.conversation]
             .messages
@@ -324,7 +324,7 @@ impl Model {
         let run = &mut self.runs[number];
         run.queue_again();
         (run.cancel, run.late, run.failures, run.rescues, run.final_seq) = (false, false, 0, 0, None);
-        Retried::Queued
+        Ok(run.epoch)
     }
 
     pub(crate) fn delete(&mut self, user: usize, number: usize) -> bool {
@@ -388,5 +388,6 @@ impl Run {
         self.worker = None;
         self.abandoned = false;
         self.due = true;
+        self.epoch += 1;
     }
 }

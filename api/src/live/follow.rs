@@ -1,0 +1,228 @@
+//! One run as one reader follows it: nothing twice, nothing left out, and an end.
+
+use std::{collections::HashSet, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use errand_shared::{
+    Uuid,
+    chat::{ChatResponse, Usage},
+    control::Call,
+    db::runs::{self, RunView},
+    event_log,
+    events::{EVENTS_PER_EPOCH, Event, EventData, RunEnd, final_seq, queued_seq},
+    run::RunStatus,
+};
+
+use super::{
+    LiveEvent,
+    snapshot::{self, Told},
+};
+use crate::{chat, error::ApiError, state::App, waiter::Wait};
+
+/// How often a run is read again because its log was ahead of its row.
+const LOOKS: usize = 3;
+
+/// A run that is being followed, until its final event.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    user_id: Uuid,
+    run_id: Uuid,
+    conversation_id: Uuid,
+    attempt: i32,
+    /// Number of the last event that was told.
+    last: i64,
+    /// Tool calls told from the journal.
+    from_journal: HashSet<String>,
+    /// Makes sure that the end is found even if its news is lost. None once it was told.
+    wait: Option<Wait>,
+}
+
+impl Follow {
+    /// Follows a run that was just stored, whose first event is the first to be told.
+    ///
+    /// # Errors
+    /// If the event can't be written as JSON.
+    pub(crate) fn fresh(
+        app: &App,
+        user_id: Uuid,
+        run: &ChatResponse,
+        wait: Wait,
+    ) -> Result<(Self, Arc<LiveEvent>), ApiError> {
+        let event = Event {
+            seq: queued_seq(0),
+            run_id: run.run_id,
+            conversation_id: run.conversation_id,
+            attempt: 0,
+            at: app.clock.now(),
+            data: EventData::Queued {},
+        };
+        let follow = Self {
+            user_id,
+            run_id: run.run_id,
+            conversation_id: run.conversation_id,
+            attempt: 0,
+            last: event.seq,
+            from_journal: HashSet::new(),
+            wait: Some(wait),
+        };
+        let event = LiveEvent::new(&event).map_err(ApiError::internal)?;
+        Ok((follow, event))
+    }
+
+    /// Follows a run from where its reader left it, and gives what is to be told first. The reader must already read the
+    /// user's events, so that nothing falls between. None for a reader who has seen the end.
+    ///
+    /// # Errors
+    /// 404 if there is no such run of this user; a fault of Postgres.
+    pub(crate) async fn begin(
+        app: &App,
+        user_id: Uuid,
+        run_id: Uuid,
+        after: i64,
+    ) -> Result<Option<(Self, Vec<Arc<LiveEvent>>)>, ApiError> {
+        let wait = app.waiter.wait_for(user_id, run_id);
+        let view = app
+            .database(runs::view(&app.pool, user_id, run_id))
+            .await?
+            .ok_or_else(|| chat::no_run(run_id))?;
+        wait.is_stored();
+        if view.ended.is_some_and(|(seq, _)| seq == after) {
+            return Ok(None);
+        }
+        // A number that the run has not reached was not given out.
+        let after = if after < final_seq(view.epoch) { after } else { 0 };
+        let mut follow = Self {
+            user_id,
+            run_id,
+            conversation_id: view.response.conversation_id,
+            attempt: view.attempt,
+            last: after,
+            from_journal: HashSet::new(),
+            wait: Some(wait),
+        };
+        let told = follow.tell_so_far(app, view).await?;
+        Ok(Some((follow, told)))
+    }
+
+    /// Looks where the run stands after events may have been missed.
+    ///
+    /// # Errors
+    /// A fault of Postgres.
+    pub(crate) async fn catch_up(&mut self, app: &App) -> Result<Vec<Arc<LiveEvent>>, ApiError> {
+        let view = runs::view(&app.pool, self.user_id, self.run_id);
+        match app.database(view).await? {
+            Some(view) => self.tell_so_far(app, view).await,
+            None => Ok(self.gone(app.clock.now()).into_iter().collect()),
+        }
+    }
+
+    /// Whether an event is to be told; then it counts as told.
+    pub(crate) fn admits(&mut self, event: &LiveEvent) -> bool {
+        if event.run_id != self.run_id || event.seq <= self.last || self.has_ended() {
+            return false;
+        }
+        self.last = event.seq;
+        if event.is_final() {
+            self.wait = None;
+            return true;
+        }
+        self.from_journal.is_empty() || !self.was_told_from_journal(event)
+    }
+
+    /// The last word on a run whose conversation was deleted. None if it has had its last word.
+    pub(crate) fn gone(&mut self, at: DateTime<Utc>) -> Option<Arc<LiveEvent>> {
+        self.wait.take()?;
+        let epoch = i32::try_from(self.last / EVENTS_PER_EPOCH).unwrap_or(i32::MAX);
+        let end = RunEnd {
+            user_id: self.user_id,
+            seq: final_seq(epoch),
+            attempt: self.attempt,
+            at,
+            response: ChatResponse {
+                conversation_id: self.conversation_id,
+                message: String::new(),
+                tool_calls: Vec::new(),
+                usage: Usage::default(),
+                run_id: self.run_id,
+                status: RunStatus::Cancelled,
+                problem: None,
+            },
+        };
+        LiveEvent::of_end(&end).ok()
+    }
+
+    /// Whether the final event was told.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.wait.is_none()
+    }
+
+    /// The run.
+    pub(crate) const fn run_id(&self) -> Uuid {
+        self.run_id
+    }
+
+    async fn tell_so_far(&mut self, app: &App, mut view: RunView) -> Result<Vec<Arc<LiveEvent>>, ApiError> {
+        let mut log = self.read_log(app).await;
+        for _ in 1..LOOKS {
+            if !log.as_deref().is_some_and(|log| snapshot::is_ahead(log, &view)) {
+                break;
+            }
+            let again = runs::view(&app.pool, self.user_id, self.run_id);
+            let Some(later) = app.database(again).await? else {
+                return Ok(self.gone(app.clock.now()).into_iter().collect());
+            };
+            view = later;
+            log = self.read_log(app).await;
+        }
+        self.attempt = view.attempt;
+        let snapshot = snapshot::snapshot(&view, log.as_deref(), self.last, app.clock.now());
+        if view.ended.is_none() {
+            if snapshot.is_lacking {
+                app.notifier.call(Call::Retell(self.run_id));
+            }
+            app.notifier.call(Call::Watch(self.user_id));
+        }
+        let mut told = Vec::with_capacity(snapshot.told.len() + 1);
+        for event in &snapshot.told {
+            told.extend(match event {
+                Told::Logged(entry) => LiveEvent::from_wire(self.run_id, entry.seq, &entry.event),
+                Told::Made(event) => Some(LiveEvent::new(event).map_err(ApiError::internal)?),
+            });
+        }
+        self.from_journal.extend(snapshot.from_journal);
+        if let Some(last) = told.last() {
+            self.last = last.seq;
+        }
+        if let Some(end) = view.into_end() {
+            let end = LiveEvent::of_end(&end).map_err(ApiError::internal)?;
+            if self.admits(&end) {
+                told.push(end);
+            }
+            self.wait = None;
+        }
+        Ok(told)
+    }
+
+    /// The log; none if Redis does not tell.
+    async fn read_log(&self, app: &App) -> Option<Vec<event_log::Entry>> {
+        match event_log::read(&app.redis, self.run_id).await {
+            Ok(log) => Some(log),
+            Err(error) => {
+                tracing::debug!(%error, run.id = %self.run_id, "a log can't be read");
+                None
+            }
+        }
+    }
+
+    fn was_told_from_journal(&self, event: &LiveEvent) -> bool {
+        let Ok(event) = serde_json::from_str::<Event<'_>>(&event.json) else {
+            return false;
+        };
+        match &event.data {
+            EventData::ToolStarted { tool_call_id, .. } | EventData::ToolFinished { tool_call_id, .. } => {
+                self.from_journal.contains(tool_call_id.as_ref())
+            }
+            _ => false,
+        }
+    }
+}

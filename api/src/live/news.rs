@@ -1,0 +1,111 @@
+//! Hears Redis: the news of ended runs for all who wait, and the events of the users who are read here.
+//!
+//! All of it comes over one connection, so that what a worker tells in an order is heard in that order.
+
+use std::{collections::HashSet, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use errand_shared::{Uuid, event_log, finals::FinalNews, redis_client::RedisClient};
+use futures::StreamExt;
+use redis::{Msg, RedisError, aio::PubSubSink};
+
+use super::{Live, LiveEvent, Readers};
+use crate::waiter::Waiter;
+
+/// The longest wait after a fault.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Channels subscribed in one command, at most.
+const PAGE: usize = 500;
+
+/// Listens for ever.
+pub(crate) async fn listen(waiter: Waiter, readers: Readers, redis: RedisClient) {
+    let patience = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times()
+        .with_jitter();
+    let mut pauses = patience.build();
+    loop {
+        match hear(&waiter, &readers, &redis).await {
+            Ok(()) => tracing::warn!("the news ended; subscribing again"),
+            Err(error) => tracing::warn!(%error, "the news can't be heard; subscribing again"),
+        }
+        if waiter.is_deaf() {
+            pauses = patience.build();
+        }
+        readers.are_deaf();
+        tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+    }
+}
+
+async fn hear(waiter: &Waiter, readers: &Readers, redis: &RedisClient) -> Result<(), RedisError> {
+    let (mut sink, mut news) = redis.subscriber().await?.split();
+    redis.in_time(sink.subscribe(redis.finals_channel())).await?;
+    waiter.is_hearing();
+    let finals = redis.finals_channel();
+    let hearing = async {
+        while let Some(message) = news.next().await {
+            take(waiter, readers, &finals, &message);
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ended = hearing => ended,
+        fault = keep_subscribed(readers, redis, &mut sink) => fault,
+    }
+}
+
+/// Subscribes to the channels of users who are read here, and to no others.
+async fn keep_subscribed(
+    readers: &Readers,
+    redis: &RedisClient,
+    sink: &mut PubSubSink,
+) -> Result<(), RedisError> {
+    let mut subscribed = HashSet::new();
+    loop {
+        let changes = readers.changes(&mut subscribed);
+        let names =
+            |users: &[Uuid]| -> Vec<_> { users.iter().map(|user| redis.user_channel(*user)).collect() };
+        for page in changes.subscribe.chunks(PAGE) {
+            redis.in_time(sink.subscribe(names(page))).await?;
+            readers.are_heard(page);
+            // Who came before the channel was heard has looked, or looks, too early.
+            readers.resync(page);
+        }
+        for page in changes.unsubscribe.chunks(PAGE) {
+            redis.in_time(sink.unsubscribe(names(page))).await?;
+        }
+        readers.changed().await;
+    }
+}
+
+fn take(waiter: &Waiter, readers: &Readers, finals: &str, message: &Msg) {
+    let payload = message.get_payload_bytes();
+    if message.get_channel_name() == finals {
+        if let Some(news) = FinalNews::split(payload) {
+            take_final(waiter, readers, &news);
+        }
+        return;
+    }
+    let user_id = message
+        .get_channel_name()
+        .rsplit_once(':')
+        .and_then(|(_, id)| Uuid::try_parse(id).ok());
+    if let Some(user_id) = user_id
+        && let Some((run_id, seq, event)) = event_log::split(payload)
+        && let Some(event) = LiveEvent::from_wire(run_id, seq, event)
+    {
+        readers.deliver(user_id, Live::Event(event));
+    }
+}
+
+/// Parsed only if somebody waits for it or reads it.
+fn take_final(waiter: &Waiter, readers: &Readers, news: &FinalNews<'_>) {
+    if !waiter.has(news.run_id) && !readers.has(news.user_id) {
+        return;
+    }
+    match news.read() {
+        Ok(end) => waiter.tell_end(end),
+        Err(error) => tracing::warn!(%error, run.id = %news.run_id, "news that can't be read"),
+    }
+}

@@ -1,0 +1,203 @@
+//! What a reader is told of a run before what happens next: from its log as far as that goes, else from its row.
+//!
+//! Without IO: made of what was read.
+
+use std::{borrow::Cow, collections::HashSet};
+
+use chrono::{DateTime, Utc};
+use errand_shared::{
+    db::runs::RunView,
+    event_log::Entry,
+    events::{EVENTS_PER_EPOCH, Event, EventData, FIRST_OF_LOG, is_final_seq, queued_seq},
+    run::RunStatus,
+};
+
+/// Numbers that a snapshot may take behind what a reader has seen when there is no log: a worker that finds its log lost
+/// leaves out more than these.
+const ROOM: i64 = 1000;
+
+/// What is to be told first.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Snapshot<'a> {
+    /// The events, numbers growing.
+    pub(super) told: Vec<Told<'a>>,
+    /// The tool calls told from the journal, whose own events may still come.
+    pub(super) from_journal: HashSet<String>,
+    /// Whether the log does not show how far the run has come: its worker should tell.
+    pub(super) is_lacking: bool,
+}
+
+/// An event of a snapshot.
+#[derive(Debug, PartialEq)]
+pub(super) enum Told<'a> {
+    /// As the log has it.
+    Logged(&'a Entry),
+    /// Made from the row.
+    Made(Box<Event<'a>>),
+}
+
+/// Whether a log shows a later end than a row: the row was read too early.
+pub(super) fn is_ahead(log: &[Entry], view: &RunView) -> bool {
+    let epoch = i64::from(view.epoch);
+    view.ended.is_none()
+        && log
+            .iter()
+            .any(|entry| is_final_seq(entry.seq) && entry.seq / EVENTS_PER_EPOCH >= epoch)
+}
+
+/// The snapshot for a reader who has seen all up to `after`; without the final event. `log` is none if it could not be
+/// read, and must have been read after the row.
+pub(super) fn snapshot<'a>(
+    view: &'a RunView,
+    log: Option<&'a [Entry]>,
+    after: i64,
+    now: DateTime<Utc>,
+) -> Snapshot<'a> {
+    let mut snapshot = Snapshot::default();
+    let mut last = after;
+    if last < queued_seq(0) {
+        let event = made(view, queued_seq(0), 0, view.created_at, EventData::Queued {});
+        last = event.seq;
+        snapshot.told.push(Told::Made(event));
+    }
+    if let Some(log) = log {
+        snapshot.fill_gap(view, log, last, now);
+        let unseen = log
+            .iter()
+            .filter(|entry| entry.seq > last && !entry.event.is_empty());
+        snapshot.told.extend(unseen.map(Told::Logged));
+    }
+    snapshot.close(view, log.unwrap_or_default(), after, now);
+    snapshot
+}
+
+impl<'a> Snapshot<'a> {
+    /// Tells from the journal what the log does not have any more.
+    fn fill_gap(&mut self, view: &'a RunView, log: &[Entry], last: i64, now: DateTime<Utc>) {
+        let first = log.first().map(|entry| entry.seq);
+        // The number before an epoch's first is never used, and the one before that ends the epoch before.
+        let before = |first: i64| {
+            if is_final_seq(first - 2) {
+                first - 2
+            } else {
+                first - 1
+            }
+        };
+        let is_whole = first.is_some_and(|first| first <= FIRST_OF_LOG || before(first) <= last);
+        if view.attempt == 0 || is_whole {
+            return;
+        }
+        self.is_lacking = view.response.status == RunStatus::Running;
+        let (mut next, room) = match first {
+            Some(first) => {
+                let end = if is_final_seq(first - 2) { first - 2 } else { first };
+                let start = (last + 1).max(end - ROOM);
+                (start, end - start)
+            }
+            None => (last.max(queued_seq(view.epoch) + 1) + 1, ROOM),
+        };
+        if room < 1 {
+            return;
+        }
+        let reset = made(
+            view,
+            next,
+            view.attempt,
+            now,
+            EventData::Reset { text: "".into() },
+        );
+        self.told.push(Told::Made(reset));
+        next += 1;
+        let logged: HashSet<_> = log.iter().filter_map(finished_call).collect();
+        let calls: Vec<_> = view
+            .response
+            .tool_calls
+            .iter()
+            .zip(&view.successes)
+            .filter(|(call, _)| !logged.contains(&call.tool_call_id))
+            .collect();
+        let most = usize::try_from((room - 1) / 2).unwrap_or(0);
+        for (call, success) in calls.iter().skip(calls.len().saturating_sub(most)) {
+            let started = EventData::ToolStarted {
+                tool_call_id: Cow::Borrowed(&call.tool_call_id),
+                tool_name: Cow::Borrowed(&call.tool_name),
+                arguments: Cow::Borrowed(&call.arguments),
+            };
+            let finished = EventData::ToolFinished {
+                tool_call_id: Cow::Borrowed(&call.tool_call_id),
+                tool_name: Cow::Borrowed(&call.tool_name),
+                arguments: Cow::Borrowed(&call.arguments),
+                result: Cow::Borrowed(&call.result),
+                success: **success,
+            };
+            for data in [started, finished] {
+                self.told
+                    .push(Told::Made(made(view, next, view.attempt, now, data)));
+                next += 1;
+            }
+            self.from_journal.insert(call.tool_call_id.clone());
+        }
+        // Without a log nothing else says that the run waits again.
+        if first.is_none() && view.response.status == RunStatus::Queued && last < queued_seq(view.epoch) {
+            let queued = made(
+                view,
+                queued_seq(view.epoch),
+                view.attempt,
+                now,
+                EventData::Queued {},
+            );
+            self.told.insert(self.told.len().min(1), Told::Made(queued));
+        }
+    }
+
+    /// Of a run that has ended with a reply: makes sure that the reader's text is the stored one.
+    fn close(&mut self, view: &'a RunView, log: &[Entry], after: i64, now: DateTime<Utc>) {
+        let Some((seq, _)) = view.ended else {
+            return;
+        };
+        let reply = &view.response.message;
+        let has_reply = view.response.status == RunStatus::Succeeded;
+        if has_reply && after < seq - 1 && text_of(log) != *reply {
+            let text = Cow::Borrowed(reply.as_str());
+            let reset = made(view, seq - 1, view.attempt, now, EventData::Reset { text });
+            self.told.push(Told::Made(reset));
+        }
+    }
+}
+
+fn made<'a>(
+    view: &RunView,
+    seq: i64,
+    attempt: i32,
+    at: DateTime<Utc>,
+    data: EventData<'a>,
+) -> Box<Event<'a>> {
+    Box::new(Event {
+        seq,
+        run_id: view.response.run_id,
+        conversation_id: view.response.conversation_id,
+        attempt,
+        at,
+        data,
+    })
+}
+
+fn finished_call(entry: &Entry) -> Option<String> {
+    match entry.read()?.data {
+        EventData::ToolFinished { tool_call_id, .. } => Some(tool_call_id.into_owned()),
+        _ => None,
+    }
+}
+
+/// The text that a log comes to.
+fn text_of(log: &[Entry]) -> String {
+    let mut so_far = String::new();
+    for event in log.iter().filter_map(Entry::read) {
+        match event.data {
+            EventData::Delta { text } => so_far.push_str(&text),
+            EventData::Reset { text } => so_far = text.into_owned(),
+            _ => {}
+        }
+    }
+    so_far
+}

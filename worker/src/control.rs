@@ -1,0 +1,54 @@
+//! Hears what APIs call out: who is read, who is to be cancelled. A call that is missed costs a delay.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use errand_shared::{control::Call, redis_client::RedisClient};
+use futures::StreamExt;
+use redis::RedisError;
+
+use crate::{context::Context, in_flight::Interrupt};
+
+/// The longest wait after a fault.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Listens for ever.
+pub(crate) async fn listen(context: Arc<Context>, redis: RedisClient) {
+    let patience = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times()
+        .with_jitter();
+    let mut pauses = patience.build();
+    loop {
+        match hear(&context, &redis).await {
+            Ok(()) => {
+                tracing::warn!("the APIs' calls ended; subscribing again");
+                pauses = patience.build();
+            }
+            Err(error) => tracing::warn!(%error, "the APIs' calls can't be heard; subscribing again"),
+        }
+        tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+    }
+}
+
+async fn hear(context: &Context, redis: &RedisClient) -> Result<(), RedisError> {
+    let mut subscriber = redis.subscriber().await?;
+    redis
+        .in_time(subscriber.subscribe(redis.control_channel()))
+        .await?;
+    // Somebody may have begun to read while nobody listened; if not, the next event of each run finds that out.
+    context.in_flight.watch_all();
+    let mut calls = subscriber.on_message();
+    while let Some(message) = calls.next().await {
+        let in_flight = &context.in_flight;
+        match Call::decode(message.get_payload_bytes()) {
+            Some(Call::Watch(user_id)) => in_flight.watch(user_id),
+            Some(Call::Retell(run_id)) => in_flight.retell(run_id),
+            Some(Call::Cancel(run_id)) => in_flight.interrupt_run(run_id, Interrupt::Cancelled),
+            // Of a newer program.
+            None => {}
+        }
+    }
+    Ok(())
+}
