@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
-use errand_testkit::{Builder, TestApp, User};
+use errand_testkit::{Builder, TestApp, User, eventually};
 use futures::FutureExt;
 use thirtyfour::WebDriver;
 
@@ -76,6 +76,15 @@ impl Stage {
         let page = self.device().await;
         page.log_in(&user).await;
         (user, page)
+    }
+
+    /// Waits until so many statements wait for a lock that the test holds.
+    pub(crate) async fn until_stalled(&self, statements: i64) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("the statements wait", || async {
+            self.app.database.count(waiting).await >= statements
+        })
+        .await;
     }
 
     /// Lets pages complain of this.
