@@ -20,12 +20,12 @@ async fn a_message_that_was_too_many_waits_and_is_kept() {
         )
         .await;
         page.reload().await;
-        page.until(
-            "it is still there",
-            "[...document.querySelectorAll('.bubble')].at(-1)?.innerText === 'Add a task to buy bread'",
-        )
-        .await;
-        assert_eq!(page.texts(".turn").await.len(), 2);
+        page.until("both messages", "document.querySelectorAll('.turn').length === 2")
+            .await;
+        assert_eq!(
+            page.texts(".bubble").await,
+            ["Add a task to buy milk", "Add a task to buy bread"]
+        );
     })
     .await;
 }
