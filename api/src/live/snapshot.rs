@@ -99,15 +99,13 @@ impl<'a> Snapshot<'a> {
         if room < 1 {
             return;
         }
-        let reset = made(
-            view,
-            next,
-            view.attempt,
-            now,
-            EventData::Reset { text: "".into() },
-        );
-        self.told.push(Told::Made(reset));
-        next += 1;
+        // Whoever has seen nothing of any attempt shows nothing that would have to go.
+        if last >= EVENTS_PER_EPOCH {
+            let text = EventData::Reset { text: "".into() };
+            self.told
+                .push(Told::Made(made(view, next, view.attempt, now, text)));
+            next += 1;
+        }
         let logged: HashSet<_> = log.iter().filter_map(finished_call).collect();
         let calls: Vec<_> = view
             .response
