@@ -43,12 +43,25 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Compiles the packages' programs for work on the code, with the given features
+/// (`package/feature`), and gives their paths, in the given order.
+pub async fn build_with_features(packages: &[&str], features: &[&str]) -> Result<Vec<PathBuf>> {
+    build(packages, BuildProfile::Dev, features).await
+}
+
 /// Compiles the packages' programs and gives their paths, in the given order.
-pub(crate) async fn build(packages: &[&str], profile: BuildProfile) -> Result<Vec<PathBuf>> {
+pub(crate) async fn build(
+    packages: &[&str],
+    profile: BuildProfile,
+    features: &[&str],
+) -> Result<Vec<PathBuf>> {
     let mut command = cargo();
     command.args(["build", "--message-format=json-render-diagnostics"]);
     if profile == BuildProfile::Release {
         command.arg("--release");
+    }
+    if !features.is_empty() {
+        command.args(["--features", &features.join(",")]);
     }
     for package in packages {
         command.args(["--package", package]);

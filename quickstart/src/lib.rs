@@ -6,7 +6,7 @@
 //! knows what the programs do with their services.
 
 mod backing;
-mod cargo;
+pub mod cargo;
 pub mod cli;
 pub mod error;
 mod folder;

@@ -73,7 +73,7 @@ async fn build(args: &UpArgs, model: &Model) -> Result<Programs> {
             .collect::<Result<_>>()?
     } else {
         say("Compiling Errand's programs; the first time this takes some minutes.");
-        cargo::build(&packages, args.profile).await?
+        cargo::build(&packages, args.profile, &[]).await?
     };
     let mut built = paths.into_iter();
     Ok(Programs {

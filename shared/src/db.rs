@@ -16,6 +16,8 @@ pub mod pool;
 pub mod posts;
 pub mod rescue;
 pub mod runs;
+#[cfg(feature = "sabotage-fence")]
+pub mod sabotage;
 pub mod schema;
 pub mod steps;
 pub mod tasks;

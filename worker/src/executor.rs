@@ -189,6 +189,8 @@ async fn conclude(
     mut drive: Drive<'_>,
     driven: Result<Ending, RunFailure>,
 ) -> Result<(), sqlx::Error> {
+    #[cfg(feature = "sabotage-fence")]
+    let lease = &errand_shared::db::sabotage::unfenced(&context.pool, lease).await;
     let ending = match driven {
         Ok(ending) => ending,
         Err(failure) => {

@@ -32,6 +32,9 @@ pub(crate) struct Swept {
 
 /// Sweeps for ever.
 pub(crate) async fn run(context: Arc<Context>, good_since: watch::Receiver<Option<Instant>>) {
+    if cfg!(feature = "sabotage-rescuer") {
+        std::future::pending::<()>().await;
+    }
     let mut ticks = interval(context.settings.liveness.rescue_interval_ms);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut forget = interval(std::time::Duration::from_hours(1));

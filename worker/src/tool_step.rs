@@ -29,6 +29,8 @@ pub(crate) async fn perform(
     step: &StepRecord,
     calls: &[PlannedCall],
 ) -> Result<Vec<CallRecord>, RunFailure> {
+    #[cfg(feature = "sabotage-fence")]
+    let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
     match bounded(pool, lease, step, calls, Savepoints::None).await {
         Err(RunFailure::Database(error @ sqlx::Error::Database(_)))
             if !errand_shared::db::is_outage(&error) =>

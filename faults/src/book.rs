@@ -1,0 +1,124 @@
+//! What is stored, read after everything has settled.
+
+use std::collections::HashMap;
+
+use errand_shared::Uuid;
+use serde_json::Value;
+use sqlx::Row;
+
+use crate::{Result, stack::Stack};
+
+/// A run as stored.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: Uuid,
+    pub(crate) user: Uuid,
+    pub(crate) conversation: Uuid,
+    pub(crate) seq: i64,
+    pub(crate) status: String,
+    pub(crate) reason: Option<String>,
+    /// The messages of its user: sequence and text.
+    pub(crate) asked: Vec<(i64, String)>,
+    /// The replies: sequence, text and tool calls.
+    pub(crate) replies: Vec<(i64, String, Value)>,
+}
+
+/// Everything that was stored.
+#[derive(Debug)]
+pub(crate) struct Book {
+    pub(crate) runs: HashMap<Uuid, Run>,
+    /// The users that have a task of this title, one entry a task.
+    pub(crate) tasks: HashMap<String, Vec<Uuid>>,
+    /// Runs with a successful `add_task` of this title, one entry a call.
+    pub(crate) added: HashMap<String, Vec<Uuid>>,
+    /// Steps and ends that were written without the lease.
+    pub(crate) unfenced: Vec<String>,
+    /// Conversations in which two runs went at once.
+    pub(crate) at_once: Vec<String>,
+    /// Keys that stand for several runs.
+    pub(crate) doubled_keys: Vec<String>,
+}
+
+/// Steps of an earlier attempt that are younger than the claim of the latest; and replies whose last step is not of the
+/// attempt that ended the run.
+const UNFENCED: &str = "
+    SELECT format('run %s, step %s of attempt %s after the claim of attempt %s', r.id, s.step, s.attempt, r.attempt)
+    FROM steps s JOIN runs r ON r.id = s.run_id WHERE s.attempt < r.attempt AND s.created_at > r.claimed_at
+    UNION ALL
+    SELECT format('run %s, ended by attempt %s, not by attempt %s', r.id, max(s.attempt), r.attempt)
+    FROM steps s JOIN runs r ON r.id = s.run_id WHERE r.status = 'succeeded'
+    GROUP BY r.id HAVING max(s.attempt) <> r.attempt";
+
+const AT_ONCE: &str = "
+    SELECT format('runs %s and %s', id, next) FROM (
+        SELECT id, finished_at, lead(id) OVER w AS next, lead(first_claimed_at) OVER w AS next_claimed
+        FROM runs WINDOW w AS (PARTITION BY conversation_id ORDER BY seq)) r
+    WHERE next_claimed < finished_at";
+
+const DOUBLED_KEYS: &str = "SELECT format('key %s of %s', key, user_id) FROM idempotency_keys GROUP BY user_id, key HAVING count(*) > 1";
+
+impl Book {
+    /// Reads it all.
+    pub(crate) async fn read(stack: &Stack) -> Result<Self> {
+        let mut runs = HashMap::new();
+        for row in stack
+            .rows("SELECT id, user_id, conversation_id, seq, status, failure_reason FROM runs")
+            .await?
+        {
+            let id = row.try_get("id")?;
+            let run = Run {
+                id,
+                user: row.try_get("user_id")?,
+                conversation: row.try_get("conversation_id")?,
+                seq: row.try_get("seq")?,
+                status: row.try_get("status")?,
+                reason: row.try_get("failure_reason")?,
+                asked: Vec::new(),
+                replies: Vec::new(),
+            };
+            runs.insert(id, run);
+        }
+        let messages =
+            "SELECT run_id, seq, role, content, tool_calls FROM messages WHERE role <> 'tool' ORDER BY seq";
+        for row in stack.rows(messages).await? {
+            let Some(run) = runs.get_mut(&row.try_get::<Uuid, _>("run_id")?) else {
+                continue;
+            };
+            let (seq, content) = (row.try_get("seq")?, row.try_get("content")?);
+            if row.try_get::<String, _>("role")? == "user" {
+                run.asked.push((seq, content));
+            } else {
+                let calls: Option<Value> = row.try_get("tool_calls")?;
+                run.replies.push((seq, content, calls.unwrap_or_default()));
+            }
+        }
+        let mut tasks: HashMap<String, Vec<Uuid>> = HashMap::new();
+        for row in stack.rows("SELECT user_id, title FROM tasks").await? {
+            tasks
+                .entry(row.try_get("title")?)
+                .or_default()
+                .push(row.try_get("user_id")?);
+        }
+        let mut added: HashMap<String, Vec<Uuid>> = HashMap::new();
+        let calls = "SELECT run_id, arguments->>'title' AS title FROM tool_calls WHERE tool_name = 'add_task' AND success";
+        for row in stack.rows(calls).await? {
+            added
+                .entry(row.try_get("title")?)
+                .or_default()
+                .push(row.try_get("run_id")?);
+        }
+        Ok(Self {
+            runs,
+            tasks,
+            added,
+            unfenced: texts(stack, UNFENCED).await?,
+            at_once: texts(stack, AT_ONCE).await?,
+            doubled_keys: texts(stack, DOUBLED_KEYS).await?,
+        })
+    }
+}
+
+async fn texts(stack: &Stack, sql: &str) -> Result<Vec<String>> {
+    let rows = stack.rows(sql).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
