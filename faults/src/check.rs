@@ -1,5 +1,8 @@
 //! Compares what the clients were promised with what is stored.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 
 use errand_shared::Uuid;

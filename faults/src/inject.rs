@@ -14,7 +14,7 @@ use crate::{
     args::Round,
     client::{Client, Manner, User},
     kinds::Fault,
-    load,
+    load, probe,
     process::Program,
     proxy::Mode,
     stack::Stack,
@@ -36,6 +36,8 @@ pub(crate) struct Injector<'a> {
     pub(crate) user: &'a User,
     pub(crate) round: Round,
     pub(crate) dice: SmallRng,
+    /// The worker that was killed last with runs in hand, and when.
+    pub(crate) dead: Option<(Uuid, Instant)>,
 }
 
 impl Injector<'_> {
@@ -45,7 +47,7 @@ impl Injector<'_> {
         let stack = self.stack;
         match fault {
             Fault::KillApi => self.one(&stack.apis)?.signal(Signal::SIGKILL),
-            Fault::KillWorker => self.kill_worker().await?,
+            Fault::KillWorker => return self.kill_worker().await,
             Fault::KillAll => stack
                 .programs()
                 .for_each(|program| program.signal(Signal::SIGKILL)),
@@ -113,7 +115,7 @@ impl Injector<'_> {
             Fault::ModelDown => self.model(Behaviour::Disconnect, hold).await,
             Fault::ModelSlow => {
                 self.model(Behaviour::Demo.after(Duration::from_secs(3)), hold)
-                    .await
+                    .await;
             }
             Fault::ModelBusy => self.model(Behaviour::rate_limited(1), hold).await,
             Fault::ModelError => self.model(Behaviour::status(500), hold).await,
@@ -125,7 +127,7 @@ impl Injector<'_> {
                     },
                     hold,
                 )
-                .await
+                .await;
             }
         }
         Ok(Instant::now())
@@ -136,24 +138,39 @@ impl Injector<'_> {
         programs.get(index).ok_or_else(|| "no such program".into())
     }
 
-    /// Kills a worker and waits until what it held is taken up, which must be within 10 s.
-    async fn kill_worker(&mut self) -> Result<()> {
+    /// Kills a worker with runs in hand.
+    async fn kill_worker(&mut self) -> Result<Instant> {
+        // Model calls are long for once, so that the worker surely holds some.
+        self.stack
+            .model_does(Behaviour::Demo.after(Duration::from_secs(1)));
+        sleep(Duration::from_secs(1)).await;
         let worker = self.one(&self.stack.workers)?;
         let id = worker.worker_id();
         worker.signal(Signal::SIGKILL);
         let killed = Instant::now();
-        let Some(id) = id else { return Ok(()) };
+        self.dead = id.map(|id| (id, killed));
+        self.stack.model.script(Script::new());
+        Ok(killed)
+    }
+
+    /// How long after its death the last worker's runs were taken up, if it held any; which must be within 10 s.
+    pub(crate) async fn taken_up(&mut self) -> Result<Option<Duration>> {
+        let Some((id, killed)) = self.dead.take() else {
+            return Ok(None);
+        };
         let held = format!("SELECT 1 FROM runs WHERE worker_id = '{id}' AND status = 'running'");
+        let mut took = None;
         while !self.stack.rows(&held).await?.is_empty() {
-            if killed.elapsed() > Duration::from_secs(10) {
+            took = Some(killed.elapsed());
+            if killed.elapsed() > probe::RECOVERED_WITHIN {
                 self.client
                     .record
                     .broken("a dead worker's runs are taken up within 10 s", id.to_string());
                 break;
             }
-            sleep(Duration::from_millis(100)).await;
+            sleep(LOOK).await;
         }
-        Ok(())
+        Ok(took)
     }
 
     /// Arms a point in every process that could come there, and waits until one has died of it.

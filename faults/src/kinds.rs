@@ -153,3 +153,40 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn names(round: Round, at_least: usize, only: Option<&str>, seed: u64) -> Vec<String> {
+        let faults = Fault::schedule(round, at_least, only, &mut SmallRng::seed_from_u64(seed));
+        faults.into_iter().map(Fault::name).collect()
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_faults() {
+        let once = names(Round::Long, 200, None, 7);
+        assert_eq!(once.len(), 200);
+        assert_eq!(once, names(Round::Long, 200, None, 7));
+        assert_ne!(once, names(Round::Long, 200, None, 8));
+    }
+
+    #[test]
+    fn every_round_has_every_kill_point() {
+        let short = names(Round::Short, 0, None, 1);
+        for point in KillPoint::ALL {
+            assert!(short.contains(&format!("kill-at-{}", point.name())), "{point:?}");
+        }
+    }
+
+    #[test]
+    fn long_faults_come_once_and_one_kind_can_be_had_alone() {
+        let long = names(Round::Long, 300, None, 1);
+        let count = |name: &str| long.iter().filter(|fault| *fault == name).count();
+        assert_eq!((count("workers-gone"), count("redis-pause-30000ms")), (1, 1));
+        assert_eq!(names(Round::Short, 3, Some("redis-flush"), 1), ["redis-flush"; 3]);
+        assert!(names(Round::Short, 3, Some("no such fault"), 1).is_empty());
+    }
+}

@@ -7,6 +7,7 @@ mod args;
 mod book;
 mod check;
 mod client;
+mod folder;
 mod inject;
 mod kinds;
 mod load;
@@ -75,7 +76,7 @@ async fn run(args: Args) -> Result<bool> {
         round: args.round,
         faults,
         chats: args.chats.unwrap_or_else(|| args.round.chats()),
-        patience: Duration::from_secs(180),
+        patience: Duration::from_mins(3),
         keep: args.keep,
         sabotage: None,
         sabotage_sql: None,

@@ -12,7 +12,7 @@ use crate::{
 /// The promise.
 pub(crate) const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
 /// When nobody waits any longer.
-const HOPELESS: Duration = Duration::from_secs(60);
+const HOPELESS: Duration = Duration::from_mins(1);
 
 /// Sends new messages through each API until one was answered with success; gives the slower of the two times.
 pub(crate) async fn recovery(client: &Client, user: &User, fault: &str, ended: Instant) -> Duration {

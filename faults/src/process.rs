@@ -225,7 +225,7 @@ async fn supervise(program: Program, lifecycle: Lifecycle) {
             Ok(Ok(status)) => program.ended(status),
             Ok(Err(_)) => {}
             Err(_elapsed) => {
-                program.complain(format!("{} did not end within 35 s of SIGTERM", program.name()))
+                program.complain(format!("{} did not end within 35 s of SIGTERM", program.name()));
             }
         }
     }

@@ -24,6 +24,8 @@ pub(crate) struct Report {
     /// Failed runs by reason.
     failures: BTreeMap<String, usize>,
     faults: BTreeMap<String, Kind>,
+    /// The same for the runs of killed workers, until others had taken them up.
+    taken_up: Kind,
     /// Starts of programs beyond the first.
     restarts: u32,
     /// What the API's own check said; none if it has none.
@@ -45,6 +47,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) seed: u64,
     pub(crate) took: Duration,
     pub(crate) recoveries: Vec<(String, Duration)>,
+    pub(crate) takeovers: Vec<Duration>,
     pub(crate) restarts: u32,
     pub(crate) verified: Option<bool>,
     pub(crate) record: &'a Record,
@@ -77,6 +80,7 @@ impl Report {
             runs,
             failures,
             faults,
+            taken_up: Kind::of(parts.takeovers.iter().map(Duration::as_millis).collect()),
             restarts: parts.restarts,
             verified: parts.verified,
             violations: parts.record.violations(),
@@ -103,6 +107,13 @@ impl Report {
             "\nseed {}: {faults} faults, {} messages ({} promised), {} restarts, {} s; the slowest recovery took {worst} ms",
             self.seed, self.messages, self.promised, self.restarts, self.seconds
         ));
+        let taken_up = &self.taken_up;
+        if taken_up.count > 0 {
+            say(&format!(
+                "runs of {} killed workers were taken up after {} ms (median), {} ms at most",
+                taken_up.count, taken_up.median_ms, taken_up.max_ms
+            ));
+        }
         say(&format!("runs: {}", counted(&self.runs)));
         if !self.failures.is_empty() {
             say(&format!("failed: {}", counted(&self.failures)));

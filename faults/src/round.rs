@@ -24,9 +24,9 @@ use crate::{
 /// Users beside the one whose messages measure recovery.
 const USERS: usize = 6;
 /// How long everything may take until it is up.
-const UP_WITHIN: Duration = Duration::from_secs(60);
+const UP_WITHIN: Duration = Duration::from_mins(1);
 /// How long open runs may take to end once nobody sends any more.
-const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+const SETTLED_WITHIN: Duration = Duration::from_mins(1);
 
 /// What a round does.
 #[derive(Clone, Debug)]
@@ -60,8 +60,8 @@ pub(crate) async fn run(plan: &Plan) -> Result<Report> {
     let began = Instant::now();
     let loading = Lifecycle::new();
     load::start(&client, &users, plan.seed, plan.twins, &loading);
-    let recoveries = all_faults(&stack, &client, &prober, plan).await?;
-    while record.count() < plan.chats && began.elapsed() < Duration::from_secs(3600) {
+    let (recoveries, takeovers) = all_faults(&stack, &client, &prober, plan).await?;
+    while record.count() < plan.chats && began.elapsed() < Duration::from_hours(1) {
         sleep(Duration::from_millis(200)).await;
     }
     say("settling");
@@ -84,6 +84,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Report> {
         seed: plan.seed,
         took,
         recoveries,
+        takeovers,
         restarts,
         verified,
         record: &record,
@@ -113,7 +114,7 @@ async fn all_faults(
     client: &Client,
     prober: &User,
     plan: &Plan,
-) -> Result<Vec<(String, Duration)>> {
+) -> Result<(Vec<(String, Duration)>, Vec<Duration>)> {
     // The first messages are answered before anything breaks.
     probe::recovery(client, prober, "the start", Instant::now()).await;
     let mut injector = Injector {
@@ -122,8 +123,9 @@ async fn all_faults(
         user: prober,
         round: plan.round,
         dice: SmallRng::seed_from_u64(plan.seed),
+        dead: None,
     };
-    let mut recoveries = Vec::new();
+    let (mut recoveries, mut takeovers) = (Vec::new(), Vec::new());
     for (number, fault) in plan.faults.iter().enumerate() {
         let began = Instant::now();
         let ended = injector
@@ -139,8 +141,14 @@ async fn all_faults(
             ended - began
         ));
         recoveries.push((name, recovery));
+        if let Some(took) = injector.taken_up().await? {
+            say(&format!(
+                "            the dead worker's runs were taken up after {took:.1?}"
+            ));
+            takeovers.push(took);
+        }
     }
-    Ok(recoveries)
+    Ok((recoveries, takeovers))
 }
 
 /// Waits until no run is open; what still is after that time is found by the comparison.

@@ -2,14 +2,18 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
 use errand_model::{Behaviour, Latency, Options, Script, Server};
-use errand_quickstart::{cargo, packages, ports, postgres, redis as private_redis, secret::Secret};
+use errand_quickstart::{
+    cargo, packages, ports,
+    postgres::{self, Postgres},
+    redis::{self, Redis},
+    secret::Secret,
+};
 use errand_shared::lifecycle::Lifecycle;
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection,
@@ -19,6 +23,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     Result,
+    folder::Folder,
     process::{Program, Spec},
     proxy::Proxy,
 };
@@ -34,13 +39,13 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
 /// Connections of the second API and the third worker, so that their pools run dry.
 const TINY_POOL: &str = "2";
 /// How long Postgres and Redis may take to start.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// Everything.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    pub(crate) postgres: Mutex<postgres::Postgres>,
-    pub(crate) redis: Mutex<private_redis::Redis>,
+    pub(crate) postgres: Mutex<Postgres>,
+    pub(crate) redis: Mutex<Redis>,
     pub(crate) model: Server,
     pub(crate) apis: Vec<Program>,
     pub(crate) workers: Vec<Program>,
@@ -72,36 +77,45 @@ async fn build(folder: &Path, sabotage: Option<&str>) -> Result<(PathBuf, PathBu
     }
 }
 
+/// A Postgres that flushes its commits, so that a crash shows what was promised too early.
+async fn private_postgres(folder: &Path) -> Result<Postgres> {
+    let settings = postgres::Settings {
+        bin: packages::find_here()?.postgres_bin,
+        home: folder.join("postgres"),
+        log: folder.join("postgres.log"),
+        port: ports::any_free()?,
+        password: Secret::random(16)?,
+        profile: postgres::Profile::Durable,
+        ready_within: READY_WITHIN,
+        pid_file: None,
+        tied_to_us: false,
+    };
+    Ok(Postgres::start(settings).await?)
+}
+
+/// A Redis that has forgotten everything after a restart.
+async fn private_redis(folder: &Path) -> Result<Redis> {
+    let settings = redis::Settings {
+        server: packages::find_here()?.redis_server,
+        home: folder.join("redis"),
+        log: folder.join("redis.log"),
+        port: ports::any_free()?,
+        password: None,
+        keeps_data: false,
+        ready_within: READY_WITHIN,
+        pid_file: None,
+        tied_to_us: false,
+    };
+    Ok(Redis::start(settings).await?)
+}
+
 impl Stack {
     /// Builds and starts everything. `sabotage` is a feature of the worker.
     pub(crate) async fn start(seed: u64, keep: bool, sabotage: Option<&str>) -> Result<Self> {
         let folder = Folder::new(keep)?;
         let (api_program, worker_program) = build(&folder.path, sabotage).await?;
-        let found = packages::find_here()?;
-        let postgres = postgres::Postgres::start(postgres::Settings {
-            bin: found.postgres_bin,
-            home: folder.path.join("postgres"),
-            log: folder.path.join("postgres.log"),
-            port: ports::any_free()?,
-            password: Secret::random(16)?,
-            profile: postgres::Profile::Durable,
-            ready_within: READY_WITHIN,
-            pid_file: None,
-            tied_to_us: false,
-        })
-        .await?;
-        let redis = private_redis::Redis::start(private_redis::Settings {
-            server: found.redis_server,
-            home: folder.path.join("redis"),
-            log: folder.path.join("redis.log"),
-            port: ports::any_free()?,
-            password: None,
-            keeps_data: false,
-            ready_within: READY_WITHIN,
-            pid_file: None,
-            tied_to_us: false,
-        })
-        .await?;
+        let postgres = private_postgres(&folder.path).await?;
+        let redis = private_redis(&folder.path).await?;
         let lifecycle = Lifecycle::new();
         let model = Server::start(Options {
             latency: Latency::Uniform(20.0, 150.0),
@@ -113,12 +127,9 @@ impl Stack {
         let to_postgres = Proxy::start(postgres.port(), &lifecycle).await?;
         let to_redis = Proxy::start(redis.port(), &lifecycle).await?;
         let (database_url, redis_url) = (postgres.url(), redis.url());
-        let through = |url: &str, port: u16, proxy: &Proxy| {
-            url.replace(&format!(":{port}"), &format!(":{}", proxy.address.port()))
-        };
         let far = [
-            through(&database_url, postgres.port(), &to_postgres),
-            through(&redis_url, redis.port(), &to_redis),
+            database_url.replace(&on(postgres.port()), &on(to_postgres.address.port())),
+            redis_url.replace(&on(redis.port()), &on(to_redis.address.port())),
         ];
         let near = [database_url.clone(), redis_url.clone()];
         let secret = Secret::random(32)?;
@@ -137,47 +148,47 @@ impl Stack {
             folder,
             model,
         };
-        for number in 1..=5 {
-            let is_api = number <= 2;
-            let is_far = number == 2 || number == 5;
-            let mut env: Vec<_> = SETTINGS
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect();
-            let [database, redis] = if is_far { &far } else { &near };
-            env.extend([
-                pair("DATABASE_URL", database),
-                pair("REDIS_URL", redis),
-                pair("LOG_FORMAT", "json"),
-                pair("ADMIN_LISTEN_ADDR", &format!("127.0.0.1:{}", ports::any_free()?)),
-            ]);
-            if is_far {
-                env.push(pair("DATABASE_POOL_SIZE", TINY_POOL));
-            }
-            let (name, program) = if is_api {
-                let address = format!("127.0.0.1:{}", ports::any_free()?);
-                env.push(pair("LISTEN_ADDR", &address));
-                env.push(pair("JWT_SECRET", secret.expose()));
-                stack.api_urls.push(format!("http://{address}"));
-                (format!("api-{number}"), &api_program)
-            } else {
-                env.push(pair("OPENAI_BASE_URL", &stack.model.base_url()));
-                (format!("worker-{}", number - 2), &worker_program)
-            };
-            let spec = Spec {
-                name,
-                program: program.clone(),
-                env,
-                folder: stack.folder.path.clone(),
-            };
-            let kept = Program::keep(spec, &stack.lifecycle);
-            if is_api {
-                stack.apis.push(kept)
-            } else {
-                stack.workers.push(kept)
-            }
+        for (name, stores) in [("api-1", &near), ("api-2", &far)] {
+            let address = format!("127.0.0.1:{}", ports::any_free()?);
+            stack.api_urls.push(format!("http://{address}"));
+            let own = [pair("LISTEN_ADDR", &address), pair("JWT_SECRET", secret.expose())];
+            stack.apis.push(stack.keep(name, &api_program, stores, &own)?);
+        }
+        let model = [pair("OPENAI_BASE_URL", &stack.model.base_url())];
+        for (name, stores) in [("worker-1", &near), ("worker-2", &near), ("worker-3", &far)] {
+            stack
+                .workers
+                .push(stack.keep(name, &worker_program, stores, &model)?);
         }
         Ok(stack)
+    }
+
+    /// Starts a program that reaches Postgres and Redis by these URLs.
+    fn keep(
+        &self,
+        name: &str,
+        program: &Path,
+        [database, redis]: &[String; 2],
+        own: &[(String, String)],
+    ) -> Result<Program> {
+        let mut env: Vec<_> = SETTINGS.iter().map(|(name, value)| pair(name, value)).collect();
+        env.extend([
+            pair("DATABASE_URL", database),
+            pair("REDIS_URL", redis),
+            pair("LOG_FORMAT", "json"),
+            pair("ADMIN_LISTEN_ADDR", &format!("127.0.0.1:{}", ports::any_free()?)),
+        ]);
+        if *database != self.database_url {
+            env.push(pair("DATABASE_POOL_SIZE", TINY_POOL));
+        }
+        env.extend_from_slice(own);
+        let spec = Spec {
+            name: name.to_owned(),
+            program: program.to_owned(),
+            env,
+            folder: self.folder.path.clone(),
+        };
+        Ok(Program::keep(spec, &self.lifecycle))
     }
 
     /// All programs.
@@ -209,9 +220,9 @@ impl Stack {
 
     /// Sends Redis a command.
     pub(crate) async fn redis_command(&self, words: &[&str]) -> Result<()> {
-        let client = redis::Client::open(self.redis_url.as_str())?;
+        let client = ::redis::Client::open(self.redis_url.as_str())?;
         let mut connection = client.get_multiplexed_async_connection().await?;
-        let mut command = redis::Cmd::new();
+        let mut command = ::redis::Cmd::new();
         for word in words {
             command.arg(word);
         }
@@ -262,35 +273,11 @@ impl Stack {
     }
 }
 
+/// A port as it stands in a URL.
+fn on(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
 fn pair(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
-}
-
-/// The round's folder, removed at the end unless it is to be kept.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    keep: bool,
-}
-
-impl Folder {
-    fn new(keep: bool) -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("errand-faults-{}", Secret::random(6)?.expose()));
-        fs::create_dir(&path)?;
-        // Root hands Postgres to another user, who must get in.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o711))?;
-        if keep {
-            crate::say::say(&format!("logs and data: {}", path.display()));
-        }
-        Ok(Self { path, keep })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !self.keep {
-            // What can't be removed is in the system's temporary folder.
-            drop(fs::remove_dir_all(&self.path));
-        }
-    }
 }
