@@ -190,7 +190,7 @@ pub(crate) async fn post(app: &App, message: NewMessage) -> Result<Posting, ApiE
     }
 }
 
-/// Waits for a run of this user.
+/// Waits for a run of this user. Its end is told from its row: news may be late, and of an end that a retry has taken back.
 ///
 /// # Errors
 /// 404 if there is none; a fault of Postgres.
@@ -200,16 +200,23 @@ pub(crate) async fn attach(
     run_id: Uuid,
     patience: Duration,
 ) -> Result<ChatResponse, ApiError> {
-    let wait = app.waiter.wait_for(user_id, run_id);
-    let run = app
-        .database(runs::response(&app.pool, user_id, run_id))
-        .await?
-        .ok_or_else(|| no_run(run_id))?;
-    if run.status.is_final() {
-        return Ok(run);
+    let deadline = Instant::now() + patience;
+    loop {
+        let wait = app.waiter.wait_for(user_id, run_id);
+        let run = app
+            .database(runs::response(&app.pool, user_id, run_id))
+            .await?
+            .ok_or_else(|| no_run(run_id))?;
+        if run.status.is_final() {
+            return Ok(run);
+        }
+        wait.is_stored();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let told = wait_out(app, wait, left, user_id, run).await?;
+        if !told.status.is_final() {
+            return Ok(told);
+        }
     }
-    wait.is_stored();
-    wait_out(app, wait, patience, user_id, run).await
 }
 
 /// The rates and the high-water mark.

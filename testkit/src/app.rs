@@ -363,6 +363,11 @@ impl TestApp {
         format!("{}ready", self.redis_prefix)
     }
 
+    /// The channel of the news of ended runs in Redis.
+    pub fn finals_channel(&self) -> String {
+        format!("{}finals", self.redis_prefix)
+    }
+
     /// A connection to its Redis.
     ///
     /// # Panics

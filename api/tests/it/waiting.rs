@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use errand_model::{Behaviour, Gate, Script};
+use errand_shared::{
+    chat::{ChatResponse, Usage},
+    finals,
+    run::RunStatus,
+};
 use errand_testkit::TestApp;
+use redis::AsyncCommands;
 use reqwest::Method;
 
 #[tokio::test]
@@ -39,6 +45,43 @@ async fn a_stopping_api_turns_waits_into_202_and_the_run_goes_on() {
     assert_eq!(pending.status, 202, "{}", pending.body);
     gate.release();
     let answered = second.wait(pending.id("run_id")).await;
+    assert_eq!(answered.text("message"), "Here.");
+    app.stop().await;
+}
+
+/// A retry takes an end back, and its news may still be under way: Redis was slow, or had stopped for a while.
+#[tokio::test]
+async fn late_news_of_an_end_that_was_taken_back_ends_no_wait() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model
+        .script(Script::new().when("wait", [Behaviour::reply("Here.").behind(&gate)]));
+    let pending = user.chat_async(None, "wait").await;
+    let run_id = pending.id("run_id");
+    gate.wait_arrived(1).await;
+    let late = ChatResponse {
+        conversation_id: pending.id("conversation_id"),
+        message: String::new(),
+        tool_calls: Vec::new(),
+        usage: Usage::default(),
+        run_id,
+        status: RunStatus::Cancelled,
+        problem: None,
+    };
+    let late = finals::encode(&late).unwrap();
+    let tell = async {
+        let mut redis = app.redis().await;
+        // Each look goes the way of the wait that was sent before it, so some news come while it waits.
+        for _ in 0..20 {
+            let told: usize = redis.publish(app.finals_channel(), &late).await.unwrap();
+            assert_eq!(told, 1, "the API listens");
+            assert_eq!(user.get(&format!("/runs/{run_id}")).await.status, 202);
+        }
+        gate.release();
+    };
+    let (answered, ()) = tokio::join!(user.wait(run_id), tell);
+    assert_eq!(answered.text("status"), "succeeded", "{}", answered.body);
     assert_eq!(answered.text("message"), "Here.");
     app.stop().await;
 }
