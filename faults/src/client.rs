@@ -189,7 +189,10 @@ impl Client {
                 .header("prefer", "respond-async")
                 .timeout(Duration::from_secs(15)),
         };
-        match self.ask(request, &sent.text).await {
+        match self
+            .ask(request, &sent.text, !matches!(manner, Manner::HangUp(_)))
+            .await
+        {
             Told::Ended(body) => {
                 self.note(sent, &body);
                 sent.answer = Some(body);
@@ -215,7 +218,7 @@ impl Client {
                 .get(self.url(api, &path))
                 .bearer_auth(&user.token)
                 .timeout(Duration::from_secs(LOOK + 10));
-            match self.ask(request, &run.to_string()).await {
+            match self.ask(request, &run.to_string(), true).await {
                 Told::Ended(body) => {
                     self.note(sent, &body);
                     sent.answer = Some(body);
@@ -239,21 +242,31 @@ impl Client {
             .bearer_auth(&user.token)
             .timeout(Duration::from_secs(15));
         // A 200 says that the run was final before.
-        if let Told::Open(_) = self.ask(request, &run.to_string()).await {
+        if let Told::Open(_) = self.ask(request, &run.to_string(), true).await {
             sent.cancel_accepted = true;
         }
     }
 
-    /// Has a run that did not succeed tried again. Whether it is, is found out by following it.
+    /// Has a run that did not succeed tried again: asks until it is told yes or no, so that what follows is about the new
+    /// try. Of a no it may be that an earlier yes was lost, or that the run is not its conversation's last.
     pub(crate) async fn retry(&self, user: &User, sent: &mut Sent, api: usize) {
         let Some(run) = sent.run else { return };
         let path = format!("/api/{}/runs/{run}/retry", user.id);
-        let request = self
-            .http
-            .post(self.url(api, &path))
-            .bearer_auth(&user.token)
-            .timeout(Duration::from_secs(15));
-        drop(request.send().await);
+        let began = Instant::now();
+        for api in api.. {
+            let request = self
+                .http
+                .post(self.url(api, &path))
+                .bearer_auth(&user.token)
+                .timeout(Duration::from_secs(15));
+            let status = request.send().await.map(|answer| answer.status());
+            if matches!(status, Ok(StatusCode::ACCEPTED | StatusCode::CONFLICT))
+                || began.elapsed() > self.patience
+            {
+                break;
+            }
+            sleep(PAUSE).await;
+        }
         sent.answer = None;
         sent.cancel_accepted = false;
     }
@@ -279,9 +292,14 @@ impl Client {
         }
     }
 
-    async fn ask(&self, request: RequestBuilder, what: &str) -> Told {
-        let Ok(answer) = request.send().await else {
-            return Told::Nothing;
+    async fn ask(&self, request: RequestBuilder, what: &str, patient: bool) -> Told {
+        let id = Uuid::now_v7();
+        let answer = match request.header("x-request-id", id.to_string()).send().await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.unanswered(&error, id, patient);
+                return Told::Nothing;
+            }
         };
         let status = answer.status();
         let Ok(body) = answer.json::<Value>().await else {
@@ -301,6 +319,18 @@ impl Client {
                 );
                 Told::Nothing
             }
+        }
+    }
+
+    /// A process that is killed breaks its connections; one that lives answers. Every request's time is longer than what
+    /// it asks for and what Postgres may take.
+    fn unanswered(&self, error: &reqwest::Error, id: Uuid, patient: bool) {
+        if patient && error.is_timeout() && !error.is_connect() {
+            let url = error.url().map_or("", reqwest::Url::as_str);
+            self.record.broken(
+                "a request is answered, or its connection breaks",
+                format!("request {id}: {url}"),
+            );
         }
     }
 

@@ -176,6 +176,8 @@ impl Stack {
             pair("DATABASE_URL", database),
             pair("REDIS_URL", redis),
             pair("LOG_FORMAT", "json"),
+            // Each request, so that one whose answer was lost can be looked for.
+            pair("RUST_LOG", "info,errand_api::request_id=debug"),
             pair("ADMIN_LISTEN_ADDR", &format!("127.0.0.1:{}", ports::any_free()?)),
         ]);
         if *database != self.database_url {
