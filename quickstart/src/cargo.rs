@@ -11,7 +11,7 @@ use crate::cli::BuildProfile;
 use crate::error::{Error, Result};
 
 /// The repository's folder: as `cargo run` says, else as it was at compile time.
-pub(crate) fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     let here = std::env::var_os("CARGO_MANIFEST_DIR")
         .map(PathBuf::from)
         .filter(|folder| folder.file_name().is_some_and(|name| name == "quickstart") && folder.is_dir());
@@ -47,6 +47,11 @@ pub(crate) fn cargo() -> Command {
 /// (`package/feature`), and gives their paths, in the given order.
 pub async fn build_with_features(packages: &[&str], features: &[&str]) -> Result<Vec<PathBuf>> {
     build(packages, BuildProfile::Dev, features).await
+}
+
+/// Compiles the packages' programs as they are used, optimised, and gives their paths, in the given order.
+pub async fn build_optimised(packages: &[&str]) -> Result<Vec<PathBuf>> {
+    build(packages, BuildProfile::Release, &[]).await
 }
 
 /// Compiles the packages' programs and gives their paths, in the given order.

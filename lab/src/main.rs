@@ -1,0 +1,108 @@
+//! The capacity lab: what a chat costs and how many this machine carries, with everything real but the model's thinking.
+//!
+//! It starts a Postgres that flushes, a Redis, the simulated model, an API and workers as processes of their own, offers
+//! load over HTTP with a client that checks every answer, and prints what it took. `pgbench` runs in the same session
+//! with the least SQL that a chat can be, so that the figures can be compared between machines.
+
+mod client;
+mod load;
+mod pgbench;
+mod procfs;
+mod report;
+mod scenario;
+mod stack;
+mod stores;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use errand_quickstart::cargo;
+
+use crate::{report::Report, scenario::Scenario, stack::Programs};
+
+/// What may go wrong here ends the lab; it is told in full.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Measures Errand on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "errand-lab", version)]
+struct Args {
+    /// What to measure, comma-separated; everything short if absent.
+    #[arg(value_delimiter = ',', default_values = ["single", "single-50", "load-64", "waiting-4000", "waiting-10000"])]
+    scenarios: Vec<String>,
+    /// Workers.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    workers: u16,
+    /// Seconds that a scenario is measured for, at least.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Take the programs from this folder and compile nothing.
+    #[arg(long, value_name = "FOLDER")]
+    bin_dir: Option<PathBuf>,
+    /// A setting of API and workers, as `NAME=VALUE`; may be given several times.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
+    /// Where to write the results as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Leave `pgbench` out.
+    #[arg(long)]
+    no_pgbench: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::tell(&format!("errand-lab: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<()> {
+    // A file each for client and API of every chat that waits.
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    let scenarios: Vec<Scenario> = args
+        .scenarios
+        .iter()
+        .map(|name| Scenario::named(name))
+        .collect::<Result<_>>()?;
+    let settings = args
+        .settings
+        .iter()
+        .map(|pair| {
+            pair.split_once('=')
+                .ok_or_else(|| format!("{pair} is not NAME=VALUE"))
+        })
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let programs = programs(&args).await?;
+    let mut report = Report::new(args.workers);
+    for scenario in scenarios {
+        report::tell(&format!("{}: {}", scenario.name, scenario.what));
+        let stack = stack::Stack::start(&programs, &scenario, args.workers, &settings).await?;
+        let measured = scenario.measure(&stack, args.seconds).await;
+        if scenario.compared_with_pgbench && !args.no_pgbench && measured.is_ok() {
+            report.pgbench(pgbench::run(&stack, args.seconds).await?);
+        }
+        stack.stop().await?;
+        report.add(measured?);
+    }
+    report.print();
+    if let Some(file) = args.json {
+        std::fs::write(file, serde_json::to_vec_pretty(&report)?)?;
+    }
+    Ok(())
+}
+
+async fn programs(args: &Args) -> Result<Programs> {
+    let names = ["errand-api", "errand-worker", "errand-model"];
+    let paths = match &args.bin_dir {
+        Some(folder) => names.map(|name| folder.join(name)).to_vec(),
+        None => cargo::build_optimised(&names).await?,
+    };
+    let [api, worker, model] =
+        <[PathBuf; 3]>::try_from(paths).map_err(|_paths| "three programs were built")?;
+    Ok(Programs { api, worker, model })
+}

@@ -1,0 +1,83 @@
+//! What processes have used, as the kernel counts it.
+
+use std::{collections::BTreeMap, fs, ops::Sub};
+
+use serde::Serialize;
+
+use crate::{Result, stack::Stack};
+
+/// Milliseconds of a clock tick in `/proc`: 100 a second on Linux, whatever its timer does (proc(5), `sysconf`).
+const TICK_MS: u64 = 10;
+
+/// Processor time and memory of each kind of program.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Usage(pub(crate) BTreeMap<&'static str, Used>);
+
+/// Of one kind of program.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Used {
+    /// Processor time in milliseconds, user and system.
+    pub(crate) cpu_ms: u64,
+    /// Resident memory in MiB.
+    pub(crate) resident_mib: u64,
+}
+
+impl Usage {
+    /// What the stack's processes have used up to now.
+    pub(crate) fn of(stack: &Stack) -> Result<Self> {
+        let mut usage = BTreeMap::new();
+        for (kind, pid) in stack.pids() {
+            let used: &mut Used = usage.entry(kind).or_default();
+            used.cpu_ms += cpu_ms(pid)?;
+            used.resident_mib += resident_mib(pid)?;
+            if kind == "postgres" {
+                for child in children(pid)? {
+                    used.cpu_ms += cpu_ms(child).unwrap_or_default();
+                }
+            }
+        }
+        Ok(Self(usage))
+    }
+}
+
+impl Sub for Usage {
+    type Output = Self;
+
+    /// Processor time since `earlier`; memory as it is now.
+    fn sub(mut self, earlier: Self) -> Self {
+        for (kind, used) in &mut self.0 {
+            if let Some(before) = earlier.0.get(kind) {
+                used.cpu_ms = used.cpu_ms.saturating_sub(before.cpu_ms);
+            }
+        }
+        self
+    }
+}
+
+/// Own time and that of children that were waited for. The fields are counted from behind the name, which may hold spaces.
+fn cpu_ms(pid: u32) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("an unknown form of /proc/…/stat")?;
+    let ticks: u64 = fields
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(4)
+        .map(|ticks| ticks.parse::<u64>().unwrap_or_default())
+        .sum();
+    Ok(ticks * TICK_MS)
+}
+
+fn resident_mib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    Ok(kib.ok_or("an unknown form of /proc/…/status")? / 1024)
+}
+
+fn children(parent: u32) -> Result<Vec<u32>> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+    Ok(list
+        .split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect())
+}

@@ -1,0 +1,202 @@
+//! Everything that is measured, as processes of their own: started from the bottom, stopped from the top.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use errand_quickstart::{
+    cargo,
+    packages::{self, Found},
+    ports,
+    postgres::{self, Postgres},
+    redis::Redis,
+    secret::Secret,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::{
+    net::TcpStream,
+    process::{Child, Command},
+    time::Instant,
+};
+
+use crate::{Result, scenario::Scenario};
+
+/// How long a part may take until it is ready, or to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The compiled programs.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) api: PathBuf,
+    pub(crate) worker: PathBuf,
+    pub(crate) model: PathBuf,
+}
+
+/// The running whole.
+pub(crate) struct Stack {
+    /// Where the API is.
+    pub(crate) api: SocketAddr,
+    /// Its database.
+    pub(crate) database_url: String,
+    /// Its Redis.
+    pub(crate) redis_url: String,
+    /// The folder of the Postgres programs.
+    pub(crate) postgres_bin: PathBuf,
+    /// Postgres itself, for databases beside the one.
+    pub(crate) postgres: Postgres,
+    redis: Redis,
+    programs: Vec<(&'static str, Child)>,
+    folder: PathBuf,
+}
+
+impl Stack {
+    /// Starts it on a fresh database.
+    pub(crate) async fn start(
+        programs: &Programs,
+        scenario: &Scenario,
+        workers: u16,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        let found = packages::find_here()?;
+        let folder = fresh_folder()?;
+        let postgres = Postgres::start(durable(&found, &folder)?).await?;
+        let redis = Redis::ephemeral().await?;
+        let mut stack = Self {
+            api: local(ports::any_free()?),
+            database_url: postgres.url(),
+            redis_url: redis.url(),
+            postgres_bin: found.postgres_bin,
+            postgres,
+            redis,
+            programs: Vec::new(),
+            folder,
+        };
+        let model = local(ports::any_free()?);
+        let mut command = Command::new(&programs.model);
+        command
+            .arg(format!("--listen={model}"))
+            .arg(format!("--latency=fixed:{}", scenario.model.as_millis()))
+            .arg("--record=0");
+        stack.launch("model", command, model).await?;
+        let mut command = stack.command(&programs.api, settings);
+        let admin = local(ports::any_free()?);
+        command
+            .env("LISTEN_ADDR", stack.api.to_string())
+            .env("ADMIN_LISTEN_ADDR", admin.to_string())
+            .env("JWT_SECRET", Secret::random(32)?.expose())
+            .env("CHAT_WAIT_DEFAULT", "300")
+            .env("MAX_OPEN_RUNS_PER_USER", "0")
+            .env("RATE_LIMIT_CHAT_PER_MINUTE", "0")
+            .env("RATE_LIMIT_AUTH_PER_MINUTE", "0");
+        stack.launch("api", command, stack.api).await?;
+        for _ in 0..workers {
+            let admin = local(ports::any_free()?);
+            let mut command = stack.command(&programs.worker, settings);
+            command
+                .env("ADMIN_LISTEN_ADDR", admin.to_string())
+                .env("OPENAI_BASE_URL", format!("http://{model}/v1"))
+                .env("WORKER_CONCURRENCY", "12000");
+            stack.launch("worker", command, admin).await?;
+        }
+        Ok(stack)
+    }
+
+    fn command(&self, program: &Path, settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("DATABASE_URL", &self.database_url)
+            .env("REDIS_URL", &self.redis_url)
+            .envs(settings.iter().copied());
+        command
+    }
+
+    /// Starts a program and waits until it listens.
+    async fn launch(&mut self, kind: &'static str, mut command: Command, address: SocketAddr) -> Result<()> {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.join(format!("{kind}.log")))?;
+        let child = command
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()?;
+        self.programs.push((kind, child));
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).await.is_err() {
+            if Instant::now() > until {
+                return Err(format!("{kind} does not listen; see {}", self.folder.display()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// The process ids by kind; Postgres is its first process, whose children do the work.
+    pub(crate) fn pids(&self) -> Vec<(&'static str, u32)> {
+        let programs = self
+            .programs
+            .iter()
+            .filter_map(|(kind, child)| Some((*kind, child.id()?)));
+        let postgres = self.postgres.pid().map(|pid| ("postgres", pid));
+        let redis = self.redis.pid().map(|pid| ("redis", pid));
+        programs.chain(postgres).chain(redis).collect()
+    }
+
+    /// Stops it, top down, and removes its folder.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        while let Some((kind, mut child)) = self.programs.pop() {
+            if let Some(pid) = child.id() {
+                kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM)?;
+            }
+            if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
+                return Err(format!("{kind} does not stop; see {}", self.folder.display()).into());
+            }
+        }
+        self.postgres.stop().await?;
+        self.redis.stop().await?;
+        std::fs::remove_dir_all(&self.folder)?;
+        Ok(())
+    }
+}
+
+fn durable(found: &Found, folder: &Path) -> Result<postgres::Settings> {
+    Ok(postgres::Settings {
+        bin: found.postgres_bin.clone(),
+        home: folder.join("postgres"),
+        log: folder.join("postgres.log"),
+        port: ports::any_free()?,
+        password: Secret::random(16)?,
+        profile: postgres::Profile::Durable,
+        ready_within: PATIENCE,
+        pid_file: None,
+        tied_to_us: false,
+    })
+}
+
+/// A folder in the repository's own, so that its disk is the one that is measured; Postgres's user may enter it.
+fn fresh_folder() -> Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let root = cargo::repository().join(".errand");
+    let folder = root.join(format!("lab-{}", std::process::id()));
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    for folder in [&root, &folder] {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))?;
+    }
+    Ok(folder)
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
