@@ -69,6 +69,17 @@ impl Client {
         Ok(Self { address, sender })
     }
 
+    /// Whether the program at this address says that it is ready; the model, which has no such route, when it answers.
+    pub(crate) async fn is_ready(address: SocketAddr) -> bool {
+        let asked = async {
+            let mut client = Self::connect(address).await?;
+            let request = Request::get("/readyz").header(header::HOST, address.to_string());
+            let response = client.sender.send_request(request.body(Full::default())?).await?;
+            Result::Ok(response.status())
+        };
+        matches!(asked.await, Ok(StatusCode::OK | StatusCode::NOT_FOUND))
+    }
+
     /// Registers somebody.
     pub(crate) async fn register(&mut self, number: usize) -> Result<Session> {
         let body =

@@ -20,12 +20,11 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    net::TcpStream,
     process::{Child, Command},
     time::Instant,
 };
 
-use crate::{Result, scenario::Scenario};
+use crate::{Result, client::Client, scenario::Scenario};
 
 /// How long a part may take until it is ready, or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -116,7 +115,7 @@ impl Stack {
         command
     }
 
-    /// Starts a program and waits until it listens.
+    /// Starts a program and waits until it is ready.
     async fn launch(&mut self, kind: &'static str, mut command: Command, address: SocketAddr) -> Result<()> {
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -131,9 +130,9 @@ impl Stack {
             .spawn()?;
         self.programs.push((kind, child));
         let until = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).await.is_err() {
+        while !Client::is_ready(address).await {
             if Instant::now() > until {
-                return Err(format!("{kind} does not listen; see {}", self.folder.display()).into());
+                return Err(format!("{kind} is not ready; see {}", self.folder.display()).into());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
