@@ -5,7 +5,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use errand_shared::{
     clock::Clock,
     config::Exit,
-    db::{self, Durability, schema},
+    db::{
+        self, Durability, Pool,
+        group::Group,
+        posts::{self, Post, Posted},
+        schema,
+    },
     lifecycle::Lifecycle,
     notifier::Notifier,
     redis_client::RedisClient,
@@ -62,6 +67,7 @@ impl Api {
         waiter.start(pool.clone(), settings.chat.wait_sweep_ms, &lifecycle);
         lifecycle.spawn_until_stopped(live::listen(waiter.clone(), readers.clone(), redis.clone()));
         let app = Arc::new(AppState {
+            posts: group_posts(&settings, &pool, &ended),
             notifier: Notifier::start(redis.clone(), settings.events, &ended),
             rates: RateLimits::new(&settings),
             queue_depth: QueueDepth::default(),
@@ -126,6 +132,16 @@ impl Api {
         }
         tracing::info!("the API has stopped");
     }
+}
+
+fn group_posts(settings: &ApiSettings, pool: &Pool, ended: &Lifecycle) -> Group<Post, Posted> {
+    let most = settings.store.database_batch_max as usize;
+    let max_open = i64::from(settings.chat.max_open_runs_per_user);
+    let pool = pool.clone();
+    Group::start(most, ended, move |batch: Arc<[Post]>| {
+        let pool = pool.clone();
+        async move { posts::store(&pool, &batch, max_open).await }
+    })
 }
 
 fn open(setting: &str, address: SocketAddr) -> Result<TcpListener, Exit> {

@@ -7,7 +7,7 @@ use errand_shared::{
     chat::{ChatResponse, Usage},
     db::{
         self, idempotency,
-        posts::{self, Post, Posted},
+        posts::{Post, Posted},
         runs,
     },
     kill_point::{self, KillPoint},
@@ -249,23 +249,18 @@ async fn known(app: &App, message: &NewMessage, deadline: Instant) -> Result<Opt
 
 /// Stores a post. A broken connection leaves the outcome unknown: then the run is looked for by its id.
 async fn store(app: &App, post: &Post, deadline: Instant) -> Result<Posted, ApiError> {
-    let max_open = i64::from(app.settings.chat.max_open_runs_per_user);
-    let batch = std::slice::from_ref(post);
     let tries = async {
-        match posts::store(&app.pool, batch, max_open).await {
+        match app.posts.write(post.clone()).await {
             // Its conversation was deleted, or changed, at the same moment: the second try finds that out.
             Err(error) if db::violates(&error, "idempotency_keys_run_id_fkey") => {
-                posts::store(&app.pool, batch, max_open).await
+                app.posts.write(post.clone()).await
             }
-            Ok(outcomes) if outcomes == [Posted::LookAgain] => posts::store(&app.pool, batch, max_open).await,
+            Ok(Posted::LookAgain) => app.posts.write(post.clone()).await,
             done => done,
         }
     };
     match within(deadline, tries).await {
-        Ok(outcomes) => outcomes
-            .into_iter()
-            .next()
-            .ok_or_else(|| ApiError::internal(std::io::Error::other("a post without an outcome"))),
+        Ok(outcome) => Ok(outcome),
         Err(ApiError::DatabaseAway { source, .. }) => {
             let found = runs::response(&app.pool, post.user_id, post.run_id);
             match tokio::time::timeout(Duration::from_millis(400), found).await {

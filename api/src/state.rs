@@ -2,7 +2,11 @@
 
 use std::{future::Future, sync::Arc};
 
-use errand_shared::db::Pool;
+use errand_shared::db::{
+    Pool,
+    group::Group,
+    posts::{Post, Posted},
+};
 use errand_shared::{clock::Clock, lifecycle::Lifecycle, notifier::Notifier, redis_client::RedisClient};
 
 use futures::{FutureExt, future::BoxFuture};
@@ -23,6 +27,8 @@ pub(crate) struct AppState {
     pub(crate) settings: ApiSettings,
     /// Postgres.
     pub(crate) pool: Pool,
+    /// Posts, written together when several come at once.
+    pub(crate) posts: Group<Post, Posted>,
     /// The bell and the news.
     pub(crate) notifier: Notifier,
     /// Redis, for reading.

@@ -1,9 +1,16 @@
 //! What every part of the worker shares.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use errand_agent::Limits;
-use errand_shared::db::Pool;
+use errand_shared::db::{
+    Pool,
+    finishes::{Finish, Finished},
+    group::Group,
+};
 use errand_shared::{
     Uuid,
     clock::Clock,
@@ -23,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) settings: WorkerSettings,
     /// Postgres, with commits that wait for the disk.
     pub(crate) pool: Pool,
+    /// Ends of runs, written together when several come at once.
+    pub(crate) finishes: Group<Arc<Finish>, Option<Finished>>,
     /// Postgres, with commits that do not: claims only.
     pub(crate) claims: Pool,
     /// The bell and the news.

@@ -1,6 +1,6 @@
 //! Ends a run: the commit, then the news, then the bell for the conversation's next run.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use errand_shared::db::Pool;
@@ -10,15 +10,41 @@ use errand_shared::{
     db::{
         self,
         finishes::{self, Ending, Finish, Finished},
+        group::Group,
         runs::{self, RunView},
     },
     events::RunEnd,
     kill_point::{self, KillPoint},
+    lifecycle::Lifecycle,
     run::RunStatus,
 };
 use sqlx::Connection;
 
-use crate::context::Context;
+use crate::{context::Context, settings::WorkerSettings};
+
+/// Ends of runs, written together when several come at once; `None` for a run whose lease is gone.
+pub(crate) fn group(
+    settings: &WorkerSettings,
+    pool: &Pool,
+    ended: &Lifecycle,
+) -> Group<Arc<Finish>, Option<Finished>> {
+    let pool = pool.clone();
+    Group::start(
+        settings.store.database_batch_max as usize,
+        ended,
+        move |batch: Arc<[Arc<Finish>]>| {
+            let pool = pool.clone();
+            async move {
+                let mut ended: HashMap<_, _> = finishes::finish(&pool, &batch)
+                    .await?
+                    .into_iter()
+                    .map(|finished| (finished.run_id, finished))
+                    .collect();
+                Ok(batch.iter().map(|finish| ended.remove(&finish.run_id)).collect())
+            }
+        },
+    )
+}
 
 /// Ends a run under its lease, trying again while Postgres is away. False if the lease was lost.
 ///
@@ -36,12 +62,12 @@ pub(crate) async fn finish(
         .with_max_delay(Duration::from_secs(2))
         .with_max_times(10)
         .with_jitter();
-    let batch = std::slice::from_ref(&finish);
-    let finished = (|| finishes::finish(&context.pool, batch))
+    let finish = Arc::new(finish);
+    let finished = (|| context.finishes.write(Arc::clone(&finish)))
         .retry(patience)
         .when(db::is_outage)
         .await?;
-    let Some(finished) = finished.into_iter().next() else {
+    let Some(finished) = finished else {
         // An earlier try may have been committed though its answer was lost.
         let ours = finishes::has_ended_with(&context.pool, finish.run_id, finish.final_event_seq).await?;
         if ours {

@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     admin,
     context::Context,
-    control, executor,
+    control, executor, finisher,
     heartbeat::{Heartbeat, Pulse},
     in_flight::{InFlight, Interrupt},
     model::ModelClient,
@@ -93,6 +93,7 @@ impl Worker {
             .collect();
         let ended = Lifecycle::new();
         let context = Context {
+            finishes: finisher::group(&settings, &pool, &ended),
             worker_id: Uuid::now_v7(),
             model: ModelClient::new(settings.model.clone(), offers)?,
             notifier: Notifier::start(redis.clone(), settings.events, &ended),

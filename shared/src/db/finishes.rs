@@ -1,5 +1,7 @@
 //! The end of a run: its reply, its tool results as messages and its final state, stored together or not at all.
 
+use std::borrow::Borrow;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -86,7 +88,7 @@ pub struct Finished {
 )]
 pub async fn finish(
     executor: impl PgExecutor<'_>,
-    finishes: &[Finish],
+    finishes: &[impl Borrow<Finish>],
 ) -> Result<Vec<Finished>, sqlx::Error> {
     let columns = Columns::of(finishes);
     let rows = sqlx::query!(
@@ -221,10 +223,10 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(finishes: &'a [Finish]) -> Self {
+    fn of(finishes: &'a [impl Borrow<Finish>]) -> Self {
         let mut columns = Self::default();
         for finish in finishes {
-            columns.push(finish);
+            columns.push(finish.borrow());
         }
         columns
     }

@@ -7,6 +7,8 @@ mod claims;
 #[cfg(test)]
 mod finishes;
 #[cfg(test)]
+mod group;
+#[cfg(test)]
 mod leases;
 #[cfg(test)]
 mod posts;
