@@ -5,6 +5,8 @@ use std::time::Duration;
 use errand_model::{Behaviour, Gate, Script};
 use errand_shared::{
     chat::{ChatResponse, Usage},
+    clock::Clock,
+    events::{RunEnd, final_seq},
     finals,
     run::RunStatus,
 };
@@ -60,14 +62,20 @@ async fn late_news_of_an_end_that_was_taken_back_ends_no_wait() {
     let pending = user.chat_async(None, "wait").await;
     let run_id = pending.id("run_id");
     gate.wait_arrived(1).await;
-    let late = ChatResponse {
-        conversation_id: pending.id("conversation_id"),
-        message: String::new(),
-        tool_calls: Vec::new(),
-        usage: Usage::default(),
-        run_id,
-        status: RunStatus::Cancelled,
-        problem: None,
+    let late = RunEnd {
+        user_id: user.id,
+        seq: final_seq(1),
+        attempt: 1,
+        at: Clock::system().now(),
+        response: ChatResponse {
+            conversation_id: pending.id("conversation_id"),
+            message: String::new(),
+            tool_calls: Vec::new(),
+            usage: Usage::default(),
+            run_id,
+            status: RunStatus::Cancelled,
+            problem: None,
+        },
     };
     let late = finals::encode(&late).unwrap();
     let tell = async {
