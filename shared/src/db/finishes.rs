@@ -88,7 +88,7 @@ pub struct Finished {
 )]
 pub async fn finish(
     executor: impl PgExecutor<'_>,
-    finishes: &[impl Borrow<Finish>],
+    finishes: &[impl Borrow<Finish> + Sync],
 ) -> Result<Vec<Finished>, sqlx::Error> {
     let columns = Columns::of(finishes);
     let rows = sqlx::query!(

@@ -90,9 +90,10 @@ async fn write_all<I, O, W, F>(
     write: Arc<W>,
     lifecycle: Lifecycle,
 ) where
-    I: Clone,
-    W: Fn(Arc<[I]>) -> F,
-    F: Future<Output = Result<Vec<O>, sqlx::Error>>,
+    I: Clone + Send + Sync,
+    O: Send,
+    W: Fn(Arc<[I]>) -> F + Send + Sync,
+    F: Future<Output = Result<Vec<O>, sqlx::Error>> + Send,
 {
     let mut entries = Vec::with_capacity(most);
     loop {
@@ -116,9 +117,10 @@ async fn write_all<I, O, W, F>(
 /// Writes a batch; one that Postgres refuses is written again one by one, so that a bad request fails alone.
 async fn write_batch<I, O, W, F>(items: Arc<[I]>, outcomes: Vec<Outcome<O>>, write: &W)
 where
-    I: Clone,
-    W: Fn(Arc<[I]>) -> F,
-    F: Future<Output = Result<Vec<O>, sqlx::Error>>,
+    I: Clone + Send + Sync,
+    O: Send,
+    W: Fn(Arc<[I]>) -> F + Send + Sync,
+    F: Future<Output = Result<Vec<O>, sqlx::Error>> + Send,
 {
     if items.is_empty() {
         return;
