@@ -9,7 +9,7 @@ use errand_shared::{
     db::{
         claims::{self, Lease},
         finishes::{Ending, Finish},
-        steps::{StepRecord, with_user_id},
+        steps::{self, StepRecord, with_user_id},
     },
     events::final_seq,
     kill_point::{self, KillPoint},
@@ -157,6 +157,13 @@ impl<'a> Drive<'a> {
         }
     }
 
+    /// Reads the calls that are journalled, as the run's user sees them.
+    async fn read_back(&mut self) -> Result<(), sqlx::Error> {
+        let Self { context, lease, .. } = self;
+        self.tool_calls = steps::calls_of(&context.pool, lease.run_id, lease.user_id).await?;
+        Ok(())
+    }
+
     fn step_record(&self, number: u16, answer: &ModelAnswer, asked: Instant) -> StepRecord {
         let tokens = |count: u64| i64::try_from(count).unwrap_or(MOST_TOKENS).min(MOST_TOKENS);
         StepRecord {
@@ -204,15 +211,19 @@ async fn conclude(
                 }
                 Disposition::Cancel => {
                     // The step that told of the cancel was committed with its calls; read them back for the answer.
-                    drive.tool_calls =
-                        errand_shared::db::steps::calls_of(&context.pool, lease.run_id, lease.user_id)
-                            .await?;
+                    drive.read_back().await?;
                     Ending::Cancelled
                 }
-                Disposition::Fail(reason) => Ending::Failed {
-                    reason,
-                    error: failure.to_string(),
-                },
+                Disposition::Fail(reason) => {
+                    // Without a reply nothing else shows that a crash of Postgres has lost a step.
+                    if !drive.tool_calls.is_empty() {
+                        drive.read_back().await?;
+                    }
+                    Ending::Failed {
+                        reason,
+                        error: failure.to_string(),
+                    }
+                }
             }
         }
     };

@@ -76,7 +76,9 @@ pub struct Finished {
     pub look_again: bool,
 }
 
-/// Ends runs; one statement and one commit for all. A run whose lease is gone is left out and unchanged.
+/// Ends runs; one statement and one commit for all. A run whose lease is gone is left out and unchanged, and so is one
+/// whose last step follows on a step that is not in the journal: steps are not flushed, so a crash of Postgres can lose
+/// one that its worker has seen committed, while the lease, which is older, survives.
 ///
 /// Locks: conversations by id, then the runs. The unique slots of a run make a second reply impossible.
 ///
@@ -132,6 +134,9 @@ pub async fn finish(
               AND r.status IN ('queued', 'running', 'waiting_approval')
               -- Without a lease the epoch is the fence.
               AND (i.token IS NOT NULL OR r.epoch < (i.final_seq >> 20)::int4)
+              -- A crash of Postgres may have lost the step before: then nothing that follows from it may stand.
+              AND NOT EXISTS (SELECT FROM last_steps s WHERE s.run_id = i.run_id AND s.step > 0
+                AND NOT EXISTS (SELECT FROM steps b WHERE b.run_id = s.run_id AND b.step = s.step - 1))
             RETURNING r.id, r.status, r.conversation_id, r.user_id, r.prompt_tokens, r.completion_tokens,
                 r.attempt, r.final_event_seq, r.finished_at, i.seen_seq, l.last_seq, i.next, i.tools, i.message_id,
                 i.content, i.tool_calls,

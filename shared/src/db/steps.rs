@@ -72,7 +72,7 @@ pub enum Recorded {
         /// Whether the run's user has asked for an end meanwhile.
         cancel_requested: bool,
     },
-    /// The lease is gone: roll back, write and publish nothing.
+    /// The lease is gone, or a crash of Postgres has lost the step before: roll back, write and publish nothing.
     LeaseLost,
 }
 
@@ -97,7 +97,9 @@ pub async fn record(
         r#"
         WITH fence AS MATERIALIZED (
             SELECT id, cancel_requested_at FROM runs
-            WHERE id = $1 AND lease_token = $2 AND status = 'running' FOR NO KEY UPDATE
+            WHERE id = $1 AND lease_token = $2 AND status = 'running'
+              AND ($3::int2 = 0 OR EXISTS (SELECT FROM steps b WHERE b.run_id = $1 AND b.step = $3::int2 - 1))
+            FOR NO KEY UPDATE
         ), written AS (
             INSERT INTO steps (run_id, step, attempt, model, content, prompt_tokens, completion_tokens, model_ms,
                 tools_ms)

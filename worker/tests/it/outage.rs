@@ -193,3 +193,41 @@ async fn a_reply_whose_commit_was_not_confirmed_is_stored_once_and_told() {
         app.stop().await;
     }
 }
+
+/// Steps are not flushed: a crash of Postgres can lose one that its worker has seen committed, while the lease, which is
+/// older, is kept. What follows from the lost step must not be stored as if it were there.
+#[tokio::test]
+async fn what_follows_from_a_step_that_a_crash_has_lost_is_made_anew() {
+    let lost = "DELETE FROM steps; DELETE FROM tasks; DELETE FROM task_counters";
+    // The reply, another step, and a failure.
+    let seconds = [
+        Behaviour::reply("Done."),
+        Behaviour::tool_call("list_tasks", "{}"),
+        Behaviour::status(400),
+    ];
+    for (number, second) in seconds.into_iter().enumerate() {
+        let app = swift(TestApp::builder()).start().await;
+        let user = app.user("Ada").await;
+        let gate = Gate::new();
+        let script = Script::new().then([add_milk(), second.behind(&gate), add_milk()]);
+        app.model.script(script.otherwise(Behaviour::reply("Done.")));
+        let posted = user.chat_async(None, "Buy milk").await;
+        gate.wait_arrived(1).await;
+        app.database.execute(lost).await.unwrap();
+        gate.release();
+        let answered = user.wait(posted.id("run_id")).await;
+        let stored = user.get(&format!("/runs/{}", posted.id("run_id"))).await;
+        assert_eq!(answered.body, stored.body, "{number}");
+        if number == 2 {
+            assert_eq!(answered.text("status"), "failed", "{}", answered.body);
+            assert_eq!(answered.tools(), [""; 0], "what was lost is not told");
+            assert_eq!(tasks(&app).await, 0);
+        } else {
+            assert_eq!(answered.text("message"), "Done.", "{number}: {}", answered.body);
+            assert_eq!(answered.tools(), ["add_task"], "{number}");
+            assert_eq!(tasks(&app).await, 1, "{number}");
+            assert_eq!(runs(&app).await, ["succeeded 2 0 0"], "{number}");
+        }
+        app.stop().await;
+    }
+}
