@@ -22,20 +22,29 @@ pub(crate) fn find_or_install_browser(
     places: &Places,
     may_install: bool,
 ) -> Result<Vec<(OsString, OsString)>> {
-    if let Some(found) = find(places) {
+    let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty());
+    find_or_install_unless(named, places, may_install)
+}
+
+/// The same, unless `named` says where they are.
+fn find_or_install_unless(
+    named: impl Fn(&str) -> Option<OsString>,
+    places: &Places,
+    may_install: bool,
+) -> Result<Vec<(OsString, OsString)>> {
+    if let Some(found) = find(&named, places) {
         return Ok(found);
     }
     if may_install && may_apt(places) {
         tell("Chromium, for the tests of the page, is not installed. Installing it.");
         install(&PACKAGES)?;
     }
-    find(places).ok_or_else(|| Error::Missing(missing(places)))
+    find(&named, places).ok_or_else(|| Error::Missing(missing(places)))
 }
 
-fn find(places: &Places) -> Option<Vec<(OsString, OsString)>> {
+fn find(named: impl Fn(&str) -> Option<OsString>, places: &Places) -> Option<Vec<(OsString, OsString)>> {
     let place = |variable: &str, name| {
-        std::env::var_os(variable)
-            .filter(|value| !value.is_empty())
+        named(variable)
             .or_else(|| program(places, name).map(OsString::from))
             .map(|path| (OsString::from(variable), path))
     };
@@ -79,13 +88,15 @@ mod tests {
         for name in ["apt-get", "chromium"] {
             fs::write(scratch.path().join(name), "").unwrap();
         }
-        let message = find_or_install_browser(&places, false).unwrap_err().to_string();
+        let message = find_or_install_unless(|_| None, &places, false)
+            .unwrap_err()
+            .to_string();
         assert!(
             message.contains("--no-install-recommends chromium chromium-driver"),
             "{message}"
         );
         fs::write(scratch.path().join("chromedriver"), "").unwrap();
-        let found = find_or_install_browser(&places, false).unwrap();
+        let found = find_or_install_unless(|_| None, &places, false).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(found[1].1, scratch.path().join("chromedriver").into_os_string());
     }
