@@ -2,7 +2,7 @@
 //!
 //! A check is one statement, so it sees the book as it was at one moment, whatever is written meanwhile. It reads tables
 //! from end to end, which no other statement may: each begins with the mark `/* verify */`. Only the first offenders and
-//! the counts come back, so that the caller's memory is bounded; Postgres's is by [`WORK_MEM`]. No constraint or index
+//! the counts come back, so that the caller's memory is bounded; Postgres's is by `WORK_MEM`. No constraint or index
 //! is taken for granted, for a check must see what came in while one was gone.
 
 mod calls;
