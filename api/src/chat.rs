@@ -7,7 +7,7 @@ use errand_shared::{
     chat::{ChatResponse, Usage},
     db::{
         self, idempotency,
-        posts::{Post, Posted},
+        posts::{self, Post, Posted},
         runs,
     },
     kill_point::{self, KillPoint},
@@ -250,12 +250,10 @@ async fn known(app: &App, message: &NewMessage, deadline: Instant) -> Result<Opt
 /// Stores a post. A broken connection leaves the outcome unknown: then the run is looked for by its id.
 async fn store(app: &App, post: &Post, deadline: Instant) -> Result<Posted, ApiError> {
     let tries = async {
-        match app.posts.write(post.clone()).await {
+        match write(app, post).await {
             // Its conversation was deleted, or changed, at the same moment: the second try finds that out.
-            Err(error) if db::violates(&error, "idempotency_keys_run_id_fkey") => {
-                app.posts.write(post.clone()).await
-            }
-            Ok(Posted::LookAgain) => app.posts.write(post.clone()).await,
+            Err(error) if db::violates(&error, "idempotency_keys_run_id_fkey") => write(app, post).await,
+            Ok(Posted::LookAgain) => write(app, post).await,
             done => done,
         }
     };
@@ -273,6 +271,16 @@ async fn store(app: &App, post: &Post, deadline: Instant) -> Result<Posted, ApiE
         }
         Err(error) => Err(error),
     }
+}
+
+/// One that must not wait behind an open run is written alone: of several in one statement none would see the others.
+async fn write(app: &App, post: &Post) -> Result<Posted, sqlx::Error> {
+    if !post.reject_if_running {
+        return app.posts.write(post.clone()).await;
+    }
+    let max_open = i64::from(app.settings.chat.max_open_runs_per_user);
+    let alone = posts::store(&app.pool, std::slice::from_ref(post), max_open).await?;
+    alone.into_iter().next().ok_or(sqlx::Error::RowNotFound)
 }
 
 /// Waits until the run ends, the patience does, or the process stops; gives the run as far as it has come.
