@@ -16,11 +16,12 @@ use errand_shared::{
     redis_client::RedisClient,
 };
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     app,
     auth::Authenticator,
-    live::{self, Readers},
+    live::{self, Readers, Seats},
     queue_depth::QueueDepth,
     rate::RateLimits,
     server::{self, Bounds},
@@ -77,6 +78,8 @@ impl Api {
             pool,
             redis,
             readers,
+            seats: Seats::default(),
+            sockets: TaskTracker::new(),
             waiter,
             auth,
         });
@@ -125,6 +128,13 @@ impl Api {
             server::serve(main, app::router(&app), bounds, lifecycle.clone()),
             server::serve(admin, app::admin_router(&app), admin_bounds, lifecycle.clone()),
         );
+        app.sockets.close();
+        if tokio::time::timeout(bounds.grace, app.sockets.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(open = app.sockets.len(), "WebSockets did not end in time");
+        }
         app.notifier.close();
         ended.stop();
         if !ended.drained(LAST_NOTICES).await {

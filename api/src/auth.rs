@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
     client::Client,
-    extract::{Admin, Caller, OwnTokens},
+    extract::{Admin, Caller, OwnTokens, PROTOCOL, SocketCaller},
 };
 use self::{known::KnownUsers, passwords::Passwords, tokens::Tokens};
 use crate::{error::ApiError, settings::AuthSettings};

@@ -11,14 +11,28 @@ use errand_shared::{
     run::RunStatus,
 };
 
-use crate::{error::ApiError, state::App};
+use crate::{chat, error::ApiError, state::App};
+
+/// Cancels a run of a user. Gives where it stood; a final one is left as it is.
+///
+/// # Errors
+/// 404 if there is no such run; a fault of Postgres.
+pub(crate) async fn cancel(app: &App, user_id: Uuid, run_id: Uuid) -> Result<RunStatus, ApiError> {
+    let marked = app
+        .database(runs::request_cancel(&app.pool, user_id, run_id))
+        .await?;
+    let target = marked.ok_or_else(|| chat::no_run(run_id))?;
+    let status = target.status;
+    cancel_targets(app, vec![target]).await?;
+    Ok(status)
+}
 
 /// Ends those of the marked runs that no worker holds, and rings for what comes after them. The worker of a running one is
 /// called; if it does not hear, it finds the mark.
 ///
 /// # Errors
 /// A fault of Postgres; the marks stand.
-pub(crate) async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Result<(), ApiError> {
+async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Result<(), ApiError> {
     let finishes: Vec<_> = targets
         .iter()
         .filter(|target| matches!(target.status, RunStatus::Queued | RunStatus::WaitingApproval))

@@ -219,6 +219,15 @@ pub(crate) async fn attach(
     }
 }
 
+/// The conversation of a run of this user.
+///
+/// # Errors
+/// 404 if there is none; a fault of Postgres.
+pub(crate) async fn conversation_of(app: &App, user_id: Uuid, run_id: Uuid) -> Result<Uuid, ApiError> {
+    let run = app.database(runs::response(&app.pool, user_id, run_id)).await?;
+    run.map(|run| run.conversation_id).ok_or_else(gone)
+}
+
 /// The rates and the high-water mark.
 async fn admit(app: &App, user_id: Uuid, deadline: Instant) -> Result<(), ApiError> {
     app.rates.chat(user_id)?;

@@ -106,7 +106,8 @@ impl ApiError {
         }
     }
 
-    fn problem(&self) -> Problem {
+    /// As its caller sees it.
+    pub(crate) fn problem(&self) -> Problem {
         let detail = match self {
             Self::Invalid(errors) => match errors.first() {
                 Some(first) if first.field.is_empty() => first.message.clone(),

@@ -60,7 +60,11 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+/// Reads a JSON object.
+///
+/// # Errors
+/// 400 for what is no JSON, 422 for JSON that breaks a rule.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // Serde reads a struct from an array as well, which nobody is promised.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return match serde_json::from_slice::<serde::de::IgnoredAny>(body) {

@@ -4,9 +4,12 @@
 
 mod event;
 mod follow;
+mod frame;
 mod news;
 mod readers;
+mod seats;
 mod snapshot;
+pub(crate) mod socket;
 mod stream;
 
 pub(crate) use self::{
@@ -14,5 +17,6 @@ pub(crate) use self::{
     follow::Follow,
     news::listen,
     readers::{Live, Readers, Reading},
+    seats::Seats,
     stream::{Streamed, after_of, begin, is_wanted, respond},
 };

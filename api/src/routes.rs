@@ -8,3 +8,4 @@ pub(crate) mod health;
 pub(crate) mod messages;
 pub(crate) mod runs;
 pub(crate) mod tasks;
+pub(crate) mod ws;

@@ -11,12 +11,16 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tower::Layer;
 
 /// Connections that the kernel may hold before they are accepted.
 const BACKLOG: u32 = 4096;
+
+/// A connection's place among those that may be open at once, held by whatever it becomes.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(#[expect(dead_code, reason = "it only needs to be held")] Arc<OwnedSemaphorePermit>);
 
 /// The bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +65,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
         let Some((stream, peer, place)) = accepted else {
             continue;
         };
-        let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router.clone()));
+        let place = Place(Arc::new(place));
+        let layers = (Extension(ConnectInfo(peer)), Extension(place.clone()));
+        let service = TowerToHyperService::new(layers.layer(router.clone()));
         let (http, stopping) = (http.clone(), lifecycle.token());
         connections.spawn(async move {
             // hyper's time limit begins with the first byte.
@@ -100,7 +106,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {

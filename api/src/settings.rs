@@ -105,6 +105,18 @@ pub struct LiveSettings {
     /// Distance of the comments that keep a quiet stream of server-sent events open, in seconds.
     #[arg(long, env = "SSE_KEEPALIVE_SECONDS", default_value = "15", value_parser = seconds)]
     pub sse_keepalive_seconds: Duration,
+    /// WebSockets of a user at once, at most; 0 is no bound.
+    #[arg(long, env = "WS_CONNECTIONS_PER_USER", default_value_t = 20)]
+    pub ws_connections_per_user: u32,
+    /// Bytes of a frame that a client sends, at most.
+    #[arg(long, env = "WS_MESSAGE_MAX_BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1024..))]
+    pub ws_message_max_bytes: u32,
+    /// Distance of the pings on a WebSocket, in seconds.
+    #[arg(long, env = "WS_PING_SECONDS", default_value = "30", value_parser = seconds)]
+    pub ws_ping_seconds: Duration,
+    /// How long a client may leave a ping unanswered, or take to read a frame, in seconds.
+    #[arg(long, env = "WS_PONG_TIMEOUT_SECONDS", default_value = "20", value_parser = seconds)]
+    pub ws_pong_timeout_seconds: Duration,
 }
 
 /// The edges of HTTP.

@@ -11,10 +11,16 @@ use errand_shared::{clock::Clock, lifecycle::Lifecycle, notifier::Notifier, redi
 
 use futures::{FutureExt, future::BoxFuture};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::{
-    auth::Authenticator, error::ApiError, live::Readers, queue_depth::QueueDepth, rate::RateLimits,
-    settings::ApiSettings, waiter::Waiter,
+    auth::Authenticator,
+    error::ApiError,
+    live::{Readers, Seats},
+    queue_depth::QueueDepth,
+    rate::RateLimits,
+    settings::ApiSettings,
+    waiter::Waiter,
 };
 
 /// The parts of a running API; cheap to clone.
@@ -35,6 +41,10 @@ pub(crate) struct AppState {
     pub(crate) redis: RedisClient,
     /// Who reads whose events.
     pub(crate) readers: Readers,
+    /// How many WebSockets a user has open.
+    pub(crate) seats: Seats,
+    /// The WebSockets, which outlive their handshake's request.
+    pub(crate) sockets: TaskTracker,
     /// Who waits for which run.
     pub(crate) waiter: Waiter,
     /// Who callers are.

@@ -9,6 +9,7 @@ mod environment;
 mod events;
 mod eventually;
 mod process;
+mod socket;
 mod user;
 
 pub use app::{Builder, RunningWorker, TestApp};
@@ -17,4 +18,6 @@ pub use environment::{database_url, redis_url, variable};
 pub use events::{Events, kind_of, kinds_of, seq_of, text_of};
 pub use eventually::eventually;
 pub use process::WorkerProcess;
+pub use socket::{Frame, Socket};
+pub use tokio_tungstenite::tungstenite::Message;
 pub use user::{Reply, User};

@@ -25,6 +25,15 @@ pub(crate) struct Admin {
     pub(crate) user_id: Uuid,
 }
 
+/// The subprotocol of our WebSockets.
+pub(crate) const PROTOCOL: &str = "errand.v1";
+/// What a token is called as a subprotocol: a browser can't set a WebSocket's headers.
+const BEARER_PROTOCOL: &str = "bearer.";
+
+/// The caller of a WebSocket, who is the path's user; with the end of their token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SocketCaller(pub(crate) Identity);
+
 /// A route that only exists while we issue the tokens ourselves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnTokens;
@@ -42,15 +51,35 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let identity = Identity::from_request_parts(parts, app).await?;
-        let params = path_params(parts, app).await?;
-        if path_user(&params)? != identity.user_id {
-            return Err(ApiError::Forbidden("Cannot access another user's chat"));
-        }
+        check_path(parts, app, identity).await?;
         Ok(Self {
             user_id: identity.user_id,
             role: identity.role,
         })
     }
+}
+
+impl FromRequestParts<App> for SocketCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let token = match protocol_token(&parts.headers) {
+            Some(token) if !parts.headers.contains_key(header::AUTHORIZATION) => token,
+            _ => bearer(&parts.headers)?,
+        };
+        let identity = app.auth.verify(token).await?;
+        check_path(parts, app, identity).await?;
+        Ok(Self(identity))
+    }
+}
+
+/// Whether the path is well formed and its user is the caller.
+async fn check_path(parts: &mut Parts, app: &App, identity: Identity) -> Result<(), ApiError> {
+    let params = path_params(parts, app).await?;
+    if path_user(&params)? != identity.user_id {
+        return Err(ApiError::Forbidden("Cannot access another user's chat"));
+    }
+    Ok(())
 }
 
 impl FromRequestParts<App> for Admin {
@@ -101,6 +130,16 @@ async fn path_params(parts: &mut Parts, app: &App) -> Result<RawPathParams, ApiE
             // A route without parameters has none that could break a rule.
             other => ApiError::internal(other),
         })
+}
+
+/// The token among the subprotocols on offer.
+fn protocol_token(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|protocol| protocol.trim().strip_prefix(BEARER_PROTOCOL))
 }
 
 /// The user of a path whose ids are all well formed.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::{body::Bytes, extract::ws::Utf8Bytes};
 use errand_shared::{
     Uuid,
     events::{Event, RunEnd, is_final_seq},
@@ -15,13 +16,13 @@ pub(crate) struct LiveEvent {
     /// Its number.
     pub(crate) seq: i64,
     /// The event as JSON.
-    pub(crate) json: String,
+    pub(crate) json: Utf8Bytes,
 }
 
 impl LiveEvent {
     /// An event as it came over the wire. None if it is not text.
     pub(crate) fn from_wire(run_id: Uuid, seq: i64, json: &[u8]) -> Option<Arc<Self>> {
-        let json = std::str::from_utf8(json).ok()?.to_owned();
+        let json = Bytes::copy_from_slice(json).try_into().ok()?;
         Some(Arc::new(Self { run_id, seq, json }))
     }
 
@@ -33,7 +34,7 @@ impl LiveEvent {
         Ok(Arc::new(Self {
             run_id: event.run_id,
             seq: event.seq,
-            json: serde_json::to_string(event)?,
+            json: serde_json::to_string(event)?.into(),
         }))
     }
 

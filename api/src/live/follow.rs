@@ -151,6 +151,27 @@ impl Follow {
         LiveEvent::of_end(&end).ok()
     }
 
+    /// Follows a run of which this event is the first that is told. None if the event can't be read.
+    pub(crate) fn from_here(app: &App, user_id: Uuid, event: &LiveEvent) -> Option<Self> {
+        let known: Event<'_> = serde_json::from_str(&event.json).ok()?;
+        let wait = app.waiter.wait_for(user_id, event.run_id);
+        wait.is_stored();
+        Some(Self {
+            user_id,
+            run_id: event.run_id,
+            conversation_id: known.conversation_id,
+            attempt: known.attempt,
+            last: event.seq,
+            from_journal: HashSet::new(),
+            wait: (!event.is_final()).then_some(wait),
+        })
+    }
+
+    /// Number of the last event that was told.
+    pub(crate) const fn last(&self) -> i64 {
+        self.last
+    }
+
     /// Whether the final event was told.
     pub(crate) const fn has_ended(&self) -> bool {
         self.wait.is_none()

@@ -123,7 +123,7 @@ pub(crate) fn respond(streamed: Streamed) -> Response {
             SseEvent::default()
                 .id(event.seq.to_string())
                 .event(event.kind())
-                .data(&event.json),
+                .data(event.json.as_str()),
         )
     });
     let keep_alive = KeepAlive::new().interval(interval).text("");

@@ -95,12 +95,7 @@ async fn cancel_run(
     caller: Caller,
     Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
 ) -> Result<Response, ApiError> {
-    let marked = app
-        .database(runs::request_cancel(&app.pool, caller.user_id, run_id))
-        .await?;
-    let target = marked.ok_or_else(|| chat::no_run(run_id))?;
-    let was_final = target.status.is_final();
-    cancel::cancel_targets(&app, vec![target]).await?;
+    let was_final = cancel::cancel(&app, caller.user_id, run_id).await?.is_final();
     let run = app
         .database(runs::response(&app.pool, caller.user_id, run_id))
         .await?;

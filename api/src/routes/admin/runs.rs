@@ -182,16 +182,11 @@ async fn admin_cancel_run(
     Path(run_id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<Dossier>), ApiError> {
     let owner = dossier(&app, run_id).await?.user_id;
-    let marked = app
-        .database(runs::request_cancel(&app.pool, owner, run_id))
-        .await?;
-    let target = marked.ok_or_else(|| chat::no_run(run_id))?;
-    let status = if target.status.is_final() {
+    let status = if cancel::cancel(&app, owner, run_id).await?.is_final() {
         StatusCode::OK
     } else {
         StatusCode::ACCEPTED
     };
-    cancel::cancel_targets(&app, vec![target]).await?;
     tracing::info!(admin.id = %admin.user_id, run.id = %run_id, "an admin has cancelled a run");
     Ok((status, Json(dossier(&app, run_id).await?)))
 }

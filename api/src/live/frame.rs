@@ -1,0 +1,145 @@
+//! The frames of a WebSocket, as text.
+
+use errand_shared::Uuid;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{chat::IfRunning, error::ApiError, extract, problem::Problem};
+
+/// What a client says.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Request {
+    /// Send a message.
+    Chat {
+        /// The client's own name for it, told back.
+        id: String,
+        message: String,
+        #[serde(default)]
+        conversation_id: Option<Uuid>,
+        #[serde(default)]
+        idempotency_key: Option<String>,
+        #[serde(default)]
+        if_running: IfRunning,
+    },
+    /// Tell a run's events from here on, those that have been included.
+    Subscribe {
+        run_id: Uuid,
+        #[serde(default)]
+        after_seq: Option<i64>,
+    },
+    /// End a run.
+    Cancel { run_id: Uuid },
+    /// Say something.
+    Ping {},
+}
+
+/// What a server says beside events.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Answer<'a> {
+    /// A message is stored.
+    Accepted {
+        id: &'a str,
+        run_id: Uuid,
+        conversation_id: Uuid,
+    },
+    /// A frame was not done as asked.
+    Error {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a str>,
+        problem: Problem,
+    },
+    /// Something, in return for a ping.
+    Pong {},
+}
+
+/// Reads a frame, and the name by which its client knows it, if it has one.
+pub(super) fn read(text: &str) -> (Option<String>, Result<Request, ApiError>) {
+    let id = match serde_json::from_str(text) {
+        Ok(Value::Object(mut members)) => match members.remove("id") {
+            Some(Value::String(id)) => Some(id),
+            _ => None,
+        },
+        _ => None,
+    };
+    (id, extract::parse(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem_of(text: &str) -> (Option<String>, u16, String) {
+        let (id, read) = read(text);
+        let problem = read.unwrap_err().problem();
+        (id, problem.status, problem.detail)
+    }
+
+    #[test]
+    fn frames_are_read_with_and_without_what_is_optional() {
+        let id = Uuid::from_u128(7);
+        let cases = [
+            (
+                r#"{"type":"chat","id":"a","message":"hi"}"#.to_owned(),
+                Request::Chat {
+                    id: "a".to_owned(),
+                    message: "hi".to_owned(),
+                    conversation_id: None,
+                    idempotency_key: None,
+                    if_running: IfRunning::Queue,
+                },
+            ),
+            (
+                format!(
+                    r#"{{"type":"chat","id":"a","message":"hi","conversation_id":"{id}","idempotency_key":"k","if_running":"reject","more":1}}"#
+                ),
+                Request::Chat {
+                    id: "a".to_owned(),
+                    message: "hi".to_owned(),
+                    conversation_id: Some(id),
+                    idempotency_key: Some("k".to_owned()),
+                    if_running: IfRunning::Reject,
+                },
+            ),
+            (
+                format!(r#"{{"type":"subscribe","run_id":"{id}"}}"#),
+                Request::Subscribe {
+                    run_id: id,
+                    after_seq: None,
+                },
+            ),
+            (
+                format!(r#"{{"type":"subscribe","run_id":"{id}","after_seq":9}}"#),
+                Request::Subscribe {
+                    run_id: id,
+                    after_seq: Some(9),
+                },
+            ),
+            (
+                format!(r#"{{"type":"cancel","run_id":"{id}"}}"#),
+                Request::Cancel { run_id: id },
+            ),
+            (r#"{"type":"ping"}"#.to_owned(), Request::Ping {}),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(&text).1.unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_none_is_a_problem_with_the_name_it_gave() {
+        let name = Some("a".to_owned());
+        assert_eq!(problem_of("").1, 400);
+        assert_eq!(problem_of("{").1, 400);
+        assert_eq!(problem_of("[]").1, 422);
+        assert_eq!(problem_of("{}").1, 422);
+        let unknown = problem_of(r#"{"type":"dance","id":"a"}"#);
+        assert_eq!((unknown.0, unknown.1), (name.clone(), 422));
+        let missing = problem_of(r#"{"type":"chat","id":"a"}"#);
+        assert_eq!((missing.0, missing.1), (name, 422));
+        assert!(missing.2.contains("message"), "{}", missing.2);
+        assert_eq!(problem_of(r#"{"type":"cancel","run_id":"x"}"#).1, 422);
+        assert_eq!(problem_of(&"[".repeat(10_000)).1, 400);
+    }
+}
