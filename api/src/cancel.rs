@@ -2,7 +2,7 @@
 
 use errand_shared::{
     Uuid,
-    control::Call,
+    call::Call,
     db::{
         finishes::{self, Ending, Finish},
         runs::{self, CancelTarget, RunView},

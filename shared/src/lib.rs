@@ -2,10 +2,10 @@
 //!
 //! It knows no HTTP framework, no model and no tool loop.
 
+pub mod call;
 pub mod chat;
 pub mod clock;
 pub mod config;
-pub mod control;
 pub mod db;
 pub mod event_log;
 pub mod events;

@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use self::pipeline::Sender;
 use crate::{
+    call::Call,
     config::EventSettings,
-    control::Call,
     db::runs::QueuedRun,
     event_log::{self, Feedback, Mode},
     events::{Event, EventData, RunEnd, queued_seq},

@@ -6,8 +6,8 @@
 compile_error!("sabotage is for tests: never in a build without debug assertions");
 
 mod admin;
+mod calls;
 mod context;
-mod control;
 mod executor;
 mod failure;
 mod finisher;

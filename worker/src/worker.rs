@@ -26,9 +26,9 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admin,
+    admin, calls,
     context::Context,
-    control, executor, finisher,
+    executor, finisher,
     heartbeat::{Heartbeat, Pulse},
     in_flight::{InFlight, Interrupt},
     model::ModelClient,
@@ -183,7 +183,7 @@ async fn work(context: &Arc<Context>, redis: RedisClient, heartbeat: Pool, lifec
     let beating = Lifecycle::new();
     beating.spawn(heartbeat.run(beating.clone()));
     // Runs that are under way when the worker stops can still be cancelled and read.
-    beating.spawn_until_stopped(control::listen(Arc::clone(context), redis.clone()));
+    beating.spawn_until_stopped(calls::listen(Arc::clone(context), redis.clone()));
     lifecycle.spawn_until_stopped(rescuer::run(Arc::clone(context), pulse.good_since.clone()));
     run_queue(context, redis, pulse, lifecycle).await;
     // A beat after the worker has left would put it on the list again.

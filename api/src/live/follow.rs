@@ -5,8 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 use chrono::{DateTime, Utc};
 use errand_shared::{
     Uuid,
+    call::Call,
     chat::{ChatResponse, Usage},
-    control::Call,
     db::runs::{self, RunView},
     event_log,
     events::{EVENTS_PER_EPOCH, Event, EventData, RunEnd, final_seq, queued_seq},

@@ -62,7 +62,7 @@ pub(crate) async fn serve(app: App, identity: Identity, socket: WebSocket) {
     let reading = super::begin(&app, identity.user_id).await;
     // Of runs that are under way, their text so far is due.
     app.notifier
-        .call(errand_shared::control::Call::Watch(identity.user_id));
+        .call(errand_shared::call::Call::Watch(identity.user_id));
     let left = (identity.expires_at - app.clock.now())
         .to_std()
         .unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use errand_shared::{control::Call, redis_client::RedisClient};
+use errand_shared::{call::Call, redis_client::RedisClient};
 use futures::StreamExt;
 use redis::RedisError;
 
