@@ -378,6 +378,16 @@ impl TestApp {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
+    /// A connection to its Redis for subscriptions.
+    ///
+    /// # Panics
+    /// If Redis can't be reached.
+    #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
+    pub async fn subscriber(&self) -> redis::aio::PubSub {
+        let client = redis::Client::open(self.redis_url.as_str()).unwrap();
+        client.get_async_pubsub().await.unwrap()
+    }
+
     /// The command lines' settings of a worker, for a test that starts one as a process.
     pub fn worker_arguments(&self) -> &[String] {
         &self.worker_arguments

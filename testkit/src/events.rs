@@ -20,7 +20,7 @@ pub struct Events {
     text: String,
     ready: VecDeque<Value>,
     /// Comments that have come so far.
-    pub comments: usize,
+    comments: usize,
 }
 
 impl Events {
@@ -45,18 +45,35 @@ impl Events {
     ///
     /// # Panics
     /// If none comes within half a minute, or its fields contradict each other.
-    #[expect(clippy::unwrap_used, reason = "a test without its events can only fail")]
     pub async fn next(&mut self) -> Option<Value> {
         while self.ready.is_empty() {
-            let chunk = timeout(PATIENCE, self.response.chunk()).await.unwrap().ok()??;
-            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
-            while let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                self.text = rest;
-                self.take(&block);
-            }
+            self.read().await?;
         }
         self.ready.pop_front()
+    }
+
+    /// Waits for a comment.
+    ///
+    /// # Panics
+    /// If the stream ends before.
+    #[expect(clippy::unwrap_used, reason = "a test without its comment can only fail")]
+    pub async fn comment(&mut self) {
+        let before = self.comments;
+        while self.comments == before {
+            self.read().await.unwrap();
+        }
+    }
+
+    #[expect(clippy::unwrap_used, reason = "a test without its events can only fail")]
+    async fn read(&mut self) -> Option<()> {
+        let chunk = timeout(PATIENCE, self.response.chunk()).await.unwrap().ok()??;
+        self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        while let Some((block, rest)) = self.text.split_once("\n\n") {
+            let (block, rest) = (block.to_owned(), rest.to_owned());
+            self.text = rest;
+            self.take(&block);
+        }
+        Some(())
     }
 
     /// All events up to the one of this type, that one included.

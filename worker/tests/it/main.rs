@@ -7,6 +7,8 @@ mod cancel;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod idle;
 #[cfg(test)]
 mod outage;

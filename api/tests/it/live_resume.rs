@@ -1,0 +1,472 @@
+//! Readers who come late, go and come back: during the run, after it, and when Redis has lost its log.
+
+use std::time::Duration;
+
+use errand_model::{Behaviour, Gate, Options, Script};
+use errand_quickstart::redis::Redis;
+use errand_shared::Uuid;
+use errand_testkit::{Events, TestApp, User, eventually, kind_of, kinds_of, seq_of, text_of};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const ANSWER: &str =
+    "One by one the words of this answer come over the wire so that whoever listens hears them come";
+
+fn add_milk() -> Behaviour {
+    Behaviour::tool_call("add_task", r#"{"title":"milk"}"#)
+}
+
+/// A model that takes its time for each word.
+fn slowly() -> Options {
+    Options {
+        token_delay: Duration::from_millis(15),
+        ..Options::default()
+    }
+}
+
+fn run_of(event: &Value) -> Uuid {
+    event["run_id"].as_str().unwrap().parse().unwrap()
+}
+
+async fn forget_log(app: &TestApp, run_id: Uuid) {
+    let key = app.ready_key().replace("ready", &format!("run:{run_id}"));
+    let gone: i64 = redis::cmd("DEL")
+        .arg(key)
+        .query_async(&mut app.redis().await)
+        .await
+        .unwrap();
+    assert_eq!(gone, 1, "there was a log");
+}
+
+async fn log_of(app: &TestApp, run_id: Uuid) -> i64 {
+    let key = app.ready_key().replace("ready", &format!("run:{run_id}"));
+    redis::cmd("XLEN")
+        .arg(key)
+        .query_async(&mut app.redis().await)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn whoever_joins_while_words_come_has_the_same_text_in_the_end() {
+    let app = TestApp::builder().apis(2).model(slowly()).start().await;
+    let user = app.user("Ada").await;
+    app.model
+        .script(Script::new().when("go", [Behaviour::reply(ANSWER)]));
+    let mut first = user.chat_events(None, "go").await;
+    let mut told = first.until("message.delta").await;
+    let run_id = run_of(&told[0]);
+    let mut late: Vec<Events> = Vec::new();
+    let mut back: Vec<(Vec<Value>, Events)> = Vec::new();
+    // At every further event somebody joins from the beginning, and somebody comes back elsewhere from here.
+    while let Some(event) = first.next().await {
+        told.push(event);
+        late.push(user.events(run_id, 0).await);
+        let last = seq_of(told.last().unwrap());
+        back.push((told.clone(), user.at(app.url_of(1)).events(run_id, last).await));
+    }
+    assert!(late.len() > 5, "{told:#?}");
+    assert_eq!(text_of(&told), ANSWER);
+    for joined in late {
+        assert_eq!(joined.rest().await[1..], told[1..]);
+    }
+    for (mut seen, resumed) in back {
+        seen.extend(resumed.rest().await);
+        assert_eq!(seen, told);
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_api_goes_away_is_gone_on_with_at_another() {
+    let mut app = TestApp::builder().apis(2).model(slowly()).start().await;
+    let user = app.user("Ada").await;
+    let elsewhere = user.at(app.url_of(1));
+    app.model
+        .script(Script::new().when("go", [Behaviour::reply(ANSWER)]));
+    let mut stream = user.chat_events(None, "go").await;
+    let mut told = stream.until("message.delta").await;
+    let (rest, ()) = tokio::join!(stream.rest(), app.stop_api(0));
+    told.extend(rest);
+    assert!(
+        !kind_of(told.last().unwrap()).starts_with("run.succ"),
+        "{told:#?}"
+    );
+    let last = seq_of(told.last().unwrap());
+    told.extend(elsewhere.events(run_of(&told[0]), last).await.rest().await);
+    let stored = elsewhere.wait(run_of(&told[0])).await;
+    assert_eq!(text_of(&told), stored.text("message"));
+    assert_eq!(told.last().unwrap()["data"]["response"], stored.body);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_hears_words_that_nobody_asked_for_and_who_comes_hears_them_all() {
+    let app = TestApp::builder().model(slowly()).start().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    let reply = Behaviour::reply(ANSWER).after(Duration::from_millis(100));
+    app.model.script(
+        Script::new()
+            .when("alone", [reply])
+            .when("joined", [Behaviour::reply(ANSWER).behind(&gate)]),
+    );
+    let alone = user.chat("alone").await;
+    assert_eq!(log_of(&app, alone.id("run_id")).await, 2, "its start and its end");
+    let told = user.events(alone.id("run_id"), 0).await.rest().await;
+    assert_eq!(
+        kinds_of(&told),
+        ["run.queued", "run.started", "message.reset", "run.succeeded"]
+    );
+    assert_eq!(text_of(&told), ANSWER);
+
+    let posted = user.chat_async(None, "joined").await;
+    gate.wait_arrived(1).await;
+    // The worker knows by now that nobody listens.
+    eventually("the start is logged", || async {
+        log_of(&app, posted.id("run_id")).await == 1
+    })
+    .await;
+    gate.release();
+    let told = user.events(posted.id("run_id"), 0).await.rest().await;
+    assert_eq!(
+        kinds_of(&told),
+        ["run.queued", "run.started", "message.delta", "run.succeeded"]
+    );
+    assert_eq!(text_of(&told), ANSWER);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_whose_log_is_lost_is_told_from_the_book() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    app.model
+        .script(Script::new().when("milk", [add_milk(), Behaviour::reply("Milk is on the list.")]));
+    let told = user.chat_events(None, "milk").await.rest().await;
+    let run_id = run_of(&told[0]);
+    forget_log(&app, run_id).await;
+    let all = user.events(run_id, 0).await.rest().await;
+    let expected = [
+        "run.queued",
+        "tool.started",
+        "tool.finished",
+        "message.reset",
+        "run.succeeded",
+    ];
+    assert_eq!(kinds_of(&all), expected);
+    assert_eq!(text_of(&all), "Milk is on the list.");
+    let data = |events: &[Value], kind: &str| {
+        let event = events.iter().find(|event| kind_of(event) == kind).unwrap();
+        event["data"].clone()
+    };
+    for kind in ["tool.started", "tool.finished", "run.succeeded"] {
+        assert_eq!(data(&all, kind), data(&told, kind), "{kind}");
+    }
+    // Wherever a reader comes back to, its text is the stored one, its numbers grow, and there is an end.
+    for seen in 1..told.len() {
+        let mut events = told[..seen].to_vec();
+        events.extend(user.events(run_id, seq_of(&told[seen - 1])).await.rest().await);
+        assert_eq!(
+            text_of(&events),
+            "Milk is on the list.",
+            "after {seen}: {events:#?}"
+        );
+        assert_eq!(events.last(), told.last());
+    }
+    let last = user.events(run_id, seq_of(told.last().unwrap())).await;
+    assert_eq!(last.status, 204);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn when_redis_is_emptied_in_the_middle_nothing_is_missing_in_the_end() {
+    let redis = Redis::ephemeral().await.unwrap();
+    let app = TestApp::builder()
+        .redis_url(redis.url())
+        .model(slowly())
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    app.model
+        .script(Script::new().when("go", [add_milk(), Behaviour::reply(ANSWER)]));
+    let mut stays = user.chat_events(None, "go").await;
+    let mut told = stays.until("message.delta").await;
+    told.push(stays.next().await.unwrap());
+    let run_id = run_of(&told[0]);
+    let comes_back = told.clone();
+    let emptied: String = redis::cmd("FLUSHALL")
+        .query_async(&mut app.redis().await)
+        .await
+        .unwrap();
+    assert_eq!(emptied, "OK");
+    let late = user.events(run_id, 0).await;
+    let back = user.events(run_id, seq_of(told.last().unwrap())).await;
+    told.extend(stays.rest().await);
+    assert_eq!(text_of(&told), ANSWER);
+    let late = late.rest().await;
+    assert_eq!(text_of(&late), ANSWER, "{late:#?}");
+    let tools = late
+        .iter()
+        .filter(|event| kind_of(event) == "tool.finished")
+        .count();
+    assert_eq!(tools, 1, "{late:#?}");
+    let mut comes_back = comes_back;
+    comes_back.extend(back.rest().await);
+    assert_eq!(text_of(&comes_back), ANSWER, "{comes_back:#?}");
+    let resets = told
+        .iter()
+        .filter(|event| kind_of(event) == "message.reset")
+        .count();
+    assert!(resets > 0, "the text so far is told once more: {told:#?}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn without_redis_a_reader_still_has_the_end() {
+    // The API listens to a Redis that nobody writes to; the worker's news go elsewhere.
+    let app = TestApp::builder()
+        .api("--redis-prefix=nobody-writes-here:")
+        .api("--wait-sweep-ms=40")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    let told = user
+        .chat_events(None, "Add a task to buy milk")
+        .await
+        .rest()
+        .await;
+    assert_eq!(kinds_of(&told), ["run.queued", "run.succeeded"]);
+    assert_eq!(
+        told[1]["data"]["response"]["tool_calls"][0]["tool_name"],
+        "add_task"
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_run_that_is_tried_again_is_told_on() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let refused = Behaviour::Finish {
+        reason: errand_model::FinishReason::ContentFilter,
+        content: "Half an answer".to_owned(),
+    };
+    app.model
+        .script(Script::new().when("go", [refused, Behaviour::reply("A whole answer.")]));
+    let mut told = user.chat_events(None, "go").await.rest().await;
+    assert_eq!(kind_of(told.last().unwrap()), "run.failed");
+    let (run_id, end) = (run_of(&told[0]), seq_of(told.last().unwrap()));
+    let retry = user.post(&format!("/runs/{run_id}/retry"), Value::Null).await;
+    assert_eq!(retry.status, 202);
+    let again = user.events(run_id, end).await.rest().await;
+    let expected = ["run.queued", "run.started", "message.reset", "run.succeeded"];
+    assert_eq!(kinds_of(&again), expected);
+    told.extend(again);
+    assert_eq!(text_of(&told), "A whole answer.");
+    let attempts: Vec<_> = told
+        .iter()
+        .map(|event| event["attempt"].as_i64().unwrap())
+        .collect();
+    assert!(
+        attempts.is_sorted() && attempts.last() == Some(&2),
+        "{attempts:?}"
+    );
+    // From the beginning, the end before is not told: a final event is the last.
+    let all = user.events(run_id, 0).await.rest().await;
+    assert_eq!(
+        all.iter()
+            .filter(|event| kind_of(event).starts_with("run.f"))
+            .count(),
+        0
+    );
+    assert_eq!(text_of(&all), "A whole answer.");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_deleted_conversation_ends_its_streams() {
+    let app = TestApp::builder().apis(2).start().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model
+        .script(Script::new().when("milk", [add_milk(), Behaviour::reply("Too late.").behind(&gate)]));
+    let mut stream = user.chat_events(None, "milk").await;
+    let told = stream.until("tool.finished").await;
+    gate.wait_arrived(1).await;
+    let path = format!("/conversations/{}", told[0]["conversation_id"].as_str().unwrap());
+    let deleted = user
+        .at(app.url_of(1))
+        .request(Method::DELETE, &path)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(deleted.status(), 204);
+    let rest = stream.rest().await;
+    assert_eq!(kinds_of(&rest), ["run.cancelled"]);
+    assert_eq!(rest[0]["data"]["done"][0]["tool_name"], "add_task");
+    let asked = std::time::Instant::now();
+    app.model.wait_idle().await;
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "the model is not asked on: {:?}",
+        asked.elapsed()
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancel_at_another_instance_ends_a_hanging_model_call_within_a_second() {
+    let app = TestApp::builder()
+        .apis(2)
+        .worker("--heartbeat-ms=60000")
+        .worker("--worker-dead-after-ms=200000")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model
+        .script(Script::new().when("milk", [add_milk(), Behaviour::Hang.behind(&gate)]));
+    let mut stream = user.chat_events(None, "milk").await;
+    let told = stream.until("tool.finished").await;
+    gate.wait_arrived(1).await;
+    gate.release();
+    let cancel = format!("/runs/{}/cancel", told[0]["run_id"].as_str().unwrap());
+    let asked = std::time::Instant::now();
+    let elsewhere = user.at(app.url_of(1));
+    assert_eq!(elsewhere.post(&cancel, Value::Null).await.status, 202);
+    let rest = stream.rest().await;
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert_eq!(kinds_of(&rest), ["run.cancelled"]);
+    assert_eq!(rest[0]["data"]["done"][0]["tool_name"], "add_task");
+    assert!(rest[0]["data"]["usage"]["total_tokens"].as_i64() > Some(0));
+    assert_eq!(elsewhere.post(&cancel, Value::Null).await.status, 200);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_quiet_stream_is_kept_open_by_comments() {
+    let app = TestApp::builder().api("--sse-keepalive-seconds=1").start().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model
+        .script(Script::new().when("go", [Behaviour::reply("At last.").behind(&gate)]));
+    let mut stream = user.chat_events(None, "go").await;
+    stream.until("run.started").await;
+    stream.comment().await;
+    gate.release();
+    assert_eq!(text_of(&stream.until("run.succeeded").await), "At last.");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn only_its_user_reads_a_run_and_only_from_a_number() {
+    let app = TestApp::start().await;
+    let (user, other) = (app.user("Ada").await, app.user("Bob").await);
+    let done = user.chat("hello").await;
+    let path = format!("/runs/{}/events", done.text("run_id"));
+    assert_eq!(other.get(&path).await.status, 404);
+    assert_eq!(
+        user.get(&format!("/runs/{}/events", Uuid::now_v7())).await.status,
+        404
+    );
+    for bad in ["x", "-1", "1.5", "99999999999999999999"] {
+        let reply = user.get(&format!("{path}?after_seq={bad}")).await;
+        assert_eq!(reply.status, 422, "{bad}: {}", reply.body);
+        let header = user.request(Method::GET, &path).header("last-event-id", bad);
+        assert_eq!(errand_testkit::Reply::read(header).await.status, 422, "{bad}");
+    }
+    // A number that was never given out is none.
+    let beyond = user.events(done.id("run_id"), 1 << 52).await.rest().await;
+    assert_eq!(text_of(&beyond), done.text("message"));
+    let refused = user.chat_events(Some(Uuid::now_v7()), "hello").await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.headers["content-type"]),
+        (404, &"application/problem+json".parse().unwrap())
+    );
+    app.stop().await;
+}
+
+async fn rejecting(user: &User, conversation_id: &Value, key: Option<&str>) -> errand_testkit::Reply {
+    let body = json!({"message": "now", "conversation_id": conversation_id, "if_running": "reject"});
+    let mut request = user.request(Method::POST, "/chat").json(&body);
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    errand_testkit::Reply::read(request).await
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_wait_is_refused_while_another_is_answered() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    app.model.script(
+        Script::new()
+            .when("first", [Behaviour::reply("First.").behind(&gate)])
+            .otherwise(Behaviour::reply("Now.")),
+    );
+    let posted = user.chat_async(None, "first").await;
+    gate.wait_arrived(1).await;
+    let conversation = &posted.body["conversation_id"];
+    for key in [None, Some("k")] {
+        let refused = rejecting(&user, conversation, key).await;
+        assert_eq!(refused.status, 409, "{}", refused.body);
+        assert_eq!(refused.headers["content-type"], "application/problem+json");
+        assert_eq!(refused.body["active_run_id"], posted.body["run_id"]);
+    }
+    assert_eq!(app.database.count("SELECT count(*) FROM messages").await, 1);
+    let shown = user
+        .get(&format!("/conversations/{}", posted.text("conversation_id")))
+        .await;
+    assert_eq!(shown.body["active_run_id"], posted.body["run_id"]);
+    gate.release();
+    user.wait(posted.id("run_id")).await;
+    let taken = rejecting(&user, conversation, Some("k")).await;
+    assert_eq!((taken.status.as_u16(), taken.text("message")), (200, "Now."));
+    let again = rejecting(&user, conversation, Some("k")).await;
+    assert_eq!(
+        again.body["run_id"], taken.body["run_id"],
+        "a known key is answered first"
+    );
+    let waiting = json!({"message": "now", "conversation_id": conversation});
+    let request = user.request(Method::POST, "/chat").header("idempotency-key", "k");
+    let other = errand_testkit::Reply::read(request.json(&waiting)).await;
+    assert_eq!(other.status, 422, "it is another message: {}", other.body);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn of_messages_that_do_not_wait_and_come_at_once_one_is_taken() {
+    let app = TestApp::builder().apis(2).start().await;
+    let user = app.user("Ada").await;
+    let gate = Gate::new();
+    let first = user.chat("hello").await;
+    app.model
+        .script(Script::new().otherwise(Behaviour::reply("Now.").behind(&gate)));
+    let conversation = &first.body["conversation_id"];
+    let elsewhere = user.at(app.url_of(1));
+    for _ in 0..5 {
+        let all = futures::future::join_all((0..8).map(|number| {
+            let user = if number % 2 == 0 { &user } else { &elsewhere };
+            async move {
+                let body = json!({"message": "now", "conversation_id": conversation, "if_running": "reject"});
+                let request = user
+                    .request(Method::POST, "/chat")
+                    .header("prefer", "respond-async");
+                errand_testkit::Reply::read(request.json(&body)).await
+            }
+        }))
+        .await;
+        let taken: Vec<_> = all.iter().filter(|reply| reply.status == 202).collect();
+        assert_eq!(taken.len(), 1, "{all:#?}");
+        assert!(
+            all.iter()
+                .all(|reply| [202, 409].contains(&reply.status.as_u16())),
+            "{all:#?}"
+        );
+        gate.release_one();
+        user.wait(taken[0].id("run_id")).await;
+    }
+    app.stop().await;
+}
