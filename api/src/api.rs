@@ -115,6 +115,7 @@ impl Api {
         let bounds = Bounds {
             connections: http.max_connections as usize,
             header_timeout: http.http_header_timeout_ms,
+            unread_timeout: http.http_unread_timeout_ms,
             grace: http.shutdown_grace_seconds,
         };
         // The port too, if the system was to choose one.

@@ -9,6 +9,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -29,6 +30,8 @@ pub(crate) struct Bounds {
     pub(crate) connections: usize,
     /// How long a request's head may take, the idle time before it included.
     pub(crate) header_timeout: Duration,
+    /// How long what was sent may stay unread: a reader that is stuck would keep its place for ever.
+    pub(crate) unread_timeout: Duration,
     /// How long requests may go on after the process was asked to stop.
     pub(crate) grace: Duration,
 }
@@ -59,7 +62,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
         .max_buf_size(64 * 1024);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, bounds.unread_timeout) => accepted,
             () = lifecycle.stopped() => break,
         };
         let Some((stream, peer, place)) = accepted else {
@@ -106,12 +109,16 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    unread_timeout: Duration,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY");
+            }
+            if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(unread_timeout)) {
+                tracing::debug!(%error, "TCP_USER_TIMEOUT");
             }
             Some((stream, peer, place))
         }
@@ -121,5 +128,61 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(50)).await;
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::{
+        body::{Body, Bytes},
+        routing::get,
+    };
+    use futures::stream;
+    use tokio::{
+        io::AsyncWriteExt,
+        sync::{mpsc, oneshot},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_reads_nothing_is_given_up() {
+        let (begun, mut bodies) = mpsc::channel(1);
+        // Ends never, and knows when nobody wants more of it.
+        let endless = async move || {
+            let (open, closed) = oneshot::channel::<Infallible>();
+            begun.send(closed).await.unwrap();
+            let body = stream::repeat_with(move || {
+                let _open = &open;
+                Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 65_536]))
+            });
+            Body::from_stream(body)
+        };
+        let router = Router::new().route("/", get(endless));
+        let bounds = Bounds {
+            connections: 2,
+            header_timeout: Duration::from_secs(5),
+            unread_timeout: Duration::from_secs(1),
+            grace: Duration::from_secs(1),
+        };
+        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let lifecycle = Lifecycle::new();
+        let serving = serve(listener, router, bounds, lifecycle.clone());
+        let stuck = async {
+            let mut stuck = TcpStream::connect(address).await.unwrap();
+            stuck
+                .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                .await
+                .unwrap();
+            let closed = bodies.recv().await.unwrap();
+            let given_up = tokio::time::timeout(Duration::from_secs(30), closed).await;
+            assert!(given_up.is_ok(), "the body is still wanted");
+            lifecycle.stop();
+            stuck
+        };
+        tokio::join!(serving, stuck);
     }
 }

@@ -143,6 +143,9 @@ pub struct HttpSettings {
     /// How long a request's body may take to arrive, in milliseconds.
     #[arg(long, env = "HTTP_BODY_TIMEOUT_MS", default_value = "10000", value_parser = milliseconds)]
     pub http_body_timeout_ms: Duration,
+    /// How long a connection may leave unread what it is sent before it is closed, in milliseconds.
+    #[arg(long, env = "HTTP_UNREAD_TIMEOUT_MS", default_value = "60000", value_parser = milliseconds)]
+    pub http_unread_timeout_ms: Duration,
     /// Bytes of a request's body, at most.
     #[arg(long, env = "HTTP_BODY_MAX_BYTES", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1024..))]
     pub http_body_max_bytes: u32,

@@ -19,6 +19,8 @@ mod idempotency;
 #[cfg(test)]
 mod live_events;
 #[cfg(test)]
+mod live_measure;
+#[cfg(test)]
 mod live_resume;
 #[cfg(test)]
 mod live_socket;
