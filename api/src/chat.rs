@@ -25,6 +25,9 @@ use crate::{
     waiter::{Outcome, Wait},
 };
 
+/// How often a post is tried while its conversation changes under it.
+const TRIES: usize = 4;
+
 /// A message that somebody sends, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct NewMessage {
@@ -259,12 +262,19 @@ async fn known(app: &App, message: &NewMessage, deadline: Instant) -> Result<Opt
 /// Stores a post. A broken connection leaves the outcome unknown: then the run is looked for by its id.
 async fn store(app: &App, post: &Post, deadline: Instant) -> Result<Posted, ApiError> {
     let tries = async {
-        match write(app, post).await {
-            // Its conversation was deleted, or changed, at the same moment: the second try finds that out.
-            Err(error) if db::violates(&error, "idempotency_keys_run_id_fkey") => write(app, post).await,
-            Ok(Posted::LookAgain) => write(app, post).await,
-            done => done,
+        let mut done = write(app, post).await;
+        for _ in 1..TRIES {
+            // Its conversation was deleted, or changed, at the same moment: another try finds that out.
+            let again = match &done {
+                Err(error) => db::violates(error, "idempotency_keys_run_id_fkey"),
+                Ok(outcome) => *outcome == Posted::LookAgain,
+            };
+            if !again {
+                break;
+            }
+            done = write(app, post).await;
         }
+        done
     };
     match within(deadline, tries).await {
         Ok(outcome) => Ok(outcome),

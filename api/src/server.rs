@@ -156,7 +156,7 @@ mod tests {
             begun.send(closed).await.unwrap();
             let body = stream::repeat_with(move || {
                 let _open = &open;
-                Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 65_536]))
+                Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 16_384]))
             });
             Body::from_stream(body)
         };

@@ -214,6 +214,10 @@ impl Follow {
         if let Some(last) = told.last() {
             self.last = last.seq;
         }
+        if view.ended.is_none() {
+            // What comes is of this epoch: late news of an end that was taken back is not.
+            self.last = self.last.max(queued_seq(view.epoch) - 1);
+        }
         if let Some(end) = view.into_end() {
             let end = LiveEvent::of_end(&end).map_err(ApiError::internal)?;
             if self.admits(&end) {

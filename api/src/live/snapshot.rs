@@ -60,6 +60,9 @@ pub(super) fn snapshot<'a>(
         last = event.seq;
         snapshot.told.push(Told::Made(event));
     }
+    // The run may have been tried again since the row was read; what comes of that is for the next reader.
+    let end = view.ended.map_or(i64::MAX, |(seq, _)| seq);
+    let log = log.map(|log| log.split_at(log.partition_point(|entry| entry.seq < end)).0);
     if let Some(log) = log {
         snapshot.fill_gap(view, log, last, now);
         let unseen = log
@@ -99,6 +102,12 @@ impl<'a> Snapshot<'a> {
         if room < 1 {
             return;
         }
+        // Without a log nothing else says that the run waits again.
+        let queued = queued_seq(view.epoch);
+        if first.is_none() && view.response.status == RunStatus::Queued && last < queued {
+            let queued = made(view, queued, view.attempt, now, EventData::Queued {});
+            self.told.push(Told::Made(queued));
+        }
         // Whoever has seen nothing of any attempt shows nothing that would have to go.
         if last >= EVENTS_PER_EPOCH {
             let text = EventData::Reset { text: "".into() };
@@ -134,17 +143,6 @@ impl<'a> Snapshot<'a> {
                 next += 1;
             }
             self.from_journal.insert(call.tool_call_id.clone());
-        }
-        // Without a log nothing else says that the run waits again.
-        if first.is_none() && view.response.status == RunStatus::Queued && last < queued_seq(view.epoch) {
-            let queued = made(
-                view,
-                queued_seq(view.epoch),
-                view.attempt,
-                now,
-                EventData::Queued {},
-            );
-            self.told.insert(self.told.len().min(1), Told::Made(queued));
         }
     }
 
@@ -199,3 +197,6 @@ fn text_of(log: &[Entry]) -> String {
     }
     so_far
 }
+
+#[cfg(test)]
+mod tests;
