@@ -133,7 +133,8 @@ impl ApiError {
         problem
     }
 
-    fn retry_after(&self) -> Option<u64> {
+    /// Seconds after which to try again.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooMany { retry_after, .. } => Some(retry_after.as_secs().max(1)),
             Self::Busy(_) => Some(5),

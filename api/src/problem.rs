@@ -32,6 +32,9 @@ pub(crate) struct Problem {
     /// Of a 409 to a message that was not to wait: the run that is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) active_run_id: Option<Uuid>,
+    /// Over a WebSocket, which has no headers: seconds after which to try again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after: Option<u64>,
 }
 
 /// A member that breaks a rule.
@@ -64,6 +67,7 @@ impl Problem {
             errors: Vec::new(),
             run_id: None,
             active_run_id: None,
+            retry_after: None,
         }
     }
 }

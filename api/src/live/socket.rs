@@ -289,7 +289,8 @@ impl Socket {
     }
 
     async fn refuse(&mut self, id: Option<&str>, error: ApiError) -> Result<(), End> {
-        let problem = error.problem();
+        let mut problem = error.problem();
+        problem.retry_after = error.retry_after();
         if problem.status >= 500 {
             tracing::error!(%error, status = problem.status, "a frame could not be heeded");
         }

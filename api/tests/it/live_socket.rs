@@ -218,6 +218,28 @@ async fn frames_that_are_none_get_a_problem_and_the_socket_lives() {
 }
 
 #[tokio::test]
+async fn what_was_too_much_says_when_to_try_again() {
+    let app = TestApp::builder()
+        .api("--rate-limit-chat-per-minute=1")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    let mut socket = open(&app, 0, &user).await;
+    socket
+        .say(json!({"type": "chat", "id": "a", "message": "hello"}))
+        .await;
+    socket.until("run.succeeded").await;
+    socket
+        .say(json!({"type": "chat", "id": "b", "message": "hello"}))
+        .await;
+    let refused = socket.json().await;
+    assert_eq!(refused["problem"]["status"], 429);
+    let seconds = refused["problem"]["retry_after"].as_u64().unwrap();
+    assert!((1..=60).contains(&seconds), "{refused}");
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn the_handshake_lets_in_who_may_come_in() {
     let app = TestApp::builder()
         .api("--cors-allowed-origins=https://app.example")

@@ -76,6 +76,12 @@ async fn messages_of_two_tabs_at_once_queue_up_in_one_order() {
         gate.release();
         for page in [&first, &second] {
             page.until_turns(2).await;
+            // What another tab has said comes with the stored messages, its answer with the events.
+            page.until(
+                "both messages",
+                "document.querySelectorAll('.bubble').length === 2",
+            )
+            .await;
             assert_eq!(page.texts(".bubble").await, ["slow", "quick"]);
             assert_eq!(
                 page.texts(".answer").await,
