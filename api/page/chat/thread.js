@@ -103,9 +103,11 @@ export class Thread {
   }
 
   async retry(turn) {
+    const { heard } = turn;
     await runs.retry(turn.runId);
-    turn.reopen();
-    live.watch(turn);
+    // The socket may have told more before this answer, even the end.
+    if (turn.heard === heard) turn.reopen();
+    if (turn.isOpen) live.watch(turn);
     this.changed.tell();
   }
 

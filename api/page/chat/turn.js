@@ -94,6 +94,8 @@ export class Turn {
       this.#end(response.status, response.problem?.detail);
       return;
     }
+    // An answer that was under way when the end was told takes nothing back: only a retry does.
+    if (this.isFinal) return;
     this.state = response.status;
     this.changed.tell();
   }

@@ -138,6 +138,42 @@ async fn a_failed_run_says_why_and_can_be_tried_again_after_a_reload() {
     .await;
 }
 
+/// The socket is often faster than the answer to the request that began it all.
+#[tokio::test]
+async fn a_retry_whose_run_ends_before_it_is_answered_shows_the_end() {
+    let model = Options {
+        script: Script::new().when(
+            "hello",
+            [Behaviour::status(400), Behaviour::reply("Hello again.")],
+        ),
+        ..Options::default()
+    };
+    Stage::play(TestApp::builder().model(model), async |stage| {
+        let (_, page) = stage.user().await;
+        page.say("hello").await;
+        page.until("the failure", "document.querySelector('.retry')").await;
+        // Holds the answer back, already read, so that the page has taken it one task after it is let go.
+        page.js(
+            "const send = window.fetch;
+             window.fetch = async (path, ...about) => {
+                 const answer = await send(path, ...about);
+                 if (!path.endsWith('/retry')) return answer;
+                 const text = await answer.text();
+                 await new Promise((go) => { window.letGo = () => { go(); setTimeout(() => { window.gone = true; }); }; });
+                 return { ok: answer.ok, status: answer.status, headers: answer.headers, text: async () => text };
+             };",
+        )
+        .await;
+        page.click(".retry").await;
+        page.until_answered("Hello again.").await;
+        page.until("the answer is held", "window.letGo").await;
+        page.js("window.letGo()").await;
+        page.until("the answer is taken", "window.gone").await;
+        assert_eq!(page.texts(".turn[data-state=succeeded] .answer").await, ["Hello again."]);
+    })
+    .await;
+}
+
 /// A port that nothing listens at, for an API that comes back where it was.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
