@@ -16,6 +16,10 @@ quickstart *arguments:
 test *arguments:
     cargo alltests {{ arguments }}
 
+# Break everything that can break, and check the promises: just faults --round long
+faults *arguments:
+    cargo faults {{ arguments }}
+
 # Format the code.
 fmt:
     cargo fmt --all
