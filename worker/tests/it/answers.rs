@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use errand_model::{Behaviour, FinishReason, Script};
-use errand_testkit::{Reply, TestApp, User};
+use errand_testkit::{Builder, Reply, TestApp, User};
 use serde_json::json;
 
 /// What a message comes to.
@@ -38,13 +38,18 @@ fn finish(reason: FinishReason, content: &str) -> Behaviour {
     }
 }
 
+/// With a model's time-outs so short that a table of silent models is soon through.
 async fn app() -> (TestApp, User) {
-    let app = TestApp::builder()
-        .worker("--model-timeout-ms=500")
-        .worker("--model-idle-timeout-ms=300")
-        .worker("--model-retries=1")
-        .start()
-        .await;
+    start(
+        TestApp::builder()
+            .worker("--model-timeout-ms=500")
+            .worker("--model-idle-timeout-ms=300"),
+    )
+    .await
+}
+
+async fn start(builder: Builder) -> (TestApp, User) {
+    let app = builder.worker("--model-retries=1").start().await;
     let user = app.user("Ada").await;
     (app, user)
 }
@@ -298,7 +303,8 @@ fn calls(deltas: &str) -> Behaviour {
 
 #[tokio::test]
 async fn calls_that_no_honest_model_makes_touch_nobody_elses_tasks_and_end_well() {
-    let (app, user) = app().await;
+    // None of these models is slow, but what they say takes a busy machine a while to read.
+    let (app, user) = start(TestApp::builder()).await;
     let eve = app.user("Eve").await;
     eve.post("/tasks", json!({"title": "hers"})).await;
     user.post("/tasks", json!({"title": "mine"})).await;
