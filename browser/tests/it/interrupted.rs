@@ -105,16 +105,20 @@ async fn escape_stops_an_answer_and_it_can_be_tried_again() {
     .await;
 }
 
-#[tokio::test]
-async fn a_failed_run_says_why_and_can_be_tried_again_after_a_reload() {
-    let model = Options {
+/// A model that refuses the first hello and answers the second.
+fn refuses_once() -> Options {
+    Options {
         script: Script::new().when(
             "hello",
             [Behaviour::status(400), Behaviour::reply("Hello again.")],
         ),
         ..Options::default()
-    };
-    Stage::play(TestApp::builder().model(model), async |stage| {
+    }
+}
+
+#[tokio::test]
+async fn a_failed_run_says_why_and_can_be_tried_again_after_a_reload() {
+    Stage::play(TestApp::builder().model(refuses_once()), async |stage| {
         let (_, page) = stage.user().await;
         page.say("hello").await;
         page.until(
@@ -141,14 +145,7 @@ async fn a_failed_run_says_why_and_can_be_tried_again_after_a_reload() {
 /// The socket is often faster than the answer to the request that began it all.
 #[tokio::test]
 async fn a_retry_whose_run_ends_before_it_is_answered_shows_the_end() {
-    let model = Options {
-        script: Script::new().when(
-            "hello",
-            [Behaviour::status(400), Behaviour::reply("Hello again.")],
-        ),
-        ..Options::default()
-    };
-    Stage::play(TestApp::builder().model(model), async |stage| {
+    Stage::play(TestApp::builder().model(refuses_once()), async |stage| {
         let (_, page) = stage.user().await;
         page.say("hello").await;
         page.until("the failure", "document.querySelector('.retry')").await;

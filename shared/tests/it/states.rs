@@ -2,6 +2,7 @@
 //! action the rows are what the model of docs/run-states.md says.
 
 mod model;
+mod schedule;
 
 use errand_shared::{
     Uuid,
@@ -21,132 +22,19 @@ use errand_shared::{
 };
 use proptest::{
     collection::vec,
-    option,
     prelude::*,
-    sample::Index,
     test_runner::{TestError, TestRunner},
 };
 use serde_json::json;
 
-use self::model::{MAX_OPEN, MAX_RESCUES, Model, Run, Seen, Stepped, TOKENS_A_STEP};
+use self::{
+    model::{MAX_OPEN, MAX_RESCUES, Model, Run, Seen, Stepped, TOKENS_A_STEP},
+    schedule::{Action, Fate, Pick, USERS, WORKERS, action},
+};
 use crate::book::{Book, WIDE, opening};
 
-const USERS: usize = 2;
-const WORKERS: usize = 3;
 /// Seconds of silence after which a worker counts as dead; nothing here takes as long.
 const DEAD_AFTER: f64 = 1800.0;
-
-/// What becomes of whoever acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Lives,
-    /// Gone before its commit.
-    DiesBefore,
-    /// Gone, or without an answer, after its commit: what a claim has taken is nobody's.
-    DiesAfter,
-}
-
-/// One of several: none is the latest.
-type Pick = Option<Index>;
-
-/// Picks are made among what there is by then, so that leases are stale and hints repeated more often than not.
-#[derive(Clone, Debug)]
-enum Action {
-    Post {
-        user: usize,
-        place: Option<Pick>,
-        key: Option<u8>,
-        fate: Fate,
-    },
-    Claim {
-        worker: usize,
-        hints: Vec<Pick>,
-        fate: Fate,
-    },
-    Step {
-        lease: Pick,
-        calls: u8,
-        again: bool,
-        fate: Fate,
-    },
-    Finish {
-        lease: Pick,
-        status: RunStatus,
-        last_step: bool,
-        fate: Fate,
-    },
-    Release {
-        lease: Pick,
-        fault: bool,
-    },
-    ReleaseAll {
-        worker: usize,
-    },
-    Vanish {
-        worker: usize,
-    },
-    Beat {
-        worker: usize,
-    },
-    Look,
-    Settle,
-    RequestCancel {
-        user: usize,
-        run: Pick,
-    },
-    EndQueued {
-        target: Pick,
-    },
-    Retry {
-        user: usize,
-        run: Pick,
-    },
-    Delete {
-        user: usize,
-        conversation: Pick,
-    },
-    BackOffEnds {
-        run: Pick,
-    },
-    DeadlineEnds {
-        run: Pick,
-    },
-}
-
-fn fate() -> impl Strategy<Value = Fate> {
-    prop_oneof![4 => Just(Fate::Lives), 1 => Just(Fate::DiesBefore), 1 => Just(Fate::DiesAfter)]
-}
-
-/// The latest is the likeliest.
-fn index() -> impl Strategy<Value = Pick> {
-    option::of(any::<Index>())
-}
-
-fn action() -> impl Strategy<Value = Action> {
-    let (user, worker, run, lease) = (0..USERS, 0..WORKERS, index(), index());
-    prop_oneof![
-        6 => (0..USERS, option::of(index()), option::weighted(0.3, 0_u8..3), fate())
-            .prop_map(|(user, place, key, fate)| Action::Post { user, place, key, fate }),
-        8 => (0..WORKERS, vec(index(), 1..4), fate())
-            .prop_map(|(worker, hints, fate)| Action::Claim { worker, hints, fate }),
-        4 => (index(), 0_u8..3, any::<bool>(), fate())
-            .prop_map(|(lease, calls, again, fate)| Action::Step { lease, calls, again, fate }),
-        4 => (index(), prop_oneof![Just(RunStatus::Succeeded), Just(RunStatus::Failed)], any::<bool>(), fate())
-            .prop_map(|(lease, status, last_step, fate)| Action::Finish { lease, status, last_step, fate }),
-        2 => (lease, any::<bool>()).prop_map(|(lease, fault)| Action::Release { lease, fault }),
-        1 => worker.clone().prop_map(|worker| Action::ReleaseAll { worker }),
-        3 => worker.clone().prop_map(|worker| Action::Vanish { worker }),
-        1 => worker.prop_map(|worker| Action::Beat { worker }),
-        3 => Just(Action::Look),
-        3 => Just(Action::Settle),
-        2 => (user.clone(), index()).prop_map(|(user, run)| Action::RequestCancel { user, run }),
-        2 => index().prop_map(|target| Action::EndQueued { target }),
-        3 => (user.clone(), index()).prop_map(|(user, run)| Action::Retry { user, run }),
-        1 => (user, index()).prop_map(|(user, conversation)| Action::Delete { user, conversation }),
-        1 => index().prop_map(|run| Action::BackOffEnds { run }),
-        1 => run.prop_map(|run| Action::DeadlineEnds { run }),
-    ]
-}
 
 /// The model beside the rows, and how the one's numbers are called in the other.
 struct Stage<'a> {
