@@ -37,6 +37,8 @@ pub(crate) struct Book {
     pub(crate) at_once: Vec<String>,
     /// Keys that stand for several runs.
     pub(crate) doubled_keys: Vec<String>,
+    /// How many runs with tool calls had more than one attempt.
+    pub(crate) tools_again: usize,
 }
 
 /// Steps of an earlier attempt that are younger than the claim of the latest; and replies whose last step is not of the
@@ -56,6 +58,9 @@ const AT_ONCE: &str = "
     WHERE next_claimed < finished_at";
 
 const DOUBLED_KEYS: &str = "SELECT format('key %s of %s', key, user_id) FROM idempotency_keys GROUP BY user_id, key HAVING count(*) > 1";
+
+const TOOLS_AGAIN: &str =
+    "SELECT id::text FROM runs WHERE attempt > 1 AND EXISTS (SELECT FROM tool_calls WHERE run_id = runs.id)";
 
 impl Book {
     /// Reads it all.
@@ -114,6 +119,7 @@ impl Book {
             unfenced: texts(stack, UNFENCED).await?,
             at_once: texts(stack, AT_ONCE).await?,
             doubled_keys: texts(stack, DOUBLED_KEYS).await?,
+            tools_again: texts(stack, TOOLS_AGAIN).await?.len(),
         })
     }
 }

@@ -14,9 +14,11 @@ use crate::{
 };
 
 /// Between two tries.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 /// Seconds that a look at a run waits.
 const LOOK: u64 = 10;
+/// The longest silence in an answer: more than the time between two comments in a stream (15 s), more than any wait.
+const SILENCE: Duration = Duration::from_secs(35);
 
 /// Somebody who may chat.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub(crate) enum Manner {
     HangUp(u64),
     /// Sends it through both APIs at once.
     Twins,
+    /// Asks for the events in place of the answer.
+    Events,
 }
 
 /// What one request came to.
@@ -55,7 +59,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     apis: Vec<String>,
     /// How long a message may take to be taken, and then to be answered, whatever happens.
-    patience: Duration,
+    pub(crate) patience: Duration,
     pub(crate) record: Arc<Record>,
 }
 
@@ -65,6 +69,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(2))
             .pool_idle_timeout(Duration::from_secs(5))
+            .read_timeout(SILENCE)
             .no_proxy()
             .build()?;
         Ok(Self {
@@ -81,6 +86,13 @@ impl Client {
             .get(api % self.apis.len().max(1))
             .map_or("", String::as_str);
         format!("{base}{path}")
+    }
+
+    /// A request for what is below a user's path, as `caller`.
+    pub(crate) fn get(&self, whose: Uuid, caller: &User, api: usize, path: &str) -> RequestBuilder {
+        self.http
+            .get(self.url(api, &format!("/api/{whose}{path}")))
+            .bearer_auth(&caller.token)
     }
 
     /// Whether the API is ready.
@@ -188,6 +200,10 @@ impl Client {
             Manner::Async | Manner::Twins => request
                 .header("prefer", "respond-async")
                 .timeout(Duration::from_secs(15)),
+            Manner::Events => {
+                let request = request.header("accept", "text/event-stream");
+                return self.try_events(sent, request).await;
+            }
         };
         match self
             .ask(request, &sent.text, !matches!(manner, Manner::HangUp(_)))
@@ -202,6 +218,16 @@ impl Client {
         }
     }
 
+    /// One try whose answer is a stream.
+    async fn try_events(&self, sent: &mut Sent, request: RequestBuilder) {
+        if let Ok(answer) = request.send().await
+            && answer.status() == StatusCode::OK
+        {
+            self.read(sent, answer).await;
+            sent.seen.came_back |= sent.answer.is_none();
+        }
+    }
+
     /// Follows the run to its end. False if that took too long, which is a broken promise.
     pub(crate) async fn follow(&self, user: &User, sent: &mut Sent, api: usize) -> bool {
         let Some(run) = sent.run else { return false };
@@ -212,11 +238,8 @@ impl Client {
                 self.record.broken("a run ends", run.to_string());
                 return false;
             }
-            let path = format!("/api/{}/runs/{run}?wait={LOOK}", user.id);
             let request = self
-                .http
-                .get(self.url(api, &path))
-                .bearer_auth(&user.token)
+                .get(user.id, user, api, &format!("/runs/{run}?wait={LOOK}"))
                 .timeout(Duration::from_secs(LOOK + 10));
             match self.ask(request, &run.to_string(), true).await {
                 Told::Ended(body) => {
@@ -274,11 +297,8 @@ impl Client {
     /// Looks at a run that is another user's: it must not be there.
     pub(crate) async fn pry(&self, user: &User, run: Uuid, owner: Uuid, api: usize) {
         for (whose, allowed) in [(user.id, StatusCode::NOT_FOUND), (owner, StatusCode::FORBIDDEN)] {
-            let path = format!("/api/{whose}/runs/{run}");
             let request = self
-                .http
-                .get(self.url(api, &path))
-                .bearer_auth(&user.token)
+                .get(whose, user, api, &format!("/runs/{run}"))
                 .timeout(Duration::from_secs(10));
             if let Ok(answer) = request.send().await {
                 let status = answer.status();
@@ -334,7 +354,8 @@ impl Client {
         }
     }
 
-    fn note(&self, sent: &mut Sent, body: &Value) {
+    /// Notes the run and conversation that an answer names.
+    pub(crate) fn note(&self, sent: &mut Sent, body: &Value) {
         let id = |name: &str| {
             body.get(name)
                 .and_then(Value::as_str)

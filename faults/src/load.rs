@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::{
     client::{Client, Manner, User},
+    reader::Seen,
     record::Sent,
 };
 
@@ -56,6 +57,7 @@ pub(crate) fn message(user: &User, task: bool, conversation: Option<Uuid>, place
         answer: None,
         cancel_asked: false,
         cancel_accepted: false,
+        seen: Seen::default(),
     }
 }
 
@@ -107,8 +109,7 @@ impl Lane {
             burst.push(sent);
         }
         for sent in &mut burst {
-            let api = self.dice.random_range(0..2);
-            answered &= self.client.follow(&self.user, sent, api).await;
+            answered &= self.end_of(sent).await;
         }
         if let Some(last) = burst.last_mut()
             && answered
@@ -117,7 +118,7 @@ impl Lane {
         {
             let api = self.dice.random_range(0..2);
             self.client.retry(&self.user, last, api).await;
-            answered = self.client.follow(&self.user, last, api + 1).await;
+            answered = self.end_of(last).await;
         }
         if let (Some(sent), Some(other)) = (burst.last(), self.others.first())
             && let Some(run) = sent.run
@@ -131,11 +132,22 @@ impl Lane {
         answered
     }
 
+    /// Waits for a run's answer, or reads its events.
+    async fn end_of(&mut self, sent: &mut Sent) -> bool {
+        let api = self.dice.random_range(0..2);
+        if self.dice.random_bool(0.4) {
+            self.client.watch(&self.user, sent, api).await
+        } else {
+            self.client.follow(&self.user, sent, api).await
+        }
+    }
+
     fn manner(&mut self, is_last: bool) -> Manner {
         match self.dice.random_range(0..10) {
             drawn if drawn < self.twins => Manner::Twins,
             1 => Manner::HangUp(self.dice.random_range(1..200)),
             2..=4 => Manner::Async,
+            5 if is_last => Manner::Events,
             _ if is_last => Manner::Wait,
             _ => Manner::Async,
         }

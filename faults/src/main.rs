@@ -14,6 +14,7 @@ mod load;
 mod probe;
 mod process;
 mod proxy;
+mod reader;
 mod record;
 mod report;
 mod round;

@@ -6,6 +6,8 @@ use errand_shared::Uuid;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::reader::Seen;
+
 /// One message that a client sent, and what it was told.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
@@ -29,6 +31,8 @@ pub(crate) struct Sent {
     pub(crate) cancel_asked: bool,
     /// Whether its cancel was accepted (202) and no retry has followed.
     pub(crate) cancel_accepted: bool,
+    /// What was read of its run's events.
+    pub(crate) seen: Seen,
 }
 
 /// A broken promise.

@@ -19,6 +19,12 @@ pub(crate) struct Report {
     messages: usize,
     /// Messages whose run was promised.
     promised: usize,
+    /// Messages whose events were read.
+    read: usize,
+    /// Readers whose stream was cut off, and who came back.
+    came_back: usize,
+    /// Runs with tool calls that had more than one attempt.
+    tools_again: usize,
     /// Runs by how they ended.
     runs: BTreeMap<String, usize>,
     /// Failed runs by reason.
@@ -77,6 +83,9 @@ impl Report {
             seconds: parts.took.as_secs(),
             messages: sent.len(),
             promised: sent.iter().filter(|sent| sent.run.is_some()).count(),
+            read: sent.iter().filter(|sent| sent.seen.has_begun()).count(),
+            came_back: sent.iter().filter(|sent| sent.seen.came_back).count(),
+            tools_again: book.tools_again,
             runs,
             failures,
             faults,
@@ -106,6 +115,14 @@ impl Report {
         say(&format!(
             "\nseed {}: {faults} faults, {} messages ({} promised), {} restarts, {} s; the slowest recovery took {worst} ms",
             self.seed, self.messages, self.promised, self.restarts, self.seconds
+        ));
+        say(&format!(
+            "{} messages' events were read, {} of them by readers who were cut off and came back",
+            self.read, self.came_back
+        ));
+        say(&format!(
+            "{} runs with tool calls needed more than one attempt",
+            self.tools_again
         ));
         let taken_up = &self.taken_up;
         if taken_up.count > 0 {

@@ -120,6 +120,8 @@ impl Stack {
         let model = Server::start(Options {
             latency: Latency::Uniform(20.0, 150.0),
             seed: Some(seed),
+            // So that answers are long enough to be broken off.
+            token_delay: Duration::from_millis(15),
             record: 0,
             ..Options::default()
         })

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::reader::Seen;
 
 const WHO: Uuid = Uuid::from_u128(1);
 const OTHER: Uuid = Uuid::from_u128(2);
@@ -21,6 +22,7 @@ fn story() -> (Book, Vec<Sent>) {
         answer: Some(json!({"status": "succeeded", "message": "Done.", "tool_calls": []})),
         cancel_asked: false,
         cancel_accepted: false,
+        seen: Seen::default(),
     };
     let run = |place: usize| {
         let seq = 1 + 2 * i64::try_from(place).unwrap();
@@ -42,6 +44,7 @@ fn story() -> (Book, Vec<Sent>) {
         unfenced: Vec::new(),
         at_once: Vec::new(),
         doubled_keys: Vec::new(),
+        tools_again: 0,
     };
     (book, vec![sent(0), sent(1)])
 }
