@@ -83,7 +83,8 @@ impl Page {
             "the turns",
             &format!(
                 "document.querySelectorAll('.turn').length === {count} \
-                 && document.querySelectorAll('.turn[data-state=succeeded]').length === {count}"
+                 && document.querySelectorAll('.turn[data-state=succeeded]').length === {count} \
+                 && document.querySelectorAll('.turn .bubble').length === {count}"
             ),
         )
         .await;
