@@ -1,5 +1,6 @@
 //! What reading along costs: time to the first word, memory of a reader. `ERRAND_LIVE_READERS=2000` measures with as many
-//! WebSockets and as many streams as that, and with `--nocapture` the figures are printed.
+//! WebSockets and as many streams as that, `ERRAND_LIVE_OF_A_USER=2` with one of each a user, and with `--nocapture` the
+//! figures are printed.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::programs::Server;
 
 /// Bytes that a reader may cost.
 const MOST: u64 = 50 * 1024;
-/// Readers that one user has, half of them WebSockets.
+/// Readers that one user has, half of them WebSockets, if nothing else is asked for.
 const OF_A_USER: usize = 20;
 /// Connections that are opened at once.
 const AT_ONCE: usize = 32;
@@ -59,7 +60,9 @@ async fn socket(server: &str, user: &User) -> Socket {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_costs_little_memory_and_a_stuck_one_delays_nobody() {
     open_files::raise(20_000);
-    let readers: usize = variable("ERRAND_LIVE_READERS").map_or(300, |readers| readers.parse().unwrap());
+    let number = |name, default| variable(name).map_or(default, |number| number.parse().unwrap());
+    let readers: usize = number("ERRAND_LIVE_READERS", 300);
+    let of_a_user = number("ERRAND_LIVE_OF_A_USER", OF_A_USER).max(2);
     let app = TestApp::builder()
         .api("--ws-connections-per-user=0")
         .api("--rate-limit-chat-per-minute=0")
@@ -71,7 +74,7 @@ async fn a_reader_costs_little_memory_and_a_stuck_one_delays_nobody() {
         Behaviour::reply("Hello, everybody.").behind(&gate),
     ));
     let (mut users, mut runs) = (Vec::new(), Vec::new());
-    for number in 0..readers.div_ceil(OF_A_USER / 2) {
+    for number in 0..readers.div_ceil(of_a_user / 2) {
         users.push(app.user(&format!("User {number}")).await);
     }
     for user in &users {
@@ -106,7 +109,10 @@ async fn a_reader_costs_little_memory_and_a_stuck_one_delays_nobody() {
     let with_both = server.resident_bytes();
     let a_socket = with_sockets.saturating_sub(before) / readers as u64;
     let a_stream = with_both.saturating_sub(with_sockets) / readers as u64;
-    println!("{readers} WebSockets: {a_socket} bytes each; {readers} streams: {a_stream} bytes each");
+    println!(
+        "{readers} WebSockets: {a_socket} bytes each; {readers} streams: {a_stream} bytes each; {} users",
+        users.len()
+    );
     assert!(a_socket < MOST, "a WebSocket takes {a_socket} bytes");
     assert!(a_stream < MOST, "a stream takes {a_stream} bytes");
 
