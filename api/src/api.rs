@@ -12,6 +12,7 @@ use errand_shared::{
         schema,
     },
     lifecycle::Lifecycle,
+    metrics::Gauge,
     notifier::Notifier,
     redis_client::RedisClient,
 };
@@ -22,6 +23,7 @@ use crate::{
     app,
     auth::Authenticator,
     live::{self, Readers, Seats},
+    metrics::ApiMetrics,
     queue_depth::QueueDepth,
     rate::RateLimits,
     server::{self, Bounds},
@@ -67,10 +69,15 @@ impl Api {
         let waiter = Waiter::new(readers.clone());
         waiter.start(pool.clone(), settings.chat.wait_sweep_ms, &lifecycle);
         lifecycle.spawn_until_stopped(live::listen(waiter.clone(), readers.clone(), redis.clone()));
+        let notifier = Notifier::start(redis.clone(), settings.events, &ended);
+        let sockets = TaskTracker::new();
+        let mut metrics = ApiMetrics::new(&settings.http);
+        metrics.watch(&pool, &notifier, &waiter, &sockets);
         let app = Arc::new(AppState {
             posts: group_posts(&settings, &pool, &ended),
-            notifier: Notifier::start(redis.clone(), settings.events, &ended),
-            rates: RateLimits::new(&settings),
+            notifier,
+            rates: RateLimits::new(&settings, metrics.limited.clone()),
+            metrics,
             queue_depth: QueueDepth::default(),
             lifecycle: lifecycle.clone(),
             clock: Clock::system(),
@@ -79,7 +86,7 @@ impl Api {
             redis,
             readers,
             seats: Seats::default(),
-            sockets: TaskTracker::new(),
+            sockets,
             waiter,
             auth,
         });
@@ -98,6 +105,14 @@ impl Api {
     /// If the system can't tell.
     pub fn addr(&self) -> std::io::Result<SocketAddr> {
         self.main.local_addr()
+    }
+
+    /// Where metrics and health are served for operators.
+    ///
+    /// # Errors
+    /// If the system can't tell.
+    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
     }
 
     /// Serves until asked to stop; then answers what it holds, turning waits into 202.
@@ -126,8 +141,20 @@ impl Api {
             ..bounds
         };
         tokio::join!(
-            server::serve(main, app::router(&app), bounds, lifecycle.clone()),
-            server::serve(admin, app::admin_router(&app), admin_bounds, lifecycle.clone()),
+            server::serve(
+                main,
+                app::router(&app),
+                bounds,
+                app.metrics.connections.clone(),
+                lifecycle.clone()
+            ),
+            server::serve(
+                admin,
+                app::admin_router(&app),
+                admin_bounds,
+                Gauge::default(),
+                lifecycle.clone()
+            ),
         );
         app.sockets.close();
         if tokio::time::timeout(bounds.grace, app.sockets.wait())

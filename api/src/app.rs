@@ -4,11 +4,13 @@ use std::any::Any;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
+    routing::get,
 };
+use errand_shared::metrics::CONTENT_TYPE;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
@@ -16,7 +18,8 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    error::ApiError, openapi, page, problem::Problem, request_id, routes, settings::HttpSettings, state::App,
+    error::ApiError, metrics, openapi, page, problem::Problem, request_id, routes, settings::HttpSettings,
+    state::App,
 };
 
 /// The API's router.
@@ -37,12 +40,21 @@ pub(crate) fn router(app: &App) -> Router {
         .layer(cors(http))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(request_id::name_and_log))
+        .layer(middleware::from_fn_with_state(App::clone(app), metrics::measure))
 }
 
 /// The admin listener's router.
 pub(crate) fn admin_router(app: &App) -> Router {
     let (health, _) = routes::health::router().split_for_parts();
-    finish(health, app).layer(middleware::from_fn(request_id::name_and_log))
+    let router = health.route("/metrics", get(tell_metrics));
+    finish(router, app).layer(middleware::from_fn(request_id::name_and_log))
+}
+
+/// The process's metrics, for Prometheus.
+async fn tell_metrics(State(app): State<App>) -> Result<Response, ApiError> {
+    app.metrics.book.refresh(&app).await;
+    let text = app.metrics.text().map_err(ApiError::internal)?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
 fn finish(router: Router<App>, app: &App) -> Router {

@@ -1,6 +1,6 @@
 //! The chat: stores a message with its run, rings, waits.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use errand_shared::{
     Uuid,
@@ -8,11 +8,13 @@ use errand_shared::{
     db::{
         self, idempotency,
         posts::{self, Post, Posted},
-        runs,
+        runs::{self, RunView},
     },
     kill_point::{self, KillPoint},
     limits::{IDEMPOTENCY_KEY_MAX_CHARS, MESSAGE_MAX_CHARS},
+    metrics::observe,
     run::RunStatus,
+    timing::RunTiming,
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -21,6 +23,7 @@ use utoipa::ToSchema;
 
 use crate::{
     error::ApiError,
+    metrics,
     state::{App, within},
     waiter::{Outcome, Wait},
 };
@@ -116,8 +119,32 @@ pub(crate) enum Posting {
     Known(Uuid),
 }
 
+/// A run as far as it has come, and where its time went.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// The run.
+    pub(crate) run: ChatResponse,
+    /// Where its time went, if it has ended.
+    pub(crate) timing: Option<RunTiming>,
+}
+
+impl From<ChatResponse> for Told {
+    fn from(run: ChatResponse) -> Self {
+        Self { run, timing: None }
+    }
+}
+
+impl From<RunView> for Told {
+    fn from(view: RunView) -> Self {
+        Self {
+            timing: view.response.status.is_final().then_some(view.timing),
+            run: view.response,
+        }
+    }
+}
+
 /// Stores a message and waits for its run at most so long; or finds the run that its key stands for, and waits for that.
-/// Gives the run as far as it has come.
+/// Gives the run as far as it has come, and how long it took to store the message or to find the run.
 ///
 /// # Errors
 /// As [`post`].
@@ -125,12 +152,16 @@ pub(crate) async fn chat(
     app: &App,
     message: NewMessage,
     patience: Duration,
-) -> Result<ChatResponse, ApiError> {
+) -> Result<(Told, Duration), ApiError> {
+    let began = Instant::now();
     let user_id = message.user_id;
-    match post(app, message).await? {
+    let posting = post(app, message).await?;
+    let accepted = began.elapsed();
+    let told = match posting {
         Posting::Fresh(fresh, wait) => wait_out(app, wait, patience, user_id, *fresh).await,
         Posting::Known(run_id) => attach(app, user_id, run_id, patience).await,
-    }
+    };
+    Ok((told?, accepted))
 }
 
 /// Stores a message with its run and rings; or finds the run that its key stands for.
@@ -138,6 +169,25 @@ pub(crate) async fn chat(
 /// # Errors
 /// As the chat's table has them; except after [`ApiError::DatabaseAway`], nothing is stored then.
 pub(crate) async fn post(app: &App, message: NewMessage) -> Result<Posting, ApiError> {
+    let began = Instant::now();
+    let posting = take_in(app, message).await;
+    let outcome = match &posting {
+        Ok(Posting::Fresh(..)) => {
+            observe(&app.metrics.post_duration, began.elapsed());
+            metrics::Post::Stored
+        }
+        Ok(Posting::Known(_)) => metrics::Post::Attached,
+        Err(ApiError::TooMany { .. }) => metrics::Post::RateLimit,
+        Err(ApiError::OpenRuns) => metrics::Post::OpenRuns,
+        Err(ApiError::QueueFull) => metrics::Post::QueueFull,
+        Err(ApiError::DatabaseAway { .. } | ApiError::Internal(_)) => metrics::Post::Unavailable,
+        Err(_) => metrics::Post::Refused,
+    };
+    app.metrics.posts.of(outcome).inc();
+    posting
+}
+
+async fn take_in(app: &App, message: NewMessage) -> Result<Posting, ApiError> {
     let deadline = app.database_deadline();
     if let Err(refusal) = admit(app, message.user_id, deadline).await {
         // A message that was taken before is answered before any limit is looked at.
@@ -178,10 +228,7 @@ pub(crate) async fn post(app: &App, message: NewMessage) -> Result<Posting, ApiE
             Ok(Posting::Fresh(Box::new(fresh), wait))
         }
         Posted::NoConversation => Err(no_conversation(post.conversation_id)),
-        Posted::TooManyOpen => Err(ApiError::TooMany {
-            detail: "Too many of your messages are still being answered; wait for some of them.",
-            retry_after: Duration::from_secs(1),
-        }),
+        Posted::TooManyOpen => Err(ApiError::OpenRuns),
         Posted::Running(active_run_id) => Err(ApiError::Running { active_run_id }),
         Posted::LookAgain => Err(ApiError::Busy(
             "The conversation is too busy to tell whether a message of it is being answered; try again.",
@@ -202,21 +249,21 @@ pub(crate) async fn attach(
     user_id: Uuid,
     run_id: Uuid,
     patience: Duration,
-) -> Result<ChatResponse, ApiError> {
+) -> Result<Told, ApiError> {
     let deadline = Instant::now() + patience;
     loop {
         let wait = app.waiter.wait_for(user_id, run_id);
         let run = app
-            .database(runs::response(&app.pool, user_id, run_id))
+            .database(runs::view(&app.pool, user_id, run_id))
             .await?
             .ok_or_else(|| no_run(run_id))?;
-        if run.status.is_final() {
-            return Ok(run);
+        if run.response.status.is_final() {
+            return Ok(run.into());
         }
         wait.is_stored();
         let left = deadline.saturating_duration_since(Instant::now());
-        let told = wait_out(app, wait, left, user_id, run).await?;
-        if !told.status.is_final() {
+        let told = wait_out(app, wait, left, user_id, run.response).await?;
+        if !told.run.status.is_final() {
             return Ok(told);
         }
     }
@@ -236,9 +283,7 @@ async fn admit(app: &App, user_id: Uuid, deadline: Instant) -> Result<(), ApiErr
     app.rates.chat(user_id)?;
     let mark = i64::from(app.settings.chat.max_queued_runs);
     if mark > 0 && within(deadline, app.queue_depth.is_at(mark, &app.pool)).await? {
-        return Err(ApiError::Busy(
-            "Too many messages wait to be answered; try again later.",
-        ));
+        return Err(ApiError::QueueFull);
     }
     Ok(())
 }
@@ -309,9 +354,9 @@ async fn wait_out(
     patience: Duration,
     user_id: Uuid,
     so_far: ChatResponse,
-) -> Result<ChatResponse, ApiError> {
+) -> Result<Told, ApiError> {
     if patience.is_zero() {
-        return Ok(so_far);
+        return Ok(so_far.into());
     }
     let ended = tokio::select! {
         outcome = wait.outcome() => Some(outcome),
@@ -319,15 +364,18 @@ async fn wait_out(
         () = app.lifecycle.stopped() => None,
     };
     match ended {
-        Some(Outcome::Final(end)) => Ok(std::sync::Arc::unwrap_or_clone(end).response),
+        Some(Outcome::Final(end)) => {
+            let end = Arc::unwrap_or_clone(end);
+            Ok(Told {
+                run: end.response,
+                timing: end.timing,
+            })
+        }
         Some(Outcome::Gone) => Err(gone()),
         // Whoever waited in vain is told how far it has come; with Postgres away, how far it had.
-        None => match app
-            .database(runs::response(&app.pool, user_id, so_far.run_id))
-            .await
-        {
-            Ok(now) => now.ok_or_else(gone),
-            Err(ApiError::DatabaseAway { .. }) => Ok(so_far),
+        None => match app.database(runs::view(&app.pool, user_id, so_far.run_id)).await {
+            Ok(now) => now.map(Told::from).ok_or_else(gone),
+            Err(ApiError::DatabaseAway { .. }) => Ok(so_far.into()),
             Err(error) => Err(error),
         },
     }

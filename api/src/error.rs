@@ -57,6 +57,12 @@ pub(crate) enum ApiError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// 429: too many runs of the caller are open.
+    #[error("Too many of your messages are still being answered; wait for some of them.")]
+    OpenRuns,
+    /// 503: too many runs of all callers are queued.
+    #[error("Too many messages wait to be answered; try again later.")]
+    QueueFull,
     /// 503: too much for all of us.
     #[error("{0}")]
     Busy(&'static str),
@@ -100,8 +106,8 @@ impl ApiError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy(_) | Self::DatabaseAway { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooMany { .. } | Self::OpenRuns => StatusCode::TOO_MANY_REQUESTS,
+            Self::QueueFull | Self::Busy(_) | Self::DatabaseAway { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -137,7 +143,8 @@ impl ApiError {
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooMany { retry_after, .. } => Some(retry_after.as_secs().max(1)),
-            Self::Busy(_) => Some(5),
+            Self::OpenRuns => Some(1),
+            Self::QueueFull | Self::Busy(_) => Some(5),
             Self::DatabaseAway { .. } => Some(2),
             _ => None,
         }

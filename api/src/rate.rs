@@ -2,10 +2,14 @@
 
 use std::{hash::Hash, net::IpAddr, num::NonZeroU32, time::Duration};
 
-use errand_shared::{Uuid, lifecycle::Lifecycle};
+use errand_shared::{
+    Uuid,
+    lifecycle::Lifecycle,
+    metrics::{By, Counter},
+};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock, clock::DefaultClock};
 
-use crate::{error::ApiError, settings::ApiSettings};
+use crate::{error::ApiError, metrics::Limit, settings::ApiSettings};
 
 /// How much callers may ask for.
 #[derive(Debug)]
@@ -13,16 +17,18 @@ pub(crate) struct RateLimits {
     chat: Buckets<Uuid>,
     auth_address: Buckets<IpAddr>,
     auth_account: Buckets<String>,
+    limited: By<Limit, Counter>,
 }
 
 impl RateLimits {
-    /// The limits of the settings.
-    pub(crate) fn new(settings: &ApiSettings) -> Self {
+    /// The limits of the settings, which count whom they refuse.
+    pub(crate) fn new(settings: &ApiSettings, limited: By<Limit, Counter>) -> Self {
         let auth = settings.auth.rate_limit_auth_per_minute;
         Self {
             chat: Buckets::per_minute(settings.chat.rate_limit_chat_per_minute),
             auth_address: Buckets::per_minute(auth),
             auth_account: Buckets::per_minute(auth.div_ceil(6)),
+            limited,
         }
     }
 
@@ -31,7 +37,8 @@ impl RateLimits {
     /// # Errors
     /// [`ApiError::TooMany`].
     pub(crate) fn chat(&self, user_id: Uuid) -> Result<(), ApiError> {
-        self.chat.take(&user_id, "Too many messages; slow down.")
+        let taken = self.chat.take(&user_id, "Too many messages; slow down.");
+        self.counted(Limit::Chat, taken)
     }
 
     /// One attempt to log in or register, from an address for an account.
@@ -40,11 +47,21 @@ impl RateLimits {
     /// [`ApiError::TooMany`].
     pub(crate) fn auth(&self, address: IpAddr, account: Option<&str>) -> Result<(), ApiError> {
         const DETAIL: &str = "Too many attempts; wait before the next.";
-        self.auth_address.take(&address, DETAIL)?;
+        self.counted(Limit::AuthAddress, self.auth_address.take(&address, DETAIL))?;
         match account {
-            Some(account) => self.auth_account.take(&account.to_lowercase(), DETAIL),
+            Some(account) => {
+                let taken = self.auth_account.take(&account.to_lowercase(), DETAIL);
+                self.counted(Limit::AuthAccount, taken)
+            }
             None => Ok(()),
         }
+    }
+
+    fn counted(&self, limit: Limit, taken: Result<(), ApiError>) -> Result<(), ApiError> {
+        if taken.is_err() {
+            self.limited.of(limit).inc();
+        }
+        taken
     }
 
     /// Forgets callers that have not come for long, for ever.

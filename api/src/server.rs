@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, extract::ConnectInfo};
-use errand_shared::lifecycle::Lifecycle;
+use errand_shared::{
+    lifecycle::Lifecycle,
+    metrics::{Gauge, Held},
+};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -21,7 +24,8 @@ const BACKLOG: u32 = 4096;
 
 /// A connection's place among those that may be open at once, held by whatever it becomes.
 #[derive(Clone, Debug)]
-pub(crate) struct Place(#[expect(dead_code, reason = "it only needs to be held")] Arc<OwnedSemaphorePermit>);
+#[expect(dead_code, reason = "it only needs to be held")]
+pub(crate) struct Place(Arc<(OwnedSemaphorePermit, Held)>);
 
 /// The bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +56,14 @@ pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Serves until the process stops, then until what is under way has ended or the grace time has.
-pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds, lifecycle: Lifecycle) {
+/// `open` shows how many connections there are.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    bounds: Bounds,
+    open: Gauge,
+    lifecycle: Lifecycle,
+) {
     let places = Arc::new(Semaphore::new(bounds.connections));
     let connections = tokio_util::task::TaskTracker::new();
     // HTTP/1 alone: hyper-util's builder for both takes HTTP/2 as well as soon as upgrades are asked for.
@@ -68,7 +79,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
         let Some((stream, peer, place)) = accepted else {
             continue;
         };
-        let place = Place(Arc::new(place));
+        let place = Place(Arc::new((place, Held::new(&open))));
         let layers = (Extension(ConnectInfo(peer)), Extension(place.clone()));
         let service = TowerToHyperService::new(layers.layer(router.clone()));
         let (http, stopping) = (http.clone(), lifecycle.token());
@@ -170,7 +181,7 @@ mod tests {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let lifecycle = Lifecycle::new();
-        let serving = serve(listener, router, bounds, lifecycle.clone());
+        let serving = serve(listener, router, bounds, Gauge::default(), lifecycle.clone());
         let stuck = async {
             let mut stuck = TcpStream::connect(address).await.unwrap();
             stuck

@@ -125,7 +125,7 @@ pub struct HttpSettings {
     /// Where the API is served.
     #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8080")]
     pub listen_addr: SocketAddr,
-    /// Where /healthz and /readyz are served for operators.
+    /// Where /metrics, /healthz and /readyz are served for operators.
     #[arg(long, env = "ADMIN_LISTEN_ADDR", default_value = "127.0.0.1:9090")]
     pub admin_listen_addr: SocketAddr,
     /// Proxies (addresses, comma-separated) whose X-Forwarded-For counts.

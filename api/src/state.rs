@@ -17,6 +17,7 @@ use crate::{
     auth::Authenticator,
     error::ApiError,
     live::{Readers, Seats},
+    metrics::ApiMetrics,
     queue_depth::QueueDepth,
     rate::RateLimits,
     settings::ApiSettings,
@@ -49,6 +50,8 @@ pub(crate) struct AppState {
     pub(crate) waiter: Waiter,
     /// Who callers are.
     pub(crate) auth: Authenticator,
+    /// What operators see.
+    pub(crate) metrics: ApiMetrics,
     /// How much callers may ask for.
     pub(crate) rates: RateLimits,
     /// How many runs are queued.

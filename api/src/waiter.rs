@@ -104,6 +104,11 @@ impl Waiter {
         }
     }
 
+    /// How many requests wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting().values().map(|entry| entry.waits).sum()
+    }
+
     /// Whether the news is being heard.
     pub(crate) fn is_told(&self) -> bool {
         self.0.told.load(Ordering::Relaxed)

@@ -9,6 +9,7 @@ pub mod control;
 pub mod conversations;
 pub mod dossiers;
 pub mod finishes;
+pub mod gauges;
 pub mod group;
 pub mod idempotency;
 pub mod messages;

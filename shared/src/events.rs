@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     chat::{ChatResponse, RunProblem, ToolCallRecord, Usage},
     run::RunStatus,
+    timing::RunTiming,
 };
 
 /// Event numbers of one epoch: a run's event number is `epoch * EVENTS_PER_EPOCH + n`, so that numbers grow with every
@@ -166,6 +167,8 @@ pub struct RunEnd {
     pub at: DateTime<Utc>,
     /// What it came to.
     pub response: ChatResponse,
+    /// Where its time went, if that is known. No event shows it.
+    pub timing: Option<RunTiming>,
 }
 
 impl RunEnd {

@@ -3,9 +3,10 @@
 //! It is a hint that saves a read: who misses it reads the row.
 
 use chrono::DateTime;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::events::RunEnd;
+use crate::{chat::ChatResponse, events::RunEnd, timing::RunTiming};
 
 /// Bytes before the answer: run, user, number, attempt, microseconds.
 #[cfg(test)]
@@ -24,6 +25,22 @@ pub struct FinalNews<'a> {
     answer: &'a [u8],
 }
 
+/// The answer with one member more, which who does not know it passes over.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    response: &'a ChatResponse,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timing: Option<RunTiming>,
+}
+
+/// That member alone.
+#[derive(Deserialize)]
+struct Timed {
+    #[serde(default)]
+    timing: Option<RunTiming>,
+}
+
 /// Encodes the news of an ended run: what must be known before it is parsed, then the answer as JSON.
 ///
 /// # Errors
@@ -35,7 +52,11 @@ pub fn encode(end: &RunEnd) -> Result<Vec<u8>, serde_json::Error> {
     payload.extend_from_slice(&end.seq.to_be_bytes());
     payload.extend_from_slice(&end.attempt.to_be_bytes());
     payload.extend_from_slice(&end.at.timestamp_micros().to_be_bytes());
-    serde_json::to_writer(&mut payload, &end.response)?;
+    let answer = Answer {
+        response: &end.response,
+        timing: end.timing,
+    };
+    serde_json::to_writer(&mut payload, &answer)?;
     Ok(payload)
 }
 
@@ -68,17 +89,18 @@ impl<'a> FinalNews<'a> {
             attempt: self.attempt,
             at: DateTime::from_timestamp_micros(self.micros).unwrap_or_default(),
             response: serde_json::from_slice(self.answer)?,
+            // Read by itself, because a flattened answer would be copied on its way.
+            timing: serde_json::from_slice::<Timed>(self.answer)?.timing,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::{
-        chat::{ChatResponse, Usage},
-        run::RunStatus,
-    };
+    use crate::{chat::Usage, run::RunStatus};
 
     #[test]
     fn news_comes_back_as_it_was_sent() {
@@ -96,11 +118,20 @@ mod tests {
                 status: RunStatus::Succeeded,
                 problem: None,
             },
+            timing: Some(RunTiming::new(
+                Duration::from_millis(1),
+                Duration::from_millis(2),
+                Duration::from_millis(3),
+                Duration::from_millis(4),
+            )),
         };
         let payload = encode(&end).unwrap();
         let news = FinalNews::split(&payload).unwrap();
         assert_eq!((news.run_id, news.user_id), (end.response.run_id, end.user_id));
         assert_eq!(news.read().unwrap(), end);
         assert!(FinalNews::split(&payload[..HEAD - 1]).is_none());
+        // Programs of before know an answer only.
+        let answer: ChatResponse = serde_json::from_slice(&payload[HEAD..]).unwrap();
+        assert_eq!(answer, end.response);
     }
 }

@@ -13,10 +13,12 @@ pub mod finals;
 pub mod kill_point;
 pub mod lifecycle;
 pub mod limits;
+pub mod metrics;
 pub mod notifier;
 pub mod open_files;
 pub mod redis_client;
 pub mod run;
 pub mod telemetry;
+pub mod timing;
 
 pub use uuid::Uuid;

@@ -159,6 +159,11 @@ impl Notifier {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// How many notices are not sent yet.
+    pub fn waiting(&self) -> usize {
+        self.notices.max_capacity() - self.notices.capacity()
+    }
+
     /// Sends what is buffered, then ends the sender.
     pub fn close(&self) {
         self.closing.cancel();

@@ -38,6 +38,7 @@ pub struct TestApp {
 #[derive(Debug)]
 struct Running {
     address: SocketAddr,
+    admin: SocketAddr,
     lifecycle: Lifecycle,
     ended: JoinHandle<()>,
 }
@@ -47,11 +48,17 @@ struct Running {
 pub struct RunningWorker {
     /// The id under which it holds its leases.
     pub id: Uuid,
+    admin: SocketAddr,
     lifecycle: Lifecycle,
     ended: JoinHandle<()>,
 }
 
 impl RunningWorker {
+    /// Its metrics, as Prometheus reads them.
+    pub async fn metrics(&self) -> String {
+        read_metrics(self.admin).await
+    }
+
     /// Asks the worker to stop and waits until it has.
     ///
     /// # Panics
@@ -254,9 +261,11 @@ impl TestApp {
         let lifecycle = Lifecycle::new();
         let api = Api::start(settings, lifecycle.clone()).unwrap();
         let address = api.addr().unwrap();
+        let admin = api.admin_addr().unwrap();
         let ended = spawn(api.run());
         self.apis.push(Running {
             address,
+            admin,
             lifecycle,
             ended,
         });
@@ -286,8 +295,14 @@ impl TestApp {
         let lifecycle = Lifecycle::new();
         let worker = Worker::start(settings).await.unwrap();
         let id = worker.id();
+        let admin = worker.admin_addr().unwrap();
         let ended = spawn(worker.run(lifecycle.clone()));
-        RunningWorker { id, lifecycle, ended }
+        RunningWorker {
+            id,
+            admin,
+            lifecycle,
+            ended,
+        }
     }
 
     /// Stops one API.
@@ -331,6 +346,30 @@ impl TestApp {
     )]
     pub fn url_of(&self, api: usize) -> String {
         format!("http://{}", self.apis[api].address)
+    }
+
+    /// The metrics of the first API, as Prometheus reads them.
+    ///
+    /// # Panics
+    /// If there is none, or it does not tell.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a test that asks for what it has not made can only fail"
+    )]
+    pub async fn api_metrics(&self) -> String {
+        read_metrics(self.apis[0].admin).await
+    }
+
+    /// The metrics of the first worker in the app's hands.
+    ///
+    /// # Panics
+    /// If there is none, or it does not tell.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a test that asks for what it has not made can only fail"
+    )]
+    pub async fn worker_metrics(&self) -> String {
+        self.workers[0].metrics().await
     }
 
     /// A client that keeps its connections.
@@ -442,6 +481,13 @@ impl TestApp {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
+}
+
+#[expect(clippy::unwrap_used, reason = "a test without its metrics can only fail")]
+async fn read_metrics(admin: SocketAddr) -> String {
+    let response = reqwest::get(format!("http://{admin}/metrics")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.text().await.unwrap()
 }
 
 #[expect(

@@ -1,11 +1,18 @@
-//! The admin listener: is the process alive, is it ready.
+//! The admin listener: is the process alive, is it ready, how is it doing.
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use errand_shared::{
     db::schema::{self, Compatibility},
     lifecycle::Lifecycle,
+    metrics::CONTENT_TYPE,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -17,12 +24,24 @@ pub(crate) async fn serve(listener: TcpListener, context: Arc<Context>, ended: L
     let router = Router::new()
         .route("/healthz", get(|| async { Json(json!({"status": "alive"})) }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(tell_metrics))
         .with_state(context);
     let served = axum::serve(listener, router)
         .with_graceful_shutdown(async move { ended.stopped().await })
         .await;
     if let Err(error) = served {
         tracing::error!(%error, "the admin listener failed");
+    }
+}
+
+/// The process's metrics, for Prometheus.
+async fn tell_metrics(State(context): State<Arc<Context>>) -> Response {
+    match context.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
     }
 }
 

@@ -21,7 +21,9 @@ pub(crate) async fn listen(context: Arc<Context>, redis: RedisClient) {
         .with_jitter();
     let mut pauses = patience.build();
     loop {
-        match hear(&context, &redis).await {
+        let heard = hear(&context, &redis).await;
+        context.metrics.listening.set(0);
+        match heard {
             Ok(()) => {
                 tracing::warn!("the APIs' calls ended; subscribing again");
                 pauses = patience.build();
@@ -37,6 +39,7 @@ async fn hear(context: &Context, redis: &RedisClient) -> Result<(), RedisError> 
     redis
         .in_time(subscriber.subscribe(redis.control_channel()))
         .await?;
+    context.metrics.listening.set(1);
     // Somebody may have begun to read while nobody listened; if not, the next event of each run finds that out.
     context.in_flight.watch_all();
     let mut calls = subscriber.on_message();

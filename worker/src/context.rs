@@ -19,7 +19,7 @@ use errand_shared::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use crate::{in_flight::InFlight, model::ModelClient, settings::WorkerSettings};
+use crate::{in_flight::InFlight, metrics::WorkerMetrics, model::ModelClient, settings::WorkerSettings};
 
 /// The parts of a running worker.
 #[derive(Debug)]
@@ -43,8 +43,13 @@ pub(crate) struct Context {
     /// The time of day.
     pub(crate) clock: Clock,
     /// When the heartbeat was last good, once there is one.
-    pub(crate) beats: OnceLock<watch::Receiver<Option<Instant>>>,
+    pub(crate) beats: Beats,
+    /// What operators see.
+    pub(crate) metrics: WorkerMetrics,
 }
+
+/// When the heartbeat was last good, once there is one.
+pub(crate) type Beats = Arc<OnceLock<watch::Receiver<Option<Instant>>>>;
 
 /// Bytes of an estimated token, generously: what a claim may bring along for each token of history.
 const BYTES_A_TOKEN: i64 = 8;

@@ -9,10 +9,12 @@ use errand_shared::{
     db::{
         claims::{self, Lease},
         finishes::{Ending, Finish},
-        steps::{self, StepRecord, with_user_id},
+        steps::{self, CallRecord, StepRecord, with_user_id},
     },
     events::final_seq,
     kill_point::{self, KillPoint},
+    metrics::observe,
+    run::RunStatus,
 };
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -20,14 +22,17 @@ use tokio::time::Instant;
 use crate::{
     context::Context,
     failure::{Disposition, RunFailure},
-    finisher,
+    finisher::{self, Spent},
     in_flight::{Flight, Interrupt},
+    metrics::{Attempt, End},
     telling::Telling,
     tool_step, transcript,
 };
 
 /// Drives a run. Whatever happens, it is ended, handed back, or left to whom it belongs by then.
 pub(crate) async fn execute(context: Arc<Context>, lease: Lease, mut flight: Flight) {
+    let metrics = &context.metrics;
+    observe(&metrics.start_delay, flight.since().elapsed());
     let mut drive = Drive::new(&context, &lease, &flight);
     let driven = AssertUnwindSafe(drive.until_the_reply(&mut flight))
         .catch_unwind()
@@ -37,12 +42,29 @@ pub(crate) async fn execute(context: Arc<Context>, lease: Lease, mut flight: Fli
         Ok(Err(failure)) => Err(failure),
         Err(_panic) => Err(RunFailure::Panicked),
     };
-    if let Err(error) = conclude(&context, &lease, drive, ending).await {
-        tracing::warn!(run.id = %lease.run_id, %error, "the run could not be concluded");
-        if let Err(error) = give_up(&context, &lease, error).await {
-            tracing::warn!(run.id = %lease.run_id, %error, "it will be handed back by reconciliation");
+    let outcome = match conclude(&context, &lease, drive, ending).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::warn!(run.id = %lease.run_id, %error, "the run could not be concluded");
+            if let Err(error) = give_up(&context, &lease, error).await {
+                tracing::warn!(run.id = %lease.run_id, %error, "it will be handed back by reconciliation");
+            }
+            Attempt::Stranded
         }
-    }
+    };
+    let took = flight.since().elapsed();
+    observe(&metrics.attempts.of(outcome), took);
+    let end = match outcome {
+        Attempt::Succeeded => End::Succeeded,
+        Attempt::Failed => End::Failed,
+        Attempt::Cancelled => End::Cancelled,
+        Attempt::Lost => {
+            metrics.leases_lost.inc();
+            return;
+        }
+        Attempt::Released | Attempt::Retried | Attempt::Stranded => return,
+    };
+    observe(&metrics.responses.of(end), lease.age() + took);
 }
 
 /// What becomes of a run whose conclusion Postgres did not take: with Postgres away it is left to reconciliation; what
@@ -77,6 +99,10 @@ struct Drive<'a> {
     tool_calls: Vec<ToolCallRecord>,
     /// The model call whose step is not journalled yet.
     open_step: Option<StepRecord>,
+    /// How long the model has taken.
+    model: Duration,
+    /// How long the tools have taken.
+    tools: Duration,
     telling: Telling<'a>,
 }
 
@@ -89,6 +115,8 @@ impl<'a> Drive<'a> {
             deadline: Instant::now() + left,
             tool_calls: transcript::records(&lease.journal, lease.user_id),
             open_step: None,
+            model: Duration::ZERO,
+            tools: Duration::ZERO,
             telling: Telling::new(context, lease, flight),
         }
     }
@@ -116,10 +144,13 @@ impl<'a> Drive<'a> {
                     let number = run.step();
                     let asked = Instant::now();
                     let answer = tokio::select! {
-                        answer = self.context.model.ask(messages, self.deadline, &mut self.telling) => answer?,
-                        why = flight.interrupted() => return Err(interruption(why)),
+                        answer = self.context.model.ask(messages, self.deadline, &mut self.telling) => Ok(answer),
+                        why = flight.interrupted() => Err(interruption(why)),
                     };
-                    self.open_step = Some(self.step_record(number, &answer, asked));
+                    let took = asked.elapsed();
+                    self.model += took;
+                    let answer = answer??;
+                    self.open_step = Some(self.step_record(number, &answer, took));
                     run.model_answered(answer);
                 }
                 Action::CallTools { calls, .. } => {
@@ -130,7 +161,12 @@ impl<'a> Drive<'a> {
                     run.said().clone_into(&mut step.content);
                     kill_point::reached(KillPoint::ToolsAsked);
                     self.telling.tools_started(calls).await;
-                    let records = tool_step::perform(&self.context.pool, lease, &step, calls).await?;
+                    let began = Instant::now();
+                    let records = tool_step::perform(&self.context.pool, lease, &step, calls).await;
+                    let took = began.elapsed();
+                    self.tools += took;
+                    let records = records?;
+                    self.count(&step, &records, took);
                     kill_point::reached(KillPoint::StepCommitted);
                     self.telling.tools_finished(&records).await;
                     let results = records.iter().map(|record| record.result.to_string()).collect();
@@ -144,6 +180,9 @@ impl<'a> Drive<'a> {
                     run.tools_finished(results);
                 }
                 Action::Reply { text } => {
+                    if let Some(step) = &self.open_step {
+                        self.count(step, &[], Duration::ZERO);
+                    }
                     self.telling.replied(text).await;
                     return Ok(Ending::Succeeded {
                         message_id: Uuid::now_v7(),
@@ -164,7 +203,21 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    fn step_record(&self, number: u16, answer: &ModelAnswer, asked: Instant) -> StepRecord {
+    /// Counts a step and its calls, which took so long.
+    fn count(&self, step: &StepRecord, calls: &[CallRecord], tools: Duration) {
+        let metrics = &self.context.metrics;
+        let model = Duration::from_millis(u64::try_from(step.model_ms).unwrap_or_default());
+        observe(&metrics.step_duration, model + tools);
+        if calls.is_empty() {
+            return;
+        }
+        observe(&metrics.tools_duration, tools);
+        for call in calls {
+            metrics.tool_called(&call.tool_name, call.success);
+        }
+    }
+
+    fn step_record(&self, number: u16, answer: &ModelAnswer, took: Duration) -> StepRecord {
         let tokens = |count: u64| i64::try_from(count).unwrap_or(MOST_TOKENS).min(MOST_TOKENS);
         StepRecord {
             step: i16::try_from(number).unwrap_or(i16::MAX),
@@ -175,7 +228,7 @@ impl<'a> Drive<'a> {
                 tokens(answer.usage.prompt_tokens),
                 tokens(answer.usage.completion_tokens),
             ),
-            model_ms: i32::try_from(asked.elapsed().as_millis()).unwrap_or(i32::MAX),
+            model_ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),
             tools_ms: 0,
         }
     }
@@ -195,7 +248,7 @@ async fn conclude(
     lease: &Lease,
     mut drive: Drive<'_>,
     driven: Result<Ending, RunFailure>,
-) -> Result<(), sqlx::Error> {
+) -> Result<Attempt, sqlx::Error> {
     #[cfg(feature = "sabotage-fence")]
     let lease = &errand_shared::db::sabotage::unfenced(&context.pool, lease).await;
     let ending = match driven {
@@ -203,11 +256,16 @@ async fn conclude(
         Err(failure) => {
             let disposition = failure.disposition(lease.failures, context.settings.run.run_max_attempts);
             tracing::warn!(run.id = %lease.run_id, run.attempt = lease.attempt, %failure, ?disposition, "an attempt ended");
+            context.metrics.failures.of(failure.kind()).inc();
             match disposition {
-                Disposition::Drop => return Ok(()),
-                Disposition::Release => return release(context, lease, None, Duration::ZERO).await,
+                Disposition::Drop => return Ok(Attempt::Lost),
+                Disposition::Release => {
+                    release(context, lease, None, Duration::ZERO).await?;
+                    return Ok(Attempt::Released);
+                }
                 Disposition::Retry(delay) => {
-                    return release(context, lease, Some(&failure.to_string()), delay).await;
+                    release(context, lease, Some(&failure.to_string()), delay).await?;
+                    return Ok(Attempt::Retried);
                 }
                 Disposition::Cancel => {
                     // The step that told of the cancel was committed with its calls; read them back for the answer.
@@ -234,10 +292,21 @@ async fn conclude(
         ending,
         last_step: drive.open_step,
     };
-    if !finisher::finish(context, finish, drive.tool_calls).await? {
-        tracing::warn!(run.id = %lease.run_id, "the lease was lost before the end");
-    }
-    Ok(())
+    let spent = Spent {
+        queue: lease.age(),
+        model: drive.model,
+        tools: drive.tools,
+    };
+    let ended = finisher::finish(context, finish, drive.tool_calls, spent).await?;
+    Ok(match ended {
+        Some(RunStatus::Succeeded) => Attempt::Succeeded,
+        Some(RunStatus::Cancelled) => Attempt::Cancelled,
+        Some(_) => Attempt::Failed,
+        None => {
+            tracing::warn!(run.id = %lease.run_id, "the lease was lost before the end");
+            Attempt::Lost
+        }
+    })
 }
 
 async fn release(

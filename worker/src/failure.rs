@@ -5,7 +5,7 @@ use std::time::Duration;
 use errand_agent::AgentFailure;
 use errand_shared::db;
 
-use crate::model::ModelFault;
+use crate::{metrics::Failure, model::ModelFault};
 
 /// Why an attempt stopped short of a reply.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,19 @@ pub(crate) enum Disposition {
 }
 
 impl RunFailure {
+    /// As metrics count it.
+    pub(crate) const fn kind(&self) -> Failure {
+        match self {
+            Self::Model(_) => Failure::Model,
+            Self::Agent(_) => Failure::Agent,
+            Self::Database(_) => Failure::Database,
+            Self::Panicked => Failure::Panic,
+            Self::Stopping => Failure::Stopping,
+            Self::Cancelled => Failure::Cancelled,
+            Self::LeaseLost => Failure::LeaseLost,
+        }
+    }
+
     /// What becomes of a run that failed like this, `failures` times before, of `max_failures`.
     pub(crate) fn disposition(&self, failures: i32, max_failures: i32) -> Disposition {
         match self {

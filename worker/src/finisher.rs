@@ -16,9 +16,12 @@ use errand_shared::{
     events::RunEnd,
     kill_point::{self, KillPoint},
     lifecycle::Lifecycle,
+    metrics::observe,
     run::RunStatus,
+    timing::RunTiming,
 };
 use sqlx::Connection;
+use tokio::time::Instant;
 
 use crate::{context::Context, settings::WorkerSettings};
 
@@ -46,7 +49,18 @@ pub(crate) fn group(
     )
 }
 
-/// Ends a run under its lease, trying again while Postgres is away. False if the lease was lost.
+/// What a run has spent before its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    /// In the queue.
+    pub(crate) queue: Duration,
+    /// On the model.
+    pub(crate) model: Duration,
+    /// On tools.
+    pub(crate) tools: Duration,
+}
+
+/// Ends a run under its lease, trying again while Postgres is away. Gives how it has ended; none if the lease was lost.
 ///
 /// # Errors
 /// The last fault of Postgres. The run is then still this worker's, and its reconciliation hands it back.
@@ -54,8 +68,10 @@ pub(crate) async fn finish(
     context: &Context,
     finish: Finish,
     tool_calls: Vec<ToolCallRecord>,
-) -> Result<bool, sqlx::Error> {
+    spent: Spent,
+) -> Result<Option<RunStatus>, sqlx::Error> {
     kill_point::reached(KillPoint::BeforeFinish);
+    let began = Instant::now();
     // A reply in hand is worth some patience: asking the model again costs more.
     let patience = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
@@ -70,11 +86,14 @@ pub(crate) async fn finish(
     let Some(finished) = finished else {
         // An earlier try may have been committed though its answer was lost.
         let ours = finishes::has_ended_with(&context.pool, finish.run_id, finish.final_event_seq).await?;
-        if ours {
-            tell_ended(context, &[finish.run_id]).await?;
+        if !ours {
+            return Ok(None);
         }
-        return Ok(ours);
+        tell_ended(context, &[finish.run_id]).await?;
+        return Ok(Some(finish.ending.status()));
     };
+    let persist = began.elapsed();
+    observe(&context.metrics.finish_duration, persist);
     kill_point::reached(KillPoint::FinishCommitted);
     context.notifier.tell_final(&RunEnd {
         user_id: finished.user_id,
@@ -82,10 +101,11 @@ pub(crate) async fn finish(
         attempt: finished.attempt,
         at: finished.finished_at,
         response: response(&finished, &finish.ending, tool_calls),
+        timing: Some(RunTiming::new(spent.queue, spent.model, spent.tools, persist)),
     });
     kill_point::reached(KillPoint::FinishTold);
     ring_next(context, &finished).await;
-    Ok(true)
+    Ok(Some(finished.status))
 }
 
 /// Tells of runs that have ended, from their rows, and rings for what comes after them.

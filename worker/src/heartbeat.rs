@@ -107,12 +107,14 @@ impl Heartbeat {
 
     fn missed(&self, why: &dyn std::fmt::Display) {
         tracing::warn!(error = %why, "a heartbeat was missed");
+        self.context.metrics.beats_missed.inc();
         self.good_since.send_replace(None);
     }
 
     async fn beat(&mut self) -> Result<(), sqlx::Error> {
         let in_flight = i32::try_from(self.context.in_flight.len()).unwrap_or(i32::MAX);
         let draining = workers::beat(&self.own, &self.row, in_flight).await?;
+        self.context.metrics.drains(draining);
         self.draining
             .send_if_modified(|was| std::mem::replace(was, draining) != draining);
         self.reconcile().await

@@ -41,6 +41,7 @@ pub(crate) struct Flight {
     run_id: Uuid,
     token: Uuid,
     vouched: Instant,
+    since: Instant,
     feedback: Arc<Feedback>,
     interrupt: watch::Receiver<Interrupt>,
 }
@@ -50,12 +51,13 @@ impl InFlight {
     pub(crate) fn enter(&self, lease: &Lease, vouched: Instant) -> Flight {
         let (sender, interrupt) = watch::channel(Interrupt::None);
         let feedback = Arc::<Feedback>::default();
+        let since = Instant::now();
         self.entries().insert(
             lease.run_id,
             Entry {
                 token: lease.token,
                 user_id: lease.user_id,
-                since: Instant::now(),
+                since,
                 feedback: Arc::clone(&feedback),
                 interrupt: sender,
             },
@@ -65,6 +67,7 @@ impl InFlight {
             run_id: lease.run_id,
             token: lease.token,
             vouched,
+            since,
             feedback,
             interrupt,
         }
@@ -152,6 +155,11 @@ impl Flight {
     /// When its lease was known to hold.
     pub(crate) const fn vouched(&self) -> Instant {
         self.vouched
+    }
+
+    /// Since when it is in flight.
+    pub(crate) const fn since(&self) -> Instant {
+        self.since
     }
 
     /// Ends when something asks the run to stop, and says what.

@@ -13,6 +13,7 @@ mod failure;
 mod finisher;
 mod heartbeat;
 mod in_flight;
+mod metrics;
 mod model;
 mod queue;
 mod rescuer;

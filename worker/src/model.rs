@@ -3,6 +3,7 @@
 mod fault;
 mod gather;
 mod transport;
+mod trying;
 mod wire;
 
 pub(crate) use fault::ModelFault;
@@ -12,16 +13,21 @@ use std::time::Duration;
 use async_openai::{Client, config::OpenAIConfig};
 use backon::{ExponentialBuilder, Retryable};
 use errand_agent::{Message, ModelAnswer};
-use errand_shared::config::Exit;
+use errand_shared::{config::Exit, metrics::observe};
 use futures::StreamExt;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{settings::ModelSettings, telling::Telling};
+use crate::{
+    metrics::{Fault, ModelMetrics},
+    settings::ModelSettings,
+    telling::Telling,
+};
 use gather::Gather;
 use transport::Transport;
+use trying::Trying;
 use wire::{Chunk, Request, ToolOffer};
 
 /// Where requests go if no base URL is set.
@@ -33,6 +39,7 @@ pub(crate) struct ModelClient {
     client: Client<OpenAIConfig>,
     settings: ModelSettings,
     tools: Vec<ToolOffer>,
+    metrics: ModelMetrics,
 }
 
 impl ModelClient {
@@ -40,7 +47,11 @@ impl ModelClient {
     ///
     /// # Errors
     /// If the settings make no HTTP client.
-    pub(crate) fn new(settings: ModelSettings, tools: Vec<errand_agent::ToolSpec>) -> Result<Self, Exit> {
+    pub(crate) fn new(
+        settings: ModelSettings,
+        tools: Vec<errand_agent::ToolSpec>,
+        metrics: ModelMetrics,
+    ) -> Result<Self, Exit> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             .pool_max_idle_per_host(usize::MAX)
@@ -56,6 +67,7 @@ impl ModelClient {
             client,
             settings,
             tools: tools.into_iter().map(ToolOffer::from).collect(),
+            metrics,
         })
     }
 
@@ -84,10 +96,14 @@ impl ModelClient {
                 (Some(delay), Some(wanted)) => Some(wanted.clamp(delay, self.settings.model_retry_max_ms)),
                 (delay, _) => delay,
             })
-            .notify(|fault, delay| tracing::warn!(%fault, ?delay, "the model is asked again"));
-        timeout_at(deadline, tries)
-            .await
-            .unwrap_or(Err(ModelFault::RunDeadline))
+            .notify(|fault, delay| {
+                self.metrics.retries.of(fault.kind()).inc();
+                tracing::warn!(%fault, ?delay, "the model is asked again");
+            });
+        timeout_at(deadline, tries).await.unwrap_or_else(|_elapsed| {
+            self.metrics.errors.of(Fault::RunDeadline).inc();
+            Err(ModelFault::RunDeadline)
+        })
     }
 
     async fn ask_once(
@@ -96,9 +112,12 @@ impl ModelClient {
         telling: &mut Telling<'_>,
     ) -> Result<ModelAnswer, ModelFault> {
         telling.answer_begins();
-        timeout(self.settings.model_timeout_ms, self.stream(request, telling))
+        let trying = Trying::begin(&self.metrics);
+        let answer = timeout(self.settings.model_timeout_ms, self.stream(request, telling))
             .await
-            .unwrap_or(Err(ModelFault::TimedOut))
+            .unwrap_or(Err(ModelFault::TimedOut));
+        trying.end(&answer);
+        answer
     }
 
     async fn stream(
@@ -107,6 +126,7 @@ impl ModelClient {
         telling: &mut Telling<'_>,
     ) -> Result<ModelAnswer, ModelFault> {
         let idle = self.settings.model_idle_timeout_ms;
+        let asked = Instant::now();
         let chat = self.client.chat();
         let opening = timeout(idle, chat.create_stream_byot::<_, Chunk>(request));
         let mut chunks = attended(opening, telling, "")
@@ -118,7 +138,11 @@ impl ModelClient {
             .map_err(|_elapsed| ModelFault::TimedOut)?
         {
             let before = gather.content().len();
+            let began = gather.has_begun();
             gather.add(chunk?)?;
+            if !began && gather.has_begun() {
+                observe(&self.metrics.first_token, asked.elapsed());
+            }
             if gather.content().len() > before {
                 telling.heard(gather.content()).await;
             }

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use crate::{context::Context, finisher};
+use crate::{context::Context, finisher, metrics::Rescue};
 
 /// Runs read at once, at most.
 const PAGE: i64 = 500;
@@ -50,6 +50,14 @@ pub(crate) async fn run(context: Arc<Context>, good_since: watch::Receiver<Optio
         }
         let since = *good_since.borrow();
         let swept = sweep(&context, since).await;
+        let rescues = &context.metrics.rescues;
+        for (action, runs) in [
+            (Rescue::Requeued, swept.requeued),
+            (Rescue::Ended, swept.ended),
+            (Rescue::Rung, swept.rung),
+        ] {
+            rescues.of(action).inc_by(runs as u64);
+        }
         if swept != Swept::default() {
             tracing::info!(?swept, "the rescuer swept");
         }

@@ -33,7 +33,7 @@ pub struct WorkerSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub log: LogSettings,
-    /// Where /healthz and /readyz are served; each worker on a host needs its own.
+    /// Where /metrics, /healthz and /readyz are served; each worker on a host needs its own.
     #[arg(long, env = "ADMIN_LISTEN_ADDR", default_value = "127.0.0.1:9091")]
     pub admin_listen_addr: SocketAddr,
     /// Runs at once, at most.

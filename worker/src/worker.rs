@@ -1,10 +1,6 @@
 //! The worker's life: starts its parts, runs the queue through apalis, stops in order.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use apalis::layers::WorkerBuilderExt;
 use apalis_core::worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt};
@@ -27,10 +23,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     admin, calls,
-    context::Context,
+    context::{Beats, Context},
     executor, finisher,
     heartbeat::{Heartbeat, Pulse},
     in_flight::{InFlight, Interrupt},
+    metrics::WorkerMetrics,
     model::ModelClient,
     queue::{Claimed, Feeder, LeaseQueue},
     rescuer,
@@ -92,14 +89,25 @@ impl Worker {
             })
             .collect();
         let ended = Lifecycle::new();
+        let notifier = Notifier::start(redis.clone(), settings.events, &ended);
+        let in_flight = InFlight::default();
+        let beats = Beats::default();
+        let mut metrics = WorkerMetrics::new(&settings);
+        let pools = [
+            ("main", pool.clone()),
+            ("claims", claims.clone()),
+            ("heartbeat", heartbeat.clone()),
+        ];
+        metrics.watch(&pools, &notifier, &in_flight, Arc::clone(&beats));
         let context = Context {
             finishes: finisher::group(&settings, &pool, &ended),
             worker_id: Uuid::now_v7(),
-            model: ModelClient::new(settings.model.clone(), offers)?,
-            notifier: Notifier::start(redis.clone(), settings.events, &ended),
-            in_flight: InFlight::default(),
+            model: ModelClient::new(settings.model.clone(), offers, metrics.model.clone())?,
+            notifier,
+            in_flight,
             clock: Clock::system(),
-            beats: OnceLock::new(),
+            beats,
+            metrics,
             pool,
             claims,
             settings,

@@ -147,6 +147,7 @@ impl Follow {
                 status: RunStatus::Cancelled,
                 problem: None,
             },
+            timing: None,
         };
         LiveEvent::of_end(&end).ok()
     }

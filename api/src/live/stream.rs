@@ -9,7 +9,7 @@ use axum::{
         sse::{Event as SseEvent, KeepAlive, Sse},
     },
 };
-use errand_shared::Uuid;
+use errand_shared::{Uuid, metrics::Held};
 use futures::{Stream, StreamExt, stream};
 
 use super::{Follow, Live, LiveEvent, Reading};
@@ -69,12 +69,14 @@ pub(crate) struct Streamed {
     reading: Reading,
     follow: Follow,
     ready: VecDeque<Arc<LiveEvent>>,
+    _counted: Held,
 }
 
 impl Streamed {
     /// A stream that begins with these events.
     pub(crate) fn new(app: App, reading: Reading, follow: Follow, first: Vec<Arc<LiveEvent>>) -> Self {
         Self {
+            _counted: Held::new(&app.metrics.streams),
             app,
             reading,
             follow,

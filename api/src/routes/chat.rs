@@ -20,6 +20,7 @@ use crate::{
     openapi::BodyRefusals,
     prefer::Patience,
     problem::Problem,
+    server_timing,
     state::App,
 };
 
@@ -91,8 +92,9 @@ async fn post(
     if live::is_wanted(&headers) {
         return stream(app, caller.user_id, message).await;
     }
-    let run = chat::chat(&app, message, patience.wait).await?;
-    let mut response = answer::to_chat(caller.user_id, &run);
+    let (told, accepted) = chat::chat(&app, message, patience.wait).await?;
+    let mut response = answer::to_chat(caller.user_id, &told.run);
+    server_timing::tell(&mut response, Some(accepted), told.timing);
     if patience.asked_for {
         answer::preference_applied(&mut response);
     }

@@ -232,6 +232,7 @@ async fn delete(
             status: RunStatus::Cancelled,
             ..run.response
         },
+        timing: None,
     };
     Ok(Some((open, so_far.into_iter().map(cancelled).collect())))
 }

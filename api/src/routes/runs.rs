@@ -27,6 +27,7 @@ use crate::{
     prefer,
     problem::Problem,
     query::Params,
+    server_timing,
     state::App,
 };
 
@@ -60,8 +61,10 @@ async fn look(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let wait = wait_of(query.as_deref(), &app)?;
-    let run = chat::attach(&app, caller.user_id, run_id, wait).await?;
-    Ok(answer::to_look(caller.user_id, &run))
+    let told = chat::attach(&app, caller.user_id, run_id, wait).await?;
+    let mut response = answer::to_look(caller.user_id, &told.run);
+    server_timing::tell(&mut response, None, told.timing);
+    Ok(response)
 }
 
 fn wait_of(query: Option<&str>, app: &App) -> Result<Duration, ApiError> {

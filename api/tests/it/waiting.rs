@@ -76,6 +76,7 @@ async fn late_news_of_an_end_that_was_taken_back_ends_no_wait() {
             status: RunStatus::Cancelled,
             problem: None,
         },
+        timing: None,
     };
     let late = finals::encode(&late).unwrap();
     let tell = async {

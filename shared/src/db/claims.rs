@@ -1,5 +1,7 @@
 //! The claim: who takes a run, with all that is needed to go on with it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use sqlx::{PgExecutor, types::Json};
@@ -28,6 +30,10 @@ pub struct Lease {
     pub epoch: i32,
     /// The database's time at the claim.
     pub now: DateTime<Utc>,
+    /// When the run was queued: posted, or tried again.
+    pub queued_at: DateTime<Utc>,
+    /// Since when it could have been claimed: queued, due, and the one before it in its conversation had ended.
+    pub ready_at: DateTime<Utc>,
     /// When the run is over, whoever holds it.
     pub deadline_at: DateTime<Utc>,
     /// Whether its user has asked for an end.
@@ -38,6 +44,18 @@ pub struct Lease {
     pub history: Vec<PastTurn>,
     /// Steps that an earlier attempt has committed.
     pub journal: Vec<PastStep>,
+}
+
+impl Lease {
+    /// How long the run could have been claimed before it was.
+    pub fn waited(&self) -> Duration {
+        (self.now - self.ready_at).to_std().unwrap_or_default()
+    }
+
+    /// How long ago, at the claim, the run had been queued.
+    pub fn age(&self) -> Duration {
+        (self.now - self.queued_at).to_std().unwrap_or_default()
+    }
 }
 
 /// An earlier run of the conversation as its messages tell it.
@@ -136,7 +154,10 @@ pub async fn claim(
         )
         SELECT c.id, c.lease_token AS "token!", c.conversation_id, c.user_id,
             (SELECT u.name FROM users u WHERE u.id = c.user_id) AS "user_name!", c.attempt,
-            c.failures, c.epoch, now() AS "now!", c.deadline_at AS "deadline_at!",
+            c.failures, c.epoch, now() AS "now!", c.deadline_at AS "deadline_at!", c.queued_at,
+            GREATEST(c.queued_at, c.available_at, (SELECT b.finished_at FROM runs b
+                WHERE b.conversation_id = c.conversation_id AND b.seq < c.seq ORDER BY b.seq DESC LIMIT 1))
+                AS "ready_at!",
             c.cancel_requested_at IS NOT NULL AS "cancel_requested!",
             (SELECT m.content FROM messages m WHERE m.run_id = c.id AND m.slot = 0) AS "message!",
             COALESCE((
@@ -185,6 +206,8 @@ pub async fn claim(
             failures: row.failures,
             epoch: row.epoch,
             now: row.now,
+            queued_at: row.queued_at,
+            ready_at: row.ready_at,
             deadline_at: row.deadline_at,
             cancel_requested: row.cancel_requested,
             message: row.message,

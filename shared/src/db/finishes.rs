@@ -51,6 +51,17 @@ pub enum Ending {
     Cancelled,
 }
 
+impl Ending {
+    /// What the run becomes, unless its user has asked for an end before.
+    pub const fn status(&self) -> RunStatus {
+        match self {
+            Self::Succeeded { .. } => RunStatus::Succeeded,
+            Self::Failed { .. } => RunStatus::Failed,
+            Self::Cancelled => RunStatus::Cancelled,
+        }
+    }
+}
+
 /// A run that has ended, once the statement's commit has returned.
 #[derive(Clone, Debug)]
 pub struct Finished {

@@ -38,6 +38,19 @@ pub struct Pool {
     answer: Duration,
 }
 
+/// How much of a pool is in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Connections that somebody has taken.
+    pub busy: usize,
+    /// Connections that wait to be taken.
+    pub idle: usize,
+    /// Connections, at most.
+    pub max: usize,
+    /// Who waits for one.
+    pub waiting: usize,
+}
+
 impl Pool {
     /// A pool of at most `size` connections; a taker waits at most `patience` for one.
     ///
@@ -89,6 +102,18 @@ impl Pool {
             Err(error @ (PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_))) => {
                 Err(sqlx::Error::Configuration(error.to_string().into()))
             }
+        }
+    }
+
+    /// How much of the pool is in use.
+    pub fn usage(&self) -> Usage {
+        let status = self.connections.status();
+        let idle = status.available.min(status.size);
+        Usage {
+            busy: status.size - idle,
+            idle,
+            max: status.max_size,
+            waiting: status.waiting,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Runs as their users see them, and what users do to them: cancel, retry.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
@@ -9,6 +11,7 @@ use crate::{
     chat::{ChatResponse, RunProblem, ToolCallRecord, Usage},
     events::RunEnd,
     run::{RunStatus, status_column},
+    timing::RunTiming,
 };
 
 /// A tool call as the journal has it.
@@ -38,6 +41,8 @@ pub struct RunView {
     pub successes: Vec<bool>,
     /// The answer.
     pub response: ChatResponse,
+    /// Where its time went so far, to a millisecond.
+    pub timing: RunTiming,
 }
 
 impl RunView {
@@ -50,6 +55,7 @@ impl RunView {
             attempt: self.attempt,
             at,
             response: self.response,
+            timing: Some(self.timing),
         })
     }
 }
@@ -70,6 +76,9 @@ pub async fn views(
             r.epoch, r.created_at, r.finished_at, r.final_event_seq,
             (SELECT COALESCE(sum(s.prompt_tokens), 0)::int8 FROM steps s WHERE s.run_id = r.id) AS "prompt!",
             (SELECT COALESCE(sum(s.completion_tokens), 0)::int8 FROM steps s WHERE s.run_id = r.id) AS "completion!",
+            (SELECT COALESCE(sum(s.model_ms), 0)::int8 FROM steps s WHERE s.run_id = r.id) AS "model_ms!",
+            (SELECT COALESCE(sum(s.tools_ms), 0)::int8 FROM steps s WHERE s.run_id = r.id) AS "tools_ms!",
+            (extract(epoch FROM COALESCE(r.first_claimed_at, now()) - r.queued_at) * 1000)::int8 AS "queue_ms!",
             COALESCE((SELECT jsonb_agg(jsonb_build_object('tool_call_id', k.tool_call_id, 'tool_name', k.tool_name,
                     'arguments', k.arguments, 'result', k.result, 'success', k.success) ORDER BY k.step, k.call_index)
                 FROM tool_calls k WHERE k.run_id = r.id), '[]') AS "calls!: Json<Vec<JournalCall>>"
@@ -112,9 +121,19 @@ pub async fn views(
                 ended: row.final_event_seq.zip(row.finished_at),
                 successes,
                 response,
+                timing: RunTiming::new(
+                    millis(row.queue_ms),
+                    millis(row.model_ms),
+                    millis(row.tools_ms),
+                    Duration::ZERO,
+                ),
             })
         })
         .collect()
+}
+
+fn millis(count: i64) -> Duration {
+    Duration::from_millis(u64::try_from(count).unwrap_or_default())
 }
 
 /// One run of a user.

@@ -38,6 +38,7 @@ fn end(status: RunStatus, problem: Option<RunProblem>) -> RunEnd {
             status,
             problem,
         },
+        timing: None,
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use async_openai::error::OpenAIError;
 
+use crate::metrics::Fault;
+
 /// A fault of the model's server or of the way to it. Its text is for an operator's log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModelFault {
@@ -37,6 +39,21 @@ pub(crate) enum ModelFault {
 }
 
 impl ModelFault {
+    /// As metrics count it.
+    pub(crate) const fn kind(&self) -> Fault {
+        match self {
+            Self::Connection(_) => Fault::Connection,
+            Self::Status { quota: true, .. } => Fault::Quota,
+            Self::Status { code: 429, .. } => Fault::RateLimited,
+            Self::Status { code: 500.., .. } => Fault::ServerError,
+            Self::Status { .. } => Fault::ClientError,
+            Self::TimedOut => Fault::Timeout,
+            Self::RunDeadline => Fault::RunDeadline,
+            Self::Malformed(_) => Fault::Malformed,
+            Self::TooLarge => Fault::TooLarge,
+        }
+    }
+
     /// Whether asking again may help.
     pub(crate) fn is_passing(&self) -> bool {
         match self {

@@ -64,6 +64,11 @@ impl Gather {
         &self.content
     }
 
+    /// Whether any of it has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.bytes > 0 || !self.calls.is_empty()
+    }
+
     fn add_delta(&mut self, delta: Delta) -> Result<(), ModelFault> {
         if let Some(text) = delta.content {
             self.count(text.len())?;

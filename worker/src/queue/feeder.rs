@@ -6,6 +6,7 @@ use errand_shared::{
     Uuid,
     db::claims::{self, Lease},
     kill_point::{self, KillPoint},
+    metrics::observe,
     redis_client::RedisClient,
 };
 use tokio::{
@@ -89,6 +90,7 @@ impl Feeder {
                     while self.sweep().await > 0 {}
                 }
                 Ok(ids) => {
+                    self.context.metrics.hints.inc_by(ids.len() as u64);
                     kill_point::reached(KillPoint::HintPopped);
                     self.claim(&ids, permits).await;
                 }
@@ -150,6 +152,12 @@ impl Feeder {
             }
         };
         let claimed = leases.len();
+        let metrics = &self.context.metrics;
+        observe(&metrics.claim_duration, asked.elapsed());
+        metrics.claims.inc_by(claimed as u64);
+        for lease in &leases {
+            observe(&metrics.queue_wait, lease.waited());
+        }
         if claimed > 0 {
             kill_point::reached(KillPoint::ClaimCommitted);
         }

@@ -2,6 +2,7 @@ use errand_shared::{
     Uuid,
     chat::{ChatResponse, ToolCallRecord, Usage},
     events::{FIRST_OF_WORKER, ROOM_AFTER_LOSS, final_seq, started_seq},
+    timing::RunTiming,
 };
 use serde_json::json;
 
@@ -37,6 +38,7 @@ fn view(status: RunStatus, attempt: i32, epoch: i32, calls: usize) -> RunView {
             status,
             problem: None,
         },
+        timing: RunTiming::default(),
     }
 }
 

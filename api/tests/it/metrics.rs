@@ -1,0 +1,258 @@
+//! `/metrics` of both programs, held against `docs/METRICS.md`; and `Server-Timing` of a chat.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use errand_model::{Behaviour, Script};
+use errand_testkit::{TestApp, eventually};
+use reqwest::Method;
+
+/// Metrics by name: the type and the labels.
+type Table = BTreeMap<String, (String, BTreeSet<String>)>;
+
+/// What the document says of the programs with these headings.
+fn documented(headings: &[&str]) -> Table {
+    let document = include_str!("../../../docs/METRICS.md");
+    let mut table = Table::new();
+    let mut heading = "";
+    for line in document.lines() {
+        if let Some(title) = line.strip_prefix("#") {
+            heading = title.trim_start_matches('#').trim();
+        }
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        if !headings.contains(&heading) || cells.len() < 5 || !cells[1].starts_with('`') {
+            continue;
+        }
+        let labels = cells[3].split(", ").filter(|label| !label.is_empty());
+        let labels = labels.map(|label| label.trim_matches('`').to_owned()).collect();
+        let name = cells[1].trim_matches('`').to_owned();
+        let before = table.insert(name, (cells[2].to_owned(), labels));
+        assert_eq!(before, None, "twice: {line}");
+    }
+    table
+}
+
+/// What a program shows.
+fn shown(text: &str) -> Table {
+    let mut table = Table::new();
+    for line in text.lines() {
+        if let Some(declared) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = declared.split_once(' ').unwrap();
+            table.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+        } else if !line.starts_with('#') {
+            let (series, _value) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = series
+                .trim_end_matches('}')
+                .split_once('{')
+                .unwrap_or((series, ""));
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .filter_map(|suffix| name.strip_suffix(suffix))
+                .find(|base| table.contains_key(*base))
+                .unwrap_or(name);
+            let names = labels
+                .split("\",")
+                .filter_map(|label| Some(label.split_once('=')?.0));
+            let known = &mut table.get_mut(base).unwrap().1;
+            known.extend(names.filter(|name| *name != "le").map(str::to_owned));
+        }
+    }
+    table
+}
+
+/// The value of one series.
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find(|line| {
+        line.strip_prefix(series)
+            .is_some_and(|rest| rest.starts_with(' '))
+    });
+    let line = line.unwrap_or_else(|| panic!("no {series} in\n{text}"));
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_and_every_documented_one_is_there() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    assert_eq!(user.chat("Add a task to buy milk").await.status, 200);
+    assert_eq!(
+        shown(&app.api_metrics().await),
+        documented(&["API and worker", "API", "The book"])
+    );
+    assert_eq!(
+        shown(&app.worker_metrics().await),
+        documented(&["API and worker", "Worker"])
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_chat_is_counted_on_its_way() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    assert_eq!(user.chat("Add a task to buy milk").await.tools(), ["add_task"]);
+    let api = app.api_metrics().await;
+    assert_eq!(value(&api, "errand_posts_total{outcome=\"stored\"}"), 1.0);
+    let chat = "method=\"POST\",route=\"/api/{user_id}/chat\"";
+    assert_eq!(
+        value(
+            &api,
+            &format!("errand_http_requests_total{{{chat},status=\"200\"}}")
+        ),
+        1.0
+    );
+    assert_eq!(
+        value(
+            &api,
+            &format!("errand_http_request_duration_seconds_count{{{chat}}}")
+        ),
+        1.0
+    );
+    // The worker rings for the next run after it has told of the end.
+    eventually("the attempt is counted", || async {
+        let worker = app.worker_metrics().await;
+        value(
+            &worker,
+            "errand_run_duration_seconds_count{outcome=\"succeeded\"}",
+        ) > 0.0
+    })
+    .await;
+    let worker = app.worker_metrics().await;
+    for (series, expected) in [
+        ("errand_run_claims_total", 1.0),
+        ("errand_hints_taken_total", 1.0),
+        ("errand_run_queue_wait_seconds_count", 1.0),
+        ("errand_run_start_delay_seconds_count", 1.0),
+        ("errand_run_response_seconds_count{status=\"succeeded\"}", 1.0),
+        ("errand_step_duration_seconds_count", 2.0),
+        ("errand_finish_duration_seconds_count", 1.0),
+        ("errand_model_requests_total{outcome=\"ok\"}", 2.0),
+        ("errand_model_request_duration_seconds_count", 2.0),
+        ("errand_model_time_to_first_token_seconds_count", 2.0),
+        (
+            "errand_tool_calls_total{tool=\"add_task\",outcome=\"succeeded\"}",
+            1.0,
+        ),
+        ("errand_tools_duration_seconds_count", 1.0),
+        ("errand_worker_runs_in_flight", 0.0),
+        ("errand_model_requests_in_flight", 0.0),
+        ("errand_worker_capacity", 1000.0),
+        ("errand_redis_listening", 1.0),
+    ] {
+        assert_eq!(value(&worker, series), expected, "{series}");
+    }
+    assert!(value(&worker, "errand_model_tokens_total{direction=\"prompt\"}") > 0.0);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn faults_of_the_model_are_counted_by_their_kind() {
+    let app = TestApp::builder().worker("--model-retries=1").start().await;
+    let user = app.user("Ada").await;
+    app.model
+        .script(Script::new().when("fail", [Behaviour::status(429), Behaviour::status(503)]));
+    assert_eq!(user.chat("fail, please").await.status, 502);
+    eventually("the attempt is counted", || async {
+        let worker = app.worker_metrics().await;
+        value(&worker, "errand_run_duration_seconds_count{outcome=\"failed\"}") > 0.0
+    })
+    .await;
+    let worker = app.worker_metrics().await;
+    for series in [
+        "errand_model_errors_total{kind=\"rate_limited\"}",
+        "errand_model_errors_total{kind=\"server_error\"}",
+        "errand_model_retries_total{kind=\"rate_limited\"}",
+        "errand_run_failures_total{kind=\"model\"}",
+    ] {
+        assert_eq!(value(&worker, series), 1.0, "{series}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_queue_is_seen_when_nobody_works() {
+    let app = TestApp::builder().workers(0).start().await;
+    let user = app.user("Ada").await;
+    let first = user.chat_async(None, "Add milk").await;
+    let behind = user
+        .chat_async(Some(first.id("conversation_id")), "Add bread")
+        .await;
+    let api = app.api_metrics().await;
+    for (series, expected) in [
+        ("errand_book_readable", 1.0),
+        ("errand_runs{status=\"queued\"}", 2.0),
+        ("errand_queue_depth", 1.0),
+        ("errand_workers{state=\"alive\"}", 0.0),
+        ("errand_workers_capacity", 0.0),
+        ("errand_queue_paused", 0.0),
+    ] {
+        assert_eq!(value(&api, series), expected, "{series}");
+    }
+    for run in [&behind, &first] {
+        let cancel = format!("/runs/{}/cancel", run.text("run_id"));
+        user.post(&cancel, serde_json::json!({})).await;
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_callers_make_up_makes_no_series() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let made_up = Method::from_bytes(b"BREW").unwrap();
+    let url = format!("{}/coffee/{}", app.url(), user.id);
+    app.http().request(made_up, url).send().await.unwrap();
+    let api = app.api_metrics().await;
+    let series = "errand_http_requests_total{method=\"other\",route=\"none\",status=\"404\"}";
+    assert_eq!(value(&api, series), 1.0);
+    assert!(!api.contains("coffee") && !api.contains("BREW"));
+    app.stop().await;
+}
+
+/// The times of `Server-Timing`, in milliseconds.
+fn timing(headers: &reqwest::header::HeaderMap) -> BTreeMap<String, f64> {
+    let text = headers["server-timing"].to_str().unwrap();
+    text.split(", ")
+        .map(|metric| {
+            let (name, duration) = metric.split_once(";dur=").unwrap();
+            (name.to_owned(), duration.parse().unwrap())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_chat_tells_where_its_time_went() {
+    const THINKS: Duration = Duration::from_millis(60);
+    let app = TestApp::builder().worker("--model-retries=0").start().await;
+    let user = app.user("Ada").await;
+    let script = Script::new()
+        .when(
+            "milk",
+            [
+                Behaviour::tool_call("add_task", r#"{"title":"milk"}"#).after(THINKS),
+                Behaviour::reply("Done.").after(THINKS),
+            ],
+        )
+        .when("fail", [Behaviour::status(503).after(THINKS)]);
+    app.model.script(script);
+    let chat = user.chat("Add milk").await;
+    assert_eq!(chat.status, 200, "{}", chat.body);
+    let times = timing(&chat.headers);
+    let names: Vec<_> = times.keys().map(String::as_str).collect();
+    assert_eq!(names, ["accept", "model", "persist", "queue", "tools"]);
+    assert!(times["model"] >= 120.0, "{times:?}");
+    assert!(times["tools"] > 0.0 && times["persist"] > 0.0, "{times:?}");
+
+    let failed = user.chat("fail, please").await;
+    assert_eq!(failed.status, 502, "{}", failed.body);
+    assert!(timing(&failed.headers)["model"] >= 60.0, "{:?}", failed.headers);
+
+    let again = user.wait(chat.id("run_id")).await;
+    assert!(timing(&again.headers)["model"] >= 118.0, "{:?}", again.headers);
+    let pending = user.chat_async(None, "Hello").await;
+    assert_eq!(timing(&pending.headers).len(), 1);
+    user.wait(pending.id("run_id")).await;
+    app.stop().await;
+}
