@@ -7,7 +7,7 @@ use errand_shared::{
     chat::{ChatResponse, Usage},
     db::{
         self, idempotency,
-        posts::{self, Post, Posted},
+        posts::{self, Origin, Post, Posted},
         runs::{self, RunView},
     },
     kill_point::{self, KillPoint},
@@ -19,11 +19,13 @@ use errand_shared::{
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use tracing::Instrument;
 use utoipa::ToSchema;
 
 use crate::{
     error::ApiError,
     metrics,
+    request_id::RequestId,
     state::{App, within},
     waiter::{Outcome, Wait},
 };
@@ -39,6 +41,7 @@ pub(crate) struct NewMessage {
     conversation_id: Option<Uuid>,
     if_running: IfRunning,
     key: Option<(String, [u8; 32])>,
+    request_id: Option<String>,
 }
 
 /// What becomes of a message while a run of its conversation is open.
@@ -86,7 +89,14 @@ impl NewMessage {
             conversation_id,
             if_running,
             key,
+            request_id: None,
         })
+    }
+
+    /// The same message, brought by this request.
+    pub(crate) fn brought_by(mut self, request: &RequestId) -> Self {
+        self.request_id = Some(request.as_str().to_owned());
+        self
     }
 }
 
@@ -205,12 +215,17 @@ async fn take_in(app: &App, message: NewMessage) -> Result<Posting, ApiError> {
         content: message.text.clone(),
         reject_if_running: message.if_running == IfRunning::Reject,
         key: message.key.clone(),
+        origin: Origin {
+            request_id: message.request_id.clone(),
+            traceparent: errand_traces::traceparent(&tracing::Span::current()),
+        },
     };
     // Before the commit, so that no news can be missed.
     let wait = app.waiter.wait_for(post.user_id, post.run_id);
     match store(app, &post, deadline).await? {
         Posted::Stored => {
             wait.is_stored();
+            tracing::debug!(run.id = %post.run_id, conversation.id = %post.conversation_id, "a message was stored");
             kill_point::reached(KillPoint::PostCommitted);
             app.notifier.ring(post.run_id);
             app.notifier
@@ -321,7 +336,8 @@ async fn store(app: &App, post: &Post, deadline: Instant) -> Result<Posted, ApiE
         }
         done
     };
-    match within(deadline, tries).await {
+    let stored = within(deadline, tries).instrument(errand_traces::trace!("post"));
+    match stored.await {
         Ok(outcome) => Ok(outcome),
         Err(ApiError::DatabaseAway { source, .. }) => {
             let found = runs::response(&app.pool, post.user_id, post.run_id);
@@ -358,8 +374,9 @@ async fn wait_out(
     if patience.is_zero() {
         return Ok(so_far.into());
     }
+    let waiting = wait.outcome().instrument(errand_traces::trace!("wait"));
     let ended = tokio::select! {
-        outcome = wait.outcome() => Some(outcome),
+        outcome = waiting => Some(outcome),
         () = tokio::time::sleep(patience) => None,
         () = app.lifecycle.stopped() => None,
     };

@@ -22,6 +22,7 @@ use errand_shared::{
     redis_client::RedisClient,
     telemetry::{self, LogSettings},
 };
+use errand_traces::Traces;
 
 /// Files beside the callers' connections: stores, logs, listeners.
 const SPARE_FILES: u64 = 200;
@@ -105,7 +106,7 @@ async fn main() -> ExitCode {
         Command::Serve(settings) => serve(*settings).await,
         Command::Migrate(arguments) => {
             let MigrateArgs { store, log } = *arguments;
-            telemetry::init(log);
+            telemetry::init(log, None);
             commands::migrate::migrate(&store)
                 .await
                 .map_err(failed)
@@ -138,7 +139,8 @@ fn with_default_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsStri
 }
 
 async fn serve(settings: ApiSettings) -> Result<Option<String>, Exit> {
-    telemetry::init(settings.log.clone());
+    let (traces, extra) = Traces::start(&settings.traces, "errand-api", env!("CARGO_PKG_VERSION"))?;
+    telemetry::init(settings.log.clone(), extra);
     let lifecycle = Lifecycle::new();
     let files = u64::from(settings.http.max_connections) + SPARE_FILES;
     lifecycle.stop_on_signals().map_err(failed)?;
@@ -146,6 +148,7 @@ async fn serve(settings: ApiSettings) -> Result<Option<String>, Exit> {
     // May warn, so only now: of a bad setting one line is said and nothing else.
     open_files::raise(files);
     api.run().await;
+    traces.end().await;
     Ok(None)
 }
 

@@ -1,4 +1,5 @@
-//! `x-request-id`: the caller's own if it is sane, else a new one; in the log and on every response.
+//! `x-request-id`: the caller's own if it is sane, else a new one; in the log, on every response, and on the run that it
+//! starts.
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -8,15 +9,27 @@ use axum::{
 };
 use errand_shared::Uuid;
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::error::{ApiError, Cause};
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_LEN: usize = 128;
 
-/// Names the request, logs it once, with the cause of an error that its caller is not told.
-pub(crate) async fn name_and_log(request: Request, next: Next) -> Response {
+/// The name of a request, for those who look for it later. It is ASCII.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The name.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// Names the request, traces it, logs it once, with the cause of an error that its caller is not told.
+pub(crate) async fn name_and_log(mut request: Request, next: Next) -> Response {
     let id = request
         .headers()
         .get(X_REQUEST_ID)
@@ -29,11 +42,19 @@ pub(crate) async fn name_and_log(request: Request, next: Next) -> Response {
         .map_or("-", MatchedPath::as_str)
         .to_owned();
     let method = request.method().clone();
+    request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", request.id = ?id);
+    let traced = traced(&request, &route, &id);
     let started = Instant::now();
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let answering = next.run(request).instrument(traced.clone());
+    let mut response = answering.instrument(span.clone()).await;
     response.headers_mut().insert(X_REQUEST_ID, id);
     let status = response.status().as_u16();
+    traced.record("http.response.status_code", status);
+    if status >= 500 {
+        traced.record("otel.status_code", "ERROR");
+    }
+    drop(traced);
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let _entered = span.enter();
     match response.extensions_mut().remove::<Cause>() {
@@ -43,6 +64,30 @@ pub(crate) async fn name_and_log(request: Request, next: Next) -> Response {
         _ => tracing::debug!(%method, route, status, duration_ms, "a request was answered"),
     }
     response
+}
+
+/// The request's span in a trace: the caller's if it has begun one. What operators ask every few seconds is in none.
+fn traced(request: &Request, route: &str, id: &HeaderValue) -> Span {
+    if !["/api/", "/auth/", "/admin", "/mcp"]
+        .iter()
+        .any(|traced| route.starts_with(traced))
+    {
+        return Span::none();
+    }
+    let method = request.method();
+    let span = errand_traces::trace!(
+        "request",
+        otel.name = %format_args!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = %method,
+        http.route = route,
+        http.response.status_code = Empty,
+        request.id = ?id,
+    );
+    let parent = request.headers().get(TRACEPARENT);
+    errand_traces::adopt(&span, parent.and_then(|parent| parent.to_str().ok()));
+    span
 }
 
 fn is_sane(id: &HeaderValue) -> bool {

@@ -7,6 +7,7 @@ use errand_shared::{
     config::{EventSettings, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
     telemetry::LogSettings,
 };
+use errand_traces::TraceSettings;
 
 /// Settings of the server.
 #[derive(Args, Clone, Debug)]
@@ -35,6 +36,9 @@ pub struct ApiSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub log: LogSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub traces: TraceSettings,
 }
 
 /// Who may come in.

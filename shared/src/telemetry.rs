@@ -3,7 +3,11 @@
 use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, registry, registry::LookupSpan,
+    util::SubscriberInitExt,
+};
 
 /// How logs are written.
 #[derive(Args, Clone, Debug)]
@@ -25,29 +29,44 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error for the whole process; a second call changes nothing.
-pub fn init(settings: LogSettings) {
+/// What else is to hear of spans, beside the log: traces.
+pub type Extra = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Starts logging to standard error for the whole process; a second call changes nothing. What else hears of spans has a
+/// filter of its own.
+pub fn init(settings: LogSettings, extra: Option<Extra>) {
     let format = settings.log_format.unwrap_or(if std::io::stderr().is_terminal() {
         LogFormat::Text
     } else {
         LogFormat::Json
     });
-    let registry = tracing_subscriber::registry().with(settings.log_filter);
-    let started = match format {
-        LogFormat::Text => registry
-            .with(fmt::layer().with_writer(std::io::stderr))
+    let started = match extra {
+        // The filter stands before all: what is not logged is not made.
+        None => registry()
+            .with(settings.log_filter)
+            .with(lines(format))
             .try_init(),
-        LogFormat::Json => registry
-            .with(
-                fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(false)
-                    .with_writer(std::io::stderr),
-            )
+        Some(extra) => registry()
+            .with(extra)
+            .with(lines(format).with_filter(settings.log_filter))
             .try_init(),
     };
     if started.is_err() {
         tracing::debug!("logging had been started already");
+    }
+}
+
+fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    match format {
+        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).boxed(),
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_writer(std::io::stderr)
+            .boxed(),
     }
 }

@@ -18,6 +18,7 @@ use errand_shared::{
 };
 use futures::FutureExt;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::{
     context::Context,
@@ -30,7 +31,29 @@ use crate::{
 };
 
 /// Drives a run. Whatever happens, it is ended, handed back, or left to whom it belongs by then.
-pub(crate) async fn execute(context: Arc<Context>, lease: Lease, mut flight: Flight) {
+pub(crate) async fn execute(context: Arc<Context>, lease: Lease, flight: Flight) {
+    let log = tracing::info_span!(
+        "run",
+        run.id = %lease.run_id,
+        run.attempt = lease.attempt,
+        conversation.id = %lease.conversation_id,
+        request.id = lease.origin.request_id.as_deref(),
+    );
+    let traced = errand_traces::trace!(
+        "run",
+        otel.kind = "consumer",
+        run.id = %lease.run_id,
+        run.attempt = lease.attempt,
+        conversation.id = %lease.conversation_id,
+    );
+    errand_traces::adopt(&traced, lease.origin.traceparent.as_deref());
+    drive(context, lease, flight)
+        .instrument(traced)
+        .instrument(log)
+        .await;
+}
+
+async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
     let metrics = &context.metrics;
     observe(&metrics.start_delay, flight.since().elapsed());
     let mut drive = Drive::new(&context, &lease, &flight);
@@ -162,7 +185,9 @@ impl<'a> Drive<'a> {
                     kill_point::reached(KillPoint::ToolsAsked);
                     self.telling.tools_started(calls).await;
                     let began = Instant::now();
-                    let records = tool_step::perform(&self.context.pool, lease, &step, calls).await;
+                    let records = tool_step::perform(&self.context.pool, lease, &step, calls)
+                        .instrument(errand_traces::trace!("tools"))
+                        .await;
                     let took = began.elapsed();
                     self.tools += took;
                     let records = records?;
@@ -297,7 +322,9 @@ async fn conclude(
         model: drive.model,
         tools: drive.tools,
     };
-    let ended = finisher::finish(context, finish, drive.tool_calls, spent).await?;
+    let ended = finisher::finish(context, finish, drive.tool_calls, spent)
+        .instrument(errand_traces::trace!("finish"))
+        .await?;
     Ok(match ended {
         Some(RunStatus::Succeeded) => Attempt::Succeeded,
         Some(RunStatus::Cancelled) => Attempt::Cancelled,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use errand_shared::{config, lifecycle::Lifecycle, open_files, telemetry};
+use errand_traces::Traces;
 use errand_worker::{StartError, Worker, WorkerSettings};
 
 /// Files beside the model's connections: stores, logs, listeners.
@@ -14,7 +15,11 @@ async fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(exit) => return exit.report(),
     };
-    telemetry::init(settings.log.clone());
+    let (traces, extra) = match Traces::start(&settings.traces, "errand-worker", env!("CARGO_PKG_VERSION")) {
+        Ok(started) => started,
+        Err(exit) => return exit.report(),
+    };
+    telemetry::init(settings.log.clone(), extra);
     let files = u64::from(settings.worker_concurrency) + SPARE_FILES;
     let lifecycle = Lifecycle::new();
     if let Err(error) = lifecycle.stop_on_signals() {
@@ -31,5 +36,6 @@ async fn main() -> ExitCode {
     // May warn, so only now: of a bad setting one line is said and nothing else.
     open_files::raise(files);
     worker.run(lifecycle).await;
+    traces.end().await;
     ExitCode::SUCCESS
 }

@@ -19,6 +19,7 @@ use tokio::{
     sync::Mutex,
     time::{Instant, timeout, timeout_at},
 };
+use tracing::Instrument;
 
 use crate::{
     metrics::{Fault, ModelMetrics},
@@ -112,8 +113,9 @@ impl ModelClient {
         telling: &mut Telling<'_>,
     ) -> Result<ModelAnswer, ModelFault> {
         telling.answer_begins();
-        let trying = Trying::begin(&self.metrics);
+        let trying = Trying::begin(&self.metrics, &self.settings.openai_model);
         let answer = timeout(self.settings.model_timeout_ms, self.stream(request, telling))
+            .instrument(trying.span())
             .await
             .unwrap_or(Err(ModelFault::TimedOut));
         trying.end(&answer);

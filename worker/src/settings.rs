@@ -7,6 +7,7 @@ use errand_shared::{
     config::{EventSettings, Exit, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
     telemetry::LogSettings,
 };
+use errand_traces::TraceSettings;
 
 /// Claims runs, drives the model's tool loop, stores the replies.
 #[derive(Clone, Debug, Parser)]
@@ -33,6 +34,9 @@ pub struct WorkerSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub log: LogSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub traces: TraceSettings,
     /// Where /metrics, /healthz and /readyz are served; each worker on a host needs its own.
     #[arg(long, env = "ADMIN_LISTEN_ADDR", default_value = "127.0.0.1:9091")]
     pub admin_listen_addr: SocketAddr,

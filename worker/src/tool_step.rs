@@ -12,6 +12,7 @@ use errand_shared::{
 use errand_tools::ToolOutcome;
 use sqlx::{Acquire, PgConnection};
 use tokio::time::Instant;
+use tracing::{Instrument, field::Empty};
 
 use crate::failure::RunFailure;
 
@@ -75,10 +76,21 @@ async fn attempt(
     let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id).await?;
     let mut records = Vec::with_capacity(calls.len());
     for call in calls {
-        let outcome = match savepoints {
-            Savepoints::None => make(&mut transaction, lease, call).await?,
-            Savepoints::EachCall => make_undoable(&mut transaction, lease, call).await?,
+        let traced = errand_traces::trace!(
+            "tool",
+            otel.name = %format_args!("tool {}", call.name),
+            otel.status_code = Empty,
+        );
+        let made = async {
+            match savepoints {
+                Savepoints::None => make(&mut transaction, lease, call).await,
+                Savepoints::EachCall => make_undoable(&mut transaction, lease, call).await,
+            }
         };
+        let outcome = made.instrument(traced.clone()).await?;
+        if !outcome.success {
+            traced.record("otel.status_code", "ERROR");
+        }
         records.push(CallRecord {
             tool_call_id: call.id.clone(),
             tool_name: call.name.clone(),

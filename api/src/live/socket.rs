@@ -12,6 +12,7 @@ use std::{
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use errand_shared::{Uuid, events::queued_seq};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tracing::Instrument;
 
 use super::{
     Follow, Live, LiveEvent, Reading,
@@ -22,6 +23,7 @@ use crate::{
     cancel,
     chat::{self, NewMessage, Posting},
     error::ApiError,
+    request_id::RequestId,
     state::App,
 };
 
@@ -50,6 +52,8 @@ enum End {
 pub(crate) struct Socket {
     app: App,
     user_id: Uuid,
+    /// The handshake.
+    request_id: RequestId,
     wire: WebSocket,
     reading: Reading,
     runs: HashMap<Uuid, Follow>,
@@ -58,7 +62,7 @@ pub(crate) struct Socket {
 }
 
 /// Serves a socket until it ends.
-pub(crate) async fn serve(app: App, identity: Identity, socket: WebSocket) {
+pub(crate) async fn serve(app: App, identity: Identity, request_id: RequestId, socket: WebSocket) {
     let reading = super::begin(&app, identity.user_id).await;
     // Of runs that are under way, their text so far is due.
     app.notifier
@@ -69,6 +73,7 @@ pub(crate) async fn serve(app: App, identity: Identity, socket: WebSocket) {
     let mut socket = Socket {
         app,
         user_id: identity.user_id,
+        request_id,
         wire: socket,
         reading,
         runs: HashMap::new(),
@@ -151,8 +156,10 @@ impl Socket {
                 if_running,
             } => {
                 let key = idempotency_key.as_deref();
-                let message = NewMessage::new(self.user_id, message, conversation_id, if_running, key)?;
-                self.chat(&id, message).await
+                let message = NewMessage::new(self.user_id, message, conversation_id, if_running, key)?
+                    .brought_by(&self.request_id);
+                let span = errand_traces::trace!("chat", otel.name = "WebSocket chat", otel.kind = "server");
+                self.chat(&id, message).instrument(span).await
             }
             Request::Subscribe { run_id, after_seq } => {
                 let after = after_seq.unwrap_or(0);

@@ -1,6 +1,7 @@
 //! `POST /api/{user_id}/chat`.
 
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderMap, HeaderValue},
     response::Response,
@@ -20,6 +21,7 @@ use crate::{
     openapi::BodyRefusals,
     prefer::Patience,
     problem::Problem,
+    request_id::RequestId,
     server_timing,
     state::App,
 };
@@ -77,6 +79,7 @@ struct ChatRequest {
 async fn post(
     State(app): State<App>,
     caller: Caller,
+    Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     Json(request): Json<ChatRequest>,
 ) -> Result<Response, ApiError> {
@@ -88,7 +91,8 @@ async fn post(
         request.conversation_id,
         request.if_running,
         key,
-    )?;
+    )?
+    .brought_by(&request_id);
     if live::is_wanted(&headers) {
         return stream(app, caller.user_id, message).await;
     }

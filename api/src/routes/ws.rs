@@ -14,6 +14,7 @@ use crate::{
     live::socket,
     openapi::Refusals,
     problem::Problem,
+    request_id::RequestId,
     server::Place,
     state::App,
 };
@@ -46,6 +47,7 @@ async fn open(
     State(app): State<App>,
     SocketCaller(identity): SocketCaller,
     Extension(place): Extension<Place>,
+    Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
@@ -72,7 +74,7 @@ async fn open(
         .on_failed_upgrade(|error| tracing::debug!(%error, "a WebSocket did not come about"))
         .on_upgrade(move |socket| {
             sockets.track_future(async move {
-                socket::serve(app, identity, socket).await;
+                socket::serve(app, identity, request_id, socket).await;
                 drop((seat, place));
             })
         }))

@@ -37,6 +37,8 @@ mod round_trips;
 #[cfg(test)]
 mod tasks;
 #[cfg(test)]
+mod traces;
+#[cfg(test)]
 mod users_apart;
 #[cfg(test)]
 mod verify;

@@ -67,6 +67,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(app: &TestApp, log_filter: &str) -> Self {
+        Self::start_with(app, log_filter, &[]).await
+    }
+
+    /// The same with more settings.
+    pub(crate) async fn start_with(app: &TestApp, log_filter: &str, settings: &[String]) -> Self {
         let log = std::env::temp_dir().join(format!("errand-test-{}.log", Uuid::now_v7().simple()));
         let more = [
             "--log-format=json".to_owned(),
@@ -77,6 +82,7 @@ impl Server {
             .api_arguments()
             .iter()
             .chain(&more)
+            .chain(settings)
             .map(|argument| (argument.split('=').next().unwrap(), argument))
             .collect();
         let child = program()

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
 
-use super::runs::QueuedRun;
+use super::{posts::Origin, runs::QueuedRun};
 
 /// A claimed run: the lease and what the worker must know, so that no read follows the claim.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Lease {
     pub deadline_at: DateTime<Utc>,
     /// Whether its user has asked for an end.
     pub cancel_requested: bool,
+    /// Where the message came from.
+    pub origin: Origin,
     /// The user's message.
     pub message: String,
     /// Earlier turns of the conversation, oldest first.
@@ -157,7 +159,7 @@ pub async fn claim(
             c.failures, c.epoch, now() AS "now!", c.deadline_at AS "deadline_at!", c.queued_at,
             GREATEST(c.queued_at, c.available_at, (SELECT b.finished_at FROM runs b
                 WHERE b.conversation_id = c.conversation_id AND b.seq < c.seq ORDER BY b.seq DESC LIMIT 1))
-                AS "ready_at!",
+                AS "ready_at!", c.request_id, c.traceparent,
             c.cancel_requested_at IS NOT NULL AS "cancel_requested!",
             (SELECT m.content FROM messages m WHERE m.run_id = c.id AND m.slot = 0) AS "message!",
             COALESCE((
@@ -210,6 +212,10 @@ pub async fn claim(
             ready_at: row.ready_at,
             deadline_at: row.deadline_at,
             cancel_requested: row.cancel_requested,
+            origin: Origin {
+                request_id: row.request_id,
+                traceparent: row.traceparent,
+            },
             message: row.message,
             history: row.history.0,
             journal: row.journal.0,

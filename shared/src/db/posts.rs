@@ -22,6 +22,17 @@ pub struct Post {
     pub reject_if_running: bool,
     /// The caller's key, with the SHA-256 of the request's parsed fields.
     pub key: Option<(String, [u8; 32])>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a message comes from, for those who look for it later.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The request that brought it.
+    pub request_id: Option<String>,
+    /// The trace that goes on in its worker, as `traceparent` of W3C Trace Context.
+    pub traceparent: Option<String>,
 }
 
 /// What became of a post.
@@ -75,13 +86,21 @@ pub async fn store(
         .iter()
         .map(|post| post.key.as_ref().map(|(_, fingerprint)| fingerprint.as_slice()))
         .collect();
+    let request_ids: Vec<_> = posts
+        .iter()
+        .map(|post| post.origin.request_id.as_deref())
+        .collect();
+    let traceparents: Vec<_> = posts
+        .iter()
+        .map(|post| post.origin.traceparent.as_deref())
+        .collect();
     let outcomes = sqlx::query!(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bool[], $6::text[], $7::text[],
-                                 $8::bytea[], $10::bool[])
+                                 $8::bytea[], $10::bool[], $11::text[], $12::text[])
                 WITH ORDINALITY AS t (run_id, message_id, user_id, conversation_id, is_new, content, key, fingerprint,
-                                      rejecting, ord)
+                                      rejecting, request_id, traceparent, ord)
         ), judged AS MATERIALIZED (
             SELECT i.*,
                 CASE WHEN i.rejecting THEN (SELECT c.last_seq FROM conversations c WHERE c.id = i.conversation_id) END
@@ -134,8 +153,8 @@ pub async fn store(
             FROM (SELECT * FROM admitted UNION ALL SELECT * FROM accepted WHERE is_new) a
             JOIN (SELECT * FROM numbered UNION ALL SELECT * FROM made) b ON b.id = a.conversation_id
         ), started AS (
-            INSERT INTO runs (id, conversation_id, user_id, seq, ring_at)
-            SELECT run_id, conversation_id, user_id, seq, now() + interval '5 seconds' FROM placed
+            INSERT INTO runs (id, conversation_id, user_id, seq, ring_at, request_id, traceparent)
+            SELECT run_id, conversation_id, user_id, seq, now() + interval '5 seconds', request_id, traceparent FROM placed
         ), said AS (
             INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content)
             SELECT message_id, conversation_id, seq, run_id, 0, 'user', content FROM placed
@@ -159,6 +178,8 @@ pub async fn store(
         &fingerprints as &[Option<&[u8]>],
         max_open,
         &rejecting,
+        &request_ids as &[Option<&str>],
+        &traceparents as &[Option<&str>],
     )
     .fetch_all(executor)
     .await?;

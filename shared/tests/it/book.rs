@@ -6,7 +6,7 @@ use errand_shared::{
     db::{
         claims::{self, ClaimBounds, Lease},
         finishes::{self, Ending, Finish, Finished},
-        posts::{self, Post, Posted},
+        posts::{self, Origin, Post, Posted},
         steps::StepRecord,
     },
     events::final_seq,
@@ -117,6 +117,7 @@ pub(crate) fn opening(user_id: Uuid, content: &str) -> Post {
         content: content.to_owned(),
         reject_if_running: false,
         key: None,
+        origin: Origin::default(),
     }
 }
 

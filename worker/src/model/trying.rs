@@ -1,8 +1,9 @@
 //! Counts one try of a model call, however it ends.
 
 use errand_agent::ModelAnswer;
-use errand_shared::metrics::{Held, observe};
+use errand_shared::metrics::{Held, LabelValue, observe};
 use tokio::time::Instant;
+use tracing::{Span, field::Empty};
 
 use super::ModelFault;
 use crate::metrics::{Direction, ModelMetrics, Try};
@@ -16,18 +17,33 @@ pub(super) struct Trying<'a> {
     metrics: &'a ModelMetrics,
     began: Instant,
     outcome: Try,
+    span: Span,
     _in_flight: Held,
 }
 
 impl<'a> Trying<'a> {
-    /// Begins a try.
-    pub(super) fn begin(metrics: &'a ModelMetrics) -> Self {
+    /// Begins a try with this model.
+    pub(super) fn begin(metrics: &'a ModelMetrics, model: &str) -> Self {
         Self {
             metrics,
             began: Instant::now(),
             outcome: Try::Abandoned,
+            span: errand_traces::trace!(
+                "model call",
+                otel.kind = "client",
+                otel.status_code = Empty,
+                error.type = Empty,
+                gen_ai.request.model = model,
+                gen_ai.usage.input_tokens = Empty,
+                gen_ai.usage.output_tokens = Empty,
+            ),
             _in_flight: Held::new(&metrics.in_flight),
         }
+    }
+
+    /// What it is in a trace.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
     }
 
     /// Ends it with what came of it.
@@ -36,6 +52,10 @@ impl<'a> Trying<'a> {
             Ok(answer) => {
                 self.outcome = Try::Ok;
                 observe(&self.metrics.duration, self.began.elapsed());
+                self.span
+                    .record("gen_ai.usage.input_tokens", answer.usage.prompt_tokens);
+                self.span
+                    .record("gen_ai.usage.output_tokens", answer.usage.completion_tokens);
                 for (direction, tokens) in [
                     (Direction::Prompt, answer.usage.prompt_tokens),
                     (Direction::Completion, answer.usage.completion_tokens),
@@ -46,6 +66,8 @@ impl<'a> Trying<'a> {
             Err(fault) => {
                 self.outcome = Try::failed(fault.kind());
                 self.metrics.errors.of(fault.kind()).inc();
+                self.span.record("otel.status_code", "ERROR");
+                self.span.record("error.type", fault.kind().as_str());
             }
         }
     }
