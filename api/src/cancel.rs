@@ -61,7 +61,7 @@ async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Result<(), Api
     for run in done {
         let next = finishes::next_queued(&app.pool, run.user_id, run.conversation_id);
         if let Some(next) = app.database(next).await? {
-            app.notifier.ring(next);
+            app.notifier.ring(run.user_id, next);
         }
     }
     Ok(())

@@ -227,7 +227,7 @@ async fn take_in(app: &App, message: NewMessage) -> Result<Posting, ApiError> {
             wait.is_stored();
             tracing::debug!(run.id = %post.run_id, conversation.id = %post.conversation_id, "a message was stored");
             kill_point::reached(KillPoint::PostCommitted);
-            app.notifier.ring(post.run_id);
+            app.notifier.ring(post.user_id, post.run_id);
             app.notifier
                 .tell_posted(post.user_id, post.run_id, post.conversation_id, app.clock.now());
             kill_point::reached(KillPoint::PostRung);

@@ -10,6 +10,7 @@ pub mod db;
 pub mod event_log;
 pub mod events;
 pub mod finals;
+pub mod hint;
 pub mod kill_point;
 pub mod lifecycle;
 pub mod limits;

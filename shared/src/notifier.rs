@@ -23,6 +23,7 @@ use crate::{
     event_log::{self, Feedback, Mode},
     events::{Event, EventData, RunEnd, queued_seq},
     finals,
+    hint::Hint,
     kill_point::{self, KillPoint},
     lifecycle::Lifecycle,
     redis_client::RedisClient,
@@ -35,7 +36,7 @@ const BATCH: usize = 1024;
 
 #[derive(Debug)]
 enum Notice {
-    Ring(Uuid),
+    Ring(Hint),
     /// With the run's number of it, for the run's log.
     Final {
         run_id: Uuid,
@@ -94,9 +95,9 @@ impl Notifier {
         notifier
     }
 
-    /// Rings the bell for a run that can be claimed.
-    pub fn ring(&self, run_id: Uuid) {
-        self.put(Notice::Ring(run_id));
+    /// Rings the bell for a run of this user that can be claimed.
+    pub fn ring(&self, user_id: Uuid, run_id: Uuid) {
+        self.put(Notice::Ring(Hint { user_id, run_id }));
     }
 
     /// Tells every API instance that a run has ended. Only after the commit that ended it.

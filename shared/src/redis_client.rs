@@ -81,7 +81,22 @@ impl RedisClient {
         self.in_time(self.client.get_async_pubsub()).await
     }
 
-    /// The list of hints: ids of runs that are ready.
+    /// What the keys of users' hints begin with that wait for their turn.
+    pub fn lane_prefix(&self) -> String {
+        format!("{}lane:", self.prefix)
+    }
+
+    /// Whose turn it is: users with hints that wait.
+    pub fn turns_key(&self) -> String {
+        format!("{}turns", self.prefix)
+    }
+
+    /// Which turn it is.
+    pub fn turn_key(&self) -> String {
+        format!("{}turn", self.prefix)
+    }
+
+    /// The list of hints, as they come.
     pub fn ready_key(&self) -> String {
         format!("{}ready", self.prefix)
     }

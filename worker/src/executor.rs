@@ -353,7 +353,7 @@ async fn release(
     if let Some(queued) = released {
         context.tell_queued(&queued);
         if delay.is_zero() {
-            context.notifier.ring(lease.run_id);
+            context.notifier.ring(lease.user_id, lease.run_id);
         }
     }
     Ok(())

@@ -115,7 +115,7 @@ async fn tell_ended(context: &Context, run_ids: &[Uuid]) -> Result<(), sqlx::Err
         context.notifier.tell_final(&end);
         let conversation_id = end.response.conversation_id;
         if let Some(next) = finishes::next_queued(&context.pool, end.user_id, conversation_id).await? {
-            context.notifier.ring(next);
+            context.notifier.ring(end.user_id, next);
         }
     }
     Ok(())
@@ -150,7 +150,7 @@ async fn finish_under_locks(context: &Context, finishes: &[Finish]) -> Result<Ve
 
 async fn ring_next(context: &Context, finished: &Finished) {
     if let Some(next) = next_run(&context.pool, finished).await {
-        context.notifier.ring(next);
+        context.notifier.ring(finished.user_id, next);
     }
 }
 

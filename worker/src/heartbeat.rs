@@ -140,7 +140,7 @@ impl Heartbeat {
             tracing::warn!(run.id = %run_id, "a run of ours that is not in flight is handed back");
             if let Some(queued) = claims::release(&self.own, *run_id, *token, None, 0.0).await? {
                 self.context.tell_queued(&queued);
-                self.context.notifier.ring(*run_id);
+                self.context.notifier.ring(queued.user_id, *run_id);
             }
         }
         self.suspects = strays;

@@ -76,8 +76,8 @@ pub(crate) async fn sweep(context: &Context, good_since: Option<Instant>) -> Swe
     match rescue::take_due_bells(&context.pool, PAGE).await {
         Ok(due) => {
             swept.rung = due.len();
-            for run_id in due {
-                context.notifier.ring(run_id);
+            for hint in due {
+                context.notifier.ring(hint.user_id, hint.run_id);
             }
         }
         Err(error) => tracing::warn!(%error, "the bells that are due could not be read"),
@@ -150,7 +150,7 @@ async fn settle(context: &Context, strays: Vec<Stray>, swept: &mut Swept) -> Res
         }
         for queued in requeued {
             context.tell_queued(&queued);
-            context.notifier.ring(queued.run_id);
+            context.notifier.ring(queued.user_id, queued.run_id);
         }
     }
     if !finishes.is_empty() {

@@ -257,7 +257,7 @@ async fn hand_back(context: &Context) {
     let handed_back = async {
         for queued in workers::release_all(&context.pool, context.worker_id).await? {
             context.tell_queued(&queued);
-            context.notifier.ring(queued.run_id);
+            context.notifier.ring(queued.user_id, queued.run_id);
         }
         workers::leave(&context.pool, context.worker_id).await
     };

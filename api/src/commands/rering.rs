@@ -1,7 +1,7 @@
 //! `errand-api rering`: rebuilds the queue in Redis from Postgres.
 
 use errand_shared::db::Pool;
-use errand_shared::{Uuid, db::claims, redis_client::RedisClient};
+use errand_shared::{Uuid, db::claims, hint::Hint, redis_client::RedisClient};
 
 /// Runs rung in one command.
 const PAGE: i64 = 1000;
@@ -28,16 +28,13 @@ pub async fn rering(pool: &Pool, redis: &RedisClient) -> Result<u64, ReringError
     loop {
         let ready = claims::ready_page(pool, after, PAGE).await?;
         let Some(last) = ready.last() else { return Ok(rung) };
-        after = *last;
+        after = last.run_id;
         rung += ready.len() as u64;
-        let ids: Vec<_> = ready
-            .iter()
-            .map(Uuid::as_bytes)
-            .map(<[u8; 16]>::as_slice)
-            .collect();
+        let hints: Vec<_> = ready.iter().map(Hint::encode).collect();
+        let hints: Vec<_> = hints.iter().map(<[u8; 32]>::as_slice).collect();
         let () = redis::cmd("RPUSH")
             .arg(redis.ready_key())
-            .arg(ids)
+            .arg(hints)
             .query_async(&mut connection)
             .await?;
     }

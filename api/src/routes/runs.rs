@@ -138,7 +138,7 @@ async fn retry(
         Retried::Queued(queued) => {
             kill_point::reached(KillPoint::RetryCommitted);
             app.notifier.tell_queued(&queued, app.clock.now());
-            app.notifier.ring(run_id);
+            app.notifier.ring(caller.user_id, run_id);
         }
         Retried::NotRetryable => return Err(not_retryable()),
         Retried::NotFound => return Err(chat::no_run(run_id)),

@@ -340,7 +340,8 @@ async fn the_queue_is_rebuilt_from_postgres() {
     assert_eq!(said, "2 runs rung\n", "not the one behind another");
     let mut ids = rung(connection.clone()).await;
     ids.sort_unstable();
-    let mut ready = [&first, &other].map(|reply| reply.id("run_id").as_bytes().to_vec());
+    let mut ready =
+        [&first, &other].map(|reply| [*user.id.as_bytes(), *reply.id("run_id").as_bytes()].concat());
     ready.sort_unstable();
     assert_eq!(ids, ready);
 

@@ -8,6 +8,7 @@ use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
 
 use super::{posts::Origin, runs::QueuedRun};
+use crate::hint::Hint;
 
 /// A claimed run: the lease and what the worker must know, so that no read follows the claim.
 #[derive(Clone, Debug)]
@@ -223,21 +224,53 @@ pub async fn claim(
         .collect())
 }
 
-/// Finds runs that are ready, longest due first, for workers that can't hear the bell.
+/// Users whose runs one look of [`find_ready`] weighs against each other, at most.
+const USERS_A_LOOK: i64 = 1000;
+
+/// Finds runs that are ready, for workers that can't hear the bell. Users take turns: each one's first run comes before any
+/// one's second, and who has fewer runs under way comes first. The look begins with the user after `after` and does not come
+/// round to those before, so begin the next one with [`Uuid::nil`] when it has found less than `limit`.
 ///
 /// # Errors
 /// A fault of Postgres.
-pub async fn find_ready(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
+pub async fn find_ready(
+    executor: impl PgExecutor<'_>,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Hint>, sqlx::Error> {
+    sqlx::query_as!(
+        Hint,
         r#"
-        SELECT r.id FROM runs r
-        WHERE r.status = 'queued' AND r.available_at <= now()
-          AND NOT EXISTS (SELECT FROM runs e
-            WHERE e.user_id = r.user_id AND e.conversation_id = r.conversation_id AND e.seq < r.seq
-              AND e.status IN ('queued', 'running', 'waiting_approval'))
-        ORDER BY r.ring_at LIMIT $1
+        WITH RECURSIVE users AS (
+            -- One step of the index a user, however many runs wait.
+            (SELECT user_id FROM runs WHERE status IN ('queued', 'running', 'waiting_approval') AND user_id > $1
+                ORDER BY user_id LIMIT 1)
+            UNION ALL
+            SELECT (SELECT n.user_id FROM runs n
+                WHERE n.status IN ('queued', 'running', 'waiting_approval') AND n.user_id > u.user_id
+                ORDER BY n.user_id LIMIT 1)
+            FROM users u WHERE u.user_id IS NOT NULL
+        )
+        SELECT r.user_id AS "user_id!", r.id AS "run_id!"
+        FROM (SELECT user_id FROM users WHERE user_id IS NOT NULL LIMIT $3) u
+        CROSS JOIN LATERAL (
+            SELECT q.user_id, q.id, q.ring_at, row_number() OVER (ORDER BY q.ring_at)
+                + (SELECT count(*) FROM (SELECT FROM runs h WHERE h.user_id = u.user_id AND h.status = 'running'
+                    LIMIT $2) held) AS turn
+            FROM (
+                SELECT w.user_id, w.id, w.ring_at FROM runs w
+                WHERE w.user_id = u.user_id AND w.status = 'queued' AND w.available_at <= now()
+                  AND NOT EXISTS (SELECT FROM runs e
+                    WHERE e.user_id = w.user_id AND e.conversation_id = w.conversation_id AND e.seq < w.seq
+                      AND e.status IN ('queued', 'running', 'waiting_approval'))
+                LIMIT $2
+            ) q
+        ) r
+        ORDER BY r.turn, r.ring_at LIMIT $2
         "#,
-        limit
+        after,
+        limit,
+        USERS_A_LOOK
     )
     .fetch_all(executor)
     .await
@@ -297,10 +330,11 @@ pub async fn ready_page(
     executor: impl PgExecutor<'_>,
     after: Uuid,
     limit: i64,
-) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
+) -> Result<Vec<Hint>, sqlx::Error> {
+    sqlx::query_as!(
+        Hint,
         r#"
-        SELECT r.id FROM runs r
+        SELECT r.user_id, r.id AS run_id FROM runs r
         WHERE r.id > $1 AND r.status = 'queued' AND r.available_at <= now()
           AND NOT EXISTS (SELECT FROM runs e
             WHERE e.user_id = r.user_id AND e.conversation_id = r.conversation_id AND e.seq < r.seq

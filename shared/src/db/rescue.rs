@@ -4,6 +4,7 @@ use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use super::runs::QueuedRun;
+use crate::hint::Hint;
 
 /// A running run that somebody must end or take back.
 #[derive(Clone, Debug)]
@@ -125,8 +126,9 @@ pub async fn requeue(
 ///
 /// # Errors
 /// A fault of Postgres.
-pub async fn take_due_bells(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
+pub async fn take_due_bells(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Hint>, sqlx::Error> {
+    sqlx::query_as!(
+        Hint,
         r#"
         WITH due AS MATERIALIZED (
             SELECT r.id FROM runs r WHERE r.status = 'queued' AND r.ring_at <= now()
@@ -136,7 +138,7 @@ pub async fn take_due_bells(executor: impl PgExecutor<'_>, limit: i64) -> Result
             FROM due d WHERE r.id = d.id
             RETURNING r.id, r.user_id, r.conversation_id, r.seq
         )
-        SELECT r.id FROM rung r
+        SELECT r.user_id, r.id AS run_id FROM rung r
         WHERE NOT EXISTS (SELECT FROM runs e
             WHERE e.user_id = r.user_id AND e.conversation_id = r.conversation_id AND e.seq < r.seq
               AND e.status IN ('queued', 'running', 'waiting_approval'))

@@ -49,13 +49,14 @@ impl Sender {
     /// If Redis did not answer in time; part of it may have arrived.
     pub(super) async fn send(&self, batch: &[Notice]) -> Result<(), RedisError> {
         let key = self.redis.ready_key();
-        let rings: Vec<&[u8]> = batch
+        let rings: Vec<[u8; 32]> = batch
             .iter()
             .filter_map(|notice| match notice {
-                Notice::Ring(id) => Some(id.as_bytes().as_slice()),
+                Notice::Ring(hint) => Some(hint.encode()),
                 _ => None,
             })
             .collect();
+        let rings: Vec<&[u8]> = rings.iter().map(<[u8; 32]>::as_slice).collect();
         let mut pipeline = redis::pipe();
         pipeline.ignore_errors();
         if !rings.is_empty() {

@@ -155,3 +155,9 @@ pub(crate) fn step(number: i16, prompt_tokens: i64, completion_tokens: i64) -> S
         tools_ms: 1,
     }
 }
+
+/// The runs that are ready.
+pub(crate) async fn ready(pool: &PgPool, limit: i64) -> Vec<Uuid> {
+    let found = claims::find_ready(pool, Uuid::nil(), limit).await.unwrap();
+    found.into_iter().map(|hint| hint.run_id).collect()
+}

@@ -12,7 +12,7 @@ use errand_shared::{
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::book::{Book, WIDE, following, opening, reply_to, step};
+use crate::book::{Book, WIDE, following, opening, ready, reply_to, step};
 
 #[tokio::test]
 async fn fifty_claimers_over_two_hundred_runs_claim_each_once() {
@@ -61,7 +61,7 @@ async fn a_run_behind_an_open_run_is_not_claimed() {
     let first = book.begin(ada, "one").await;
     let second = book.go_on(&first, "two").await;
     let third = book.go_on(&first, "three").await;
-    assert_eq!(claims::find_ready(book.pool(), 10).await.unwrap(), [first.run_id]);
+    assert_eq!(ready(book.pool(), 10).await, [first.run_id]);
     let both = claims::claim(
         book.pool(),
         Uuid::now_v7(),
@@ -125,7 +125,7 @@ async fn a_run_that_is_not_due_is_not_claimed() {
         .await
         .unwrap();
     assert!(book.try_claim(post.run_id).await.is_none());
-    assert!(claims::find_ready(book.pool(), 10).await.unwrap().is_empty());
+    assert!(ready(book.pool(), 10).await.is_empty());
     assert!(
         claims::ready_page(book.pool(), Uuid::nil(), 10)
             .await
@@ -371,7 +371,7 @@ async fn one_conversation_is_worked_off_in_order_by_many_claimers() {
             let (pool, ids) = (book.pool().clone(), ids.clone());
             async move {
                 let mut done = Vec::new();
-                while !claims::find_ready(&pool, 1).await.unwrap().is_empty() {
+                while !ready(&pool, 1).await.is_empty() {
                     for lease in claims::claim(&pool, Uuid::now_v7(), &ids, WIDE).await.unwrap() {
                         let finish = reply_to(&lease, "ok");
                         errand_shared::db::finishes::finish(&pool, &[finish])
@@ -396,5 +396,39 @@ async fn one_conversation_is_worked_off_in_order_by_many_claimers() {
     let replies = "SELECT r.seq::text FROM messages m JOIN runs r ON r.id = m.run_id WHERE m.role = 'assistant' ORDER BY m.seq";
     let order = book.database.texts(replies).await;
     assert_eq!(order, (1..=20).map(|seq| seq.to_string()).collect::<Vec<_>>());
+    book.close().await;
+}
+
+#[tokio::test]
+async fn users_take_turns_where_nobody_rings() {
+    let book = Book::new().await;
+    let ada = book.user("Ada").await;
+    let many: Vec<_> = (0..50).map(|_| opening(ada, "hi")).collect();
+    errand_shared::db::posts::store(book.pool(), &many, 0)
+        .await
+        .unwrap();
+    let bob = book.user("Bob").await;
+    let one = book.begin(bob, "hi").await;
+    book.database
+        .execute("UPDATE runs SET ring_at = now() - interval '1 hour' WHERE user_id <> (SELECT id FROM users WHERE name = 'Bob')")
+        .await
+        .unwrap();
+    let found = claims::find_ready(book.pool(), Uuid::nil(), 2).await.unwrap();
+    let users: HashSet<_> = found.iter().map(|hint| hint.user_id).collect();
+    assert_eq!(
+        users,
+        HashSet::from([ada, bob]),
+        "each one's first before any one's second"
+    );
+    claims::claim(book.pool(), Uuid::now_v7(), &[many[0].run_id], WIDE)
+        .await
+        .unwrap();
+    assert_eq!(
+        ready(book.pool(), 1).await,
+        [one.run_id],
+        "who has less under way is first"
+    );
+    let after = claims::find_ready(book.pool(), ada, 100).await.unwrap();
+    assert_eq!(after.len(), 1, "a look begins with the user after");
     book.close().await;
 }

@@ -256,7 +256,7 @@ async fn finishes_and_posts_of_the_same_conversations_never_deadlock() {
                 for _ in 0..6 {
                     let posts: Vec<_> = conversations.iter().map(|post| following(post, "more")).collect();
                     posts::store(&pool, &posts, 0).await.unwrap();
-                    let ready = errand_shared::db::claims::find_ready(&pool, 10).await.unwrap();
+                    let ready = crate::book::ready(&pool, 10).await;
                     let worker = errand_shared::Uuid::now_v7();
                     let leases = errand_shared::db::claims::claim(&pool, worker, &ready, crate::book::WIDE)
                         .await

@@ -476,7 +476,7 @@ impl<'a> Stage<'a> {
         }
         expected.sort();
         assert_eq!(self.book.database.texts(ROWS).await, expected);
-        let mut ready = claims::find_ready(self.book.pool(), 1000).await.unwrap();
+        let mut ready = crate::book::ready(self.book.pool(), 1000).await;
         ready.sort();
         let expected = (0..self.runs.len()).filter(|run| self.model.is_ready(*run));
         assert_eq!(ready, self.ids(expected), "what is ready");

@@ -7,6 +7,7 @@ use errand_shared::{
         rescue::{find_orphans, find_overdue, requeue, take_due_bells},
         workers::{self, WorkerRow},
     },
+    hint::Hint,
 };
 
 use crate::book::{Book, WIDE, reply_to};
@@ -159,7 +160,10 @@ async fn a_bell_is_rung_when_due_and_then_less_and_less_often() {
         .unwrap();
     assert_eq!(
         take_due_bells(book.pool(), 10).await.unwrap(),
-        [first.run_id],
+        [Hint {
+            user_id: first.user_id,
+            run_id: first.run_id
+        }],
         "only what can be claimed"
     );
     assert!(take_due_bells(book.pool(), 10).await.unwrap().is_empty());

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use errand_shared::{
     Uuid,
     db::claims::{self, Lease},
+    hint::Hint,
     kill_point::{self, KillPoint},
     metrics::observe,
     redis_client::RedisClient,
@@ -30,6 +31,8 @@ pub(crate) struct Feeder {
     draining: watch::Receiver<bool>,
     good_since: watch::Receiver<Option<Instant>>,
     stop: CancellationToken,
+    /// The user after whom the next look in Postgres begins.
+    looked_until: Uuid,
 }
 
 /// Whether there was a time when nothing could be claimed.
@@ -57,6 +60,7 @@ impl Feeder {
             draining: pulse.draining,
             good_since: pulse.good_since,
             stop,
+            looked_until: Uuid::nil(),
         }
     }
 
@@ -85,14 +89,14 @@ impl Feeder {
             };
             match taken {
                 // A quiet bell may be a lost one.
-                Ok(ids) if ids.is_empty() => {
+                Ok(hints) if hints.is_empty() => {
                     drop(permits);
                     while self.sweep().await > 0 {}
                 }
-                Ok(ids) => {
-                    self.context.metrics.hints.inc_by(ids.len() as u64);
+                Ok(hints) => {
+                    self.context.metrics.hints.inc_by(hints.len() as u64);
                     kill_point::reached(KillPoint::HintPopped);
-                    self.claim(&ids, permits).await;
+                    self.claim(&hints, permits).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "Redis gives no hints; looking in Postgres");
@@ -137,14 +141,15 @@ impl Feeder {
     }
 
     /// Claims and passes on; gives how many. Hints that are not claimable are dropped.
-    async fn claim(&self, ids: &[Uuid], permits: Vec<OwnedSemaphorePermit>) -> usize {
+    async fn claim(&self, hints: &[Hint], permits: Vec<OwnedSemaphorePermit>) -> usize {
         let asked = Instant::now();
-        let leases = match self.claim_batch(ids).await {
+        let ids: Vec<_> = hints.iter().map(|hint| hint.run_id).collect();
+        let leases = match self.claim_batch(&ids).await {
             Ok(leases) => leases,
             Err(error) => {
                 tracing::warn!(%error, hints = ids.len(), "runs could not be claimed; ringing for them again");
-                for id in ids {
-                    self.context.notifier.ring(*id);
+                for hint in hints {
+                    self.context.notifier.ring(hint.user_id, hint.run_id);
                 }
                 self.pause(LONGEST_PAUSE.min(self.context.settings.liveness.rescue_interval_ms))
                     .await;
@@ -201,7 +206,7 @@ impl Feeder {
     }
 
     /// Until Redis may be asked again: what is ready is found in Postgres, every rescuer interval.
-    async fn without_redis(&self) {
+    async fn without_redis(&mut self) {
         let interval = self.context.settings.liveness.rescue_interval_ms;
         let until = Instant::now() + LONGEST_PAUSE;
         while Instant::now() < until && !self.stop.is_cancelled() {
@@ -211,7 +216,7 @@ impl Feeder {
     }
 
     /// Looks in Postgres for runs that are ready, and claims them; gives how many.
-    async fn sweep(&self) -> usize {
+    async fn sweep(&mut self) -> usize {
         if *self.draining.borrow() {
             return 0;
         }
@@ -219,9 +224,25 @@ impl Feeder {
             return 0;
         };
         let room = i64::try_from(permits.len()).unwrap_or(i64::MAX);
-        match claims::find_ready(&self.context.claims, room).await {
-            Ok(ids) if ids.is_empty() => 0,
-            Ok(ids) => self.claim(&ids, permits).await,
+        let after = self.looked_until;
+        let found = match claims::find_ready(&self.context.claims, after, room).await {
+            // Once round: who was looked at first may have something by now.
+            Ok(found) if found.is_empty() && !after.is_nil() => {
+                claims::find_ready(&self.context.claims, Uuid::nil(), room).await
+            }
+            found => found,
+        };
+        match found {
+            Ok(hints) => {
+                // Where there is more than room for, the next look begins with somebody else.
+                let last = hints.iter().map(|hint| hint.user_id).max();
+                self.looked_until = last.filter(|_| hints.len() >= permits.len()).unwrap_or_default();
+                if hints.is_empty() {
+                    0
+                } else {
+                    self.claim(&hints, permits).await
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "Postgres could not be asked for runs");
                 0

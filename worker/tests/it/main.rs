@@ -9,6 +9,8 @@ mod control;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod idle;
 #[cfg(test)]
 mod outage;

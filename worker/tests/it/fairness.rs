@@ -1,0 +1,151 @@
+//! Who is next when workers are short: nobody's many messages hold up another's.
+
+use std::time::Duration;
+
+use errand_model::{Latency, Options};
+use errand_quickstart::redis::Redis;
+use errand_shared::Uuid;
+use errand_testkit::{TestApp, User, eventually};
+
+/// Runs of one user that wait, each in a conversation of its own, as if they had been posted an hour ago.
+async fn many(app: &TestApp, user: &User, runs: u32) {
+    let conversations = format!(
+        "INSERT INTO conversations (id, user_id, title, last_seq) \
+         SELECT gen_random_uuid(), '{}', 'many', 1 FROM generate_series(1, {runs})",
+        user.id
+    );
+    let waiting = "INSERT INTO runs (id, conversation_id, user_id, seq, queued_at, available_at, ring_at) \
+                   SELECT gen_random_uuid(), id, user_id, 1, now() - interval '1 hour', now() - interval '1 hour', \
+                       now() + interval '1 hour' FROM conversations WHERE title = 'many'";
+    let said = "INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content) \
+                SELECT gen_random_uuid(), conversation_id, 1, id, 0, 'user', 'Hello' FROM runs \
+                WHERE conversation_id IN (SELECT id FROM conversations WHERE title = 'many')";
+    for statement in [&conversations, waiting, said] {
+        app.database.execute(statement).await.unwrap();
+    }
+}
+
+/// Rings for all that waits, in the order of its ids.
+async fn ring_all(app: &TestApp) {
+    let ids = "SELECT user_id || ' ' || id FROM runs WHERE status = 'queued' ORDER BY id";
+    let hints: Vec<_> = app
+        .database
+        .texts(ids)
+        .await
+        .iter()
+        .map(|line| {
+            let ids = line.split(' ').map(|id| id.parse::<Uuid>().unwrap().into_bytes());
+            ids.collect::<Vec<_>>().concat()
+        })
+        .collect();
+    let mut redis = app.redis().await;
+    for page in hints.chunks(1000) {
+        let () = redis::cmd("RPUSH")
+            .arg(app.ready_key())
+            .arg(page)
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+    }
+}
+
+/// How many runs of others were claimed between the post and the claim of each of this user's runs, at most.
+async fn went_before(app: &TestApp, user: &User) -> i64 {
+    let before = format!(
+        "SELECT max(n) FROM (SELECT count(o.id) AS n FROM runs r LEFT JOIN runs o ON o.user_id <> r.user_id \
+             AND o.claimed_at >= r.queued_at AND o.claimed_at < r.claimed_at \
+         WHERE r.user_id = '{}' GROUP BY r.id) counts",
+        user.id
+    );
+    app.database.count(&before).await
+}
+
+async fn give_up_the_rest(app: TestApp) {
+    app.database
+        .execute("DELETE FROM runs WHERE status = 'queued'")
+        .await
+        .unwrap();
+    app.drained().await;
+    app.stop().await;
+}
+
+fn slow_model() -> Options {
+    Options {
+        latency: Latency::Fixed(20.0),
+        ..Options::default()
+    }
+}
+
+#[tokio::test]
+async fn a_message_waits_for_no_more_than_one_of_ten_thousand_of_another_user() {
+    let app = TestApp::builder().workers(0).model(slow_model()).start().await;
+    let ada = app.user("Ada").await;
+    let bob = app.user("Bob").await;
+    many(&app, &ada, 10_000).await;
+    ring_all(&app).await;
+    let worker = app.start_worker_with(&["--worker-concurrency=1"]).await;
+    eventually("some of Ada's are answered", || async {
+        app.database
+            .try_count("SELECT count(*) FROM runs WHERE status = 'succeeded'")
+            .await
+            .is_ok_and(|answered| answered >= 3)
+    })
+    .await;
+    for _ in 0..5 {
+        assert_eq!(bob.chat("Hello").await.status, 200);
+    }
+    assert!(went_before(&app, &bob).await <= 1);
+    give_up_the_rest(app).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn without_redis_users_take_turns_as_well() {
+    let mut redis = Redis::ephemeral().await.unwrap();
+    let app = TestApp::builder()
+        .workers(0)
+        .model(slow_model())
+        .redis_url(redis.url())
+        .api("--wait-sweep-ms=20")
+        .start()
+        .await;
+    let ada = app.user("Ada").await;
+    let bob = app.user("Bob").await;
+    redis.stop().await.unwrap();
+    many(&app, &ada, 1000).await;
+    let worker = app
+        .start_worker_with(&["--worker-concurrency=1", "--rescue-interval-ms=20"])
+        .await;
+    eventually("some of Ada's are answered", || async {
+        app.database
+            .try_count("SELECT count(*) FROM runs WHERE status = 'succeeded'")
+            .await
+            .is_ok_and(|answered| answered >= 3)
+    })
+    .await;
+    let answered = tokio::time::timeout(Duration::from_mins(1), bob.chat("Hello")).await;
+    assert_eq!(answered.unwrap().status, 200);
+    // The look that was under way when Bob posted, and one that takes turns.
+    assert!(went_before(&app, &bob).await <= 2);
+    give_up_the_rest(app).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn all_of_a_hint_that_waits_for_its_turn_is_taken_by_whoever_has_room() {
+    let app = TestApp::builder().workers(0).model(slow_model()).start().await;
+    let ada = app.user("Ada").await;
+    many(&app, &ada, 200).await;
+    ring_all(&app).await;
+    // Its own sweeps would find them as well, much later.
+    let settings = ["--worker-concurrency=2", "--rescue-interval-ms=600000"];
+    let first = app.start_worker_with(&settings).await;
+    let second = app.start_worker_with(&settings).await;
+    app.drained().await;
+    let by = |id: Uuid| format!("SELECT count(*) FROM runs WHERE worker_id = '{id}'");
+    assert!(app.database.count(&by(first.id)).await > 20);
+    assert!(app.database.count(&by(second.id)).await > 20);
+    first.stop().await;
+    second.stop().await;
+    app.stop().await;
+}
