@@ -9,7 +9,7 @@ use errand_shared::{Uuid, chat::ChatResponse, run::RunStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::problem::PROBLEM_JSON;
+use crate::{outlook::QueuePlace, problem::PROBLEM_JSON, state::App};
 
 /// Seconds after which a caller that stopped waiting may ask again.
 const ASK_AGAIN: u64 = 1;
@@ -30,8 +30,19 @@ pub(crate) struct RunEnded {
     pub(crate) run: ChatResponse,
 }
 
+/// A run that has not ended, and where it stands if it waits for a worker.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Pending {
+    /// The run so far.
+    #[serde(flatten)]
+    run: ChatResponse,
+    /// Its place in the queue, if it waits for a worker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<QueuePlace>,
+}
+
 /// The answer to `POST chat`.
-pub(crate) fn to_chat(user_id: Uuid, run: &ChatResponse) -> Response {
+pub(crate) async fn to_chat(app: &App, user_id: Uuid, run: &ChatResponse) -> Response {
     match run.status {
         RunStatus::Succeeded => Json(run).into_response(),
         RunStatus::Failed => {
@@ -47,22 +58,35 @@ pub(crate) fn to_chat(user_id: Uuid, run: &ChatResponse) -> Response {
             "The run was cancelled.".to_owned(),
             run,
         ),
-        RunStatus::Queued | RunStatus::Running | RunStatus::WaitingApproval => pending(user_id, run),
+        RunStatus::Queued | RunStatus::Running | RunStatus::WaitingApproval => {
+            pending(app, user_id, run).await
+        }
     }
 }
 
 /// The answer to a look at the run: 200 however it ended.
-pub(crate) fn to_look(user_id: Uuid, run: &ChatResponse) -> Response {
+pub(crate) async fn to_look(app: &App, user_id: Uuid, run: &ChatResponse) -> Response {
     if run.status.is_final() {
         Json(run).into_response()
     } else {
-        pending(user_id, run)
+        pending(app, user_id, run).await
     }
 }
 
-/// 202: where the run is to be found, and when to look.
-pub(crate) fn pending(user_id: Uuid, run: &ChatResponse) -> Response {
-    let mut response = (StatusCode::ACCEPTED, Json(run)).into_response();
+/// 202: where the run is to be found, when to look, and where it stands.
+pub(crate) async fn pending(app: &App, user_id: Uuid, run: &ChatResponse) -> Response {
+    let queue = match run.status {
+        RunStatus::Queued => app.outlook.place(app, user_id).await,
+        _ => None,
+    };
+    let mut response = (
+        StatusCode::ACCEPTED,
+        Json(Pending {
+            run: run.clone(),
+            queue,
+        }),
+    )
+        .into_response();
     let headers = response.headers_mut();
     if let Ok(location) = HeaderValue::try_from(format!("/api/{user_id}/runs/{}", run.run_id)) {
         headers.insert(header::LOCATION, location);

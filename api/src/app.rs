@@ -18,8 +18,8 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    error::ApiError, metrics, openapi, page, problem::Problem, request_id, routes, settings::HttpSettings,
-    state::App,
+    error::ApiError, metrics, openapi, page, problem::Problem, rate, request_id, routes,
+    settings::HttpSettings, state::App,
 };
 
 /// The API's router.
@@ -39,6 +39,7 @@ pub(crate) fn router(app: &App) -> Router {
         .layer(DefaultBodyLimit::max(http.http_body_max_bytes as usize))
         .layer(cors(http))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(rate::tell))
         .layer(middleware::from_fn(request_id::name_and_log))
         .layer(middleware::from_fn_with_state(App::clone(app), metrics::measure))
 }
@@ -84,6 +85,9 @@ fn cors(http: &HttpSettings) -> CorsLayer {
         .expose_headers([
             header::LOCATION,
             header::RETRY_AFTER,
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("ratelimit-policy"),
+            HeaderName::from_static("server-timing"),
             HeaderName::from_static("x-request-id"),
         ])
         .max_age(std::time::Duration::from_mins(10))

@@ -16,6 +16,7 @@ mod extract;
 mod live;
 mod metrics;
 mod openapi;
+mod outlook;
 mod page;
 mod prefer;
 mod problem;

@@ -1,5 +1,9 @@
 //! Rates: token buckets of this process, keyed by user, address or account.
 
+mod headers;
+
+pub(crate) use headers::tell;
+
 use std::{hash::Hash, net::IpAddr, num::NonZeroU32, time::Duration};
 
 use errand_shared::{
@@ -7,8 +11,12 @@ use errand_shared::{
     lifecycle::Lifecycle,
     metrics::{By, Counter},
 };
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock, clock::DefaultClock};
+use governor::{
+    DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock, clock::DefaultClock,
+    middleware::StateInformationMiddleware,
+};
 
+use self::headers::Allowance;
 use crate::{error::ApiError, metrics::Limit, settings::ApiSettings};
 
 /// How much callers may ask for.
@@ -25,9 +33,9 @@ impl RateLimits {
     pub(crate) fn new(settings: &ApiSettings, limited: By<Limit, Counter>) -> Self {
         let auth = settings.auth.rate_limit_auth_per_minute;
         Self {
-            chat: Buckets::per_minute(settings.chat.rate_limit_chat_per_minute),
-            auth_address: Buckets::per_minute(auth),
-            auth_account: Buckets::per_minute(auth.div_ceil(6)),
+            chat: Buckets::per_minute("chat", settings.chat.rate_limit_chat_per_minute),
+            auth_address: Buckets::per_minute("auth-address", auth),
+            auth_account: Buckets::per_minute("auth-account", auth.div_ceil(6)),
             limited,
         }
     }
@@ -81,23 +89,55 @@ impl RateLimits {
 
 /// Buckets that fill at a rate a minute; none if there is no bound.
 #[derive(Debug)]
-struct Buckets<K: Hash + Eq + Clone>(Option<DefaultKeyedRateLimiter<K>>);
+struct Buckets<K: Hash + Eq + Clone> {
+    name: &'static str,
+    per_minute: u32,
+    limiter: Option<DefaultKeyedRateLimiter<K, StateInformationMiddleware>>,
+}
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
-    fn per_minute(rate: u32) -> Self {
-        Self(NonZeroU32::new(rate).map(|rate| RateLimiter::keyed(Quota::per_minute(rate))))
+    fn per_minute(name: &'static str, rate: u32) -> Self {
+        let limiter = NonZeroU32::new(rate).map(|rate| {
+            RateLimiter::keyed(Quota::per_minute(rate)).with_middleware::<StateInformationMiddleware>()
+        });
+        Self {
+            name,
+            per_minute: rate,
+            limiter,
+        }
     }
 
     fn take(&self, key: &K, detail: &'static str) -> Result<(), ApiError> {
-        let Some(limiter) = &self.0 else { return Ok(()) };
-        limiter.check_key(key).map_err(|not_until| ApiError::TooMany {
-            detail,
-            retry_after: not_until.wait_time_from(DefaultClock::default().now()) + Duration::from_secs(1),
-        })
+        let Some(limiter) = &self.limiter else {
+            return Ok(());
+        };
+        let allowance = |left: u32, seconds| Allowance {
+            name: self.name,
+            per_minute: self.per_minute,
+            left,
+            seconds,
+        };
+        match limiter.check_key(key) {
+            Ok(state) => {
+                let left = state.remaining_burst_capacity();
+                let used = u64::from(self.per_minute.saturating_sub(left));
+                let seconds = (used * 60).div_ceil(u64::from(self.per_minute.max(1)));
+                headers::met(allowance(left, seconds));
+                Ok(())
+            }
+            Err(not_until) => {
+                let wait = not_until.wait_time_from(DefaultClock::default().now()) + Duration::from_secs(1);
+                headers::met(allowance(0, wait.as_secs()));
+                Err(ApiError::TooMany {
+                    detail,
+                    retry_after: wait,
+                })
+            }
+        }
     }
 
     fn forget_idle(&self) {
-        if let Some(limiter) = &self.0 {
+        if let Some(limiter) = &self.limiter {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }

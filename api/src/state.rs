@@ -18,6 +18,7 @@ use crate::{
     error::ApiError,
     live::{Readers, Seats},
     metrics::ApiMetrics,
+    outlook::Outlook,
     queue_depth::QueueDepth,
     rate::RateLimits,
     settings::ApiSettings,
@@ -54,6 +55,8 @@ pub(crate) struct AppState {
     pub(crate) metrics: ApiMetrics,
     /// How much callers may ask for.
     pub(crate) rates: RateLimits,
+    /// Where waiting messages stand.
+    pub(crate) outlook: Outlook,
     /// How many runs are queued.
     pub(crate) queue_depth: QueueDepth,
     /// The process's life.

@@ -101,6 +101,11 @@ impl RedisClient {
         format!("{}ready", self.prefix)
     }
 
+    /// When the next one is free of a limit that all workers share.
+    pub fn limit_key(&self, of: &str) -> String {
+        format!("{}limit:{of}", self.prefix)
+    }
+
     /// The channel on which final runs are told.
     pub fn finals_channel(&self) -> String {
         format!("{}finals", self.prefix)

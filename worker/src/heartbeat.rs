@@ -113,7 +113,10 @@ impl Heartbeat {
 
     async fn beat(&mut self) -> Result<(), sqlx::Error> {
         let in_flight = i32::try_from(self.context.in_flight.len()).unwrap_or(i32::MAX);
-        let draining = workers::beat(&self.own, &self.row, in_flight).await?;
+        let beat = workers::beat(&self.own, &self.row, in_flight).await?;
+        let draining = beat.idle;
+        let others = u32::try_from(beat.others).unwrap_or_default();
+        self.context.model.shared_by(others.saturating_add(1));
         self.context.metrics.drains(draining);
         self.draining
             .send_if_modified(|was| std::mem::replace(was, draining) != draining);

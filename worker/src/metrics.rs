@@ -7,7 +7,7 @@ use errand_shared::{
 };
 use tokio::time::Instant;
 
-use crate::{context::Beats, in_flight::InFlight, settings::WorkerSettings};
+use crate::{context::Beats, in_flight::InFlight, model::LimitMetrics, settings::WorkerSettings};
 
 errand_shared::label_values! {
     /// How an attempt of a run went.
@@ -143,6 +143,8 @@ pub(crate) struct WorkerMetrics {
     registry: Metrics,
     /// The model.
     pub(crate) model: ModelMetrics,
+    /// The limit on what is asked of it.
+    pub(crate) limit: LimitMetrics,
     /// Heartbeats that did not get through.
     pub(crate) beats_missed: Counter,
     /// Whether the worker is to claim nothing.
@@ -183,7 +185,6 @@ const OTHER_TOOL: &str = "other";
 
 impl WorkerMetrics {
     /// Metrics of nothing yet.
-    #[expect(clippy::too_many_lines, reason = "a list of what there is")]
     pub(crate) fn new(settings: &WorkerSettings) -> Self {
         let mut registry = Metrics::new("errand-worker", env!("CARGO_PKG_VERSION"));
         let capacity = f64::from(settings.worker_concurrency);
@@ -205,6 +206,21 @@ impl WorkerMetrics {
                 errors: registry.counters("model_errors", "Faults of model calls"),
                 retries: registry.counters("model_retries", "Model calls made again, by the fault before"),
                 tokens: registry.counters("model_tokens", "Tokens as the model's server counted them"),
+            },
+            limit: LimitMetrics {
+                waiting: registry.gauge(
+                    "model_limit_waiting",
+                    "Model calls that wait for the shared limit",
+                ),
+                wait: registry.histogram(
+                    "model_limit_wait_seconds",
+                    "How long model calls have waited for the shared limit",
+                    Span::Long,
+                ),
+                fallbacks: registry.counter(
+                    "model_limit_fallbacks",
+                    "Model calls let through by this worker's own share, without Redis",
+                ),
             },
             beats_missed: registry.counter("heartbeats_missed", "Heartbeats that did not get through"),
             draining: registry.gauge("worker_draining", "1 while this worker is to claim nothing"),

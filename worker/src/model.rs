@@ -2,11 +2,13 @@
 
 mod fault;
 mod gather;
+mod limit;
 mod transport;
 mod trying;
 mod wire;
 
 pub(crate) use fault::ModelFault;
+pub(crate) use limit::{LimitMetrics, ModelLimit};
 
 use std::time::Duration;
 
@@ -40,8 +42,12 @@ pub(crate) struct ModelClient {
     client: Client<OpenAIConfig>,
     settings: ModelSettings,
     tools: Vec<ToolOffer>,
+    limit: ModelLimit,
     metrics: ModelMetrics,
 }
+
+/// Bytes of a token, by the usual estimate.
+const BYTES_A_TOKEN: usize = 4;
 
 impl ModelClient {
     /// A client that offers these tools with every call.
@@ -51,6 +57,7 @@ impl ModelClient {
     pub(crate) fn new(
         settings: ModelSettings,
         tools: Vec<errand_agent::ToolSpec>,
+        limit: ModelLimit,
         metrics: ModelMetrics,
     ) -> Result<Self, Exit> {
         let http = reqwest::Client::builder()
@@ -68,6 +75,7 @@ impl ModelClient {
             client,
             settings,
             tools: tools.into_iter().map(ToolOffer::from).collect(),
+            limit,
             metrics,
         })
     }
@@ -90,21 +98,43 @@ impl ModelClient {
         let request = Request::new(&self.settings, messages, &self.tools);
         // One try at a time: it is never waited for.
         let telling = Mutex::new(telling);
-        let tries = (|| async { self.ask_once(&request, &mut **telling.lock().await).await })
-            .retry(backoff)
-            .when(ModelFault::is_passing)
-            .adjust(|fault, delay| match (delay, fault.retry_after()) {
-                (Some(delay), Some(wanted)) => Some(wanted.clamp(delay, self.settings.model_retry_max_ms)),
-                (delay, _) => delay,
-            })
-            .notify(|fault, delay| {
-                self.metrics.retries.of(fault.kind()).inc();
-                tracing::warn!(%fault, ?delay, "the model is asked again");
-            });
+        let thought = self.estimate(messages);
+        let tries = (|| async {
+            let waited = self.limit.wait(thought, deadline).await;
+            if let Err(fault) = &waited {
+                self.metrics.errors.of(fault.kind()).inc();
+            }
+            waited?;
+            let answer = self.ask_once(&request, &mut **telling.lock().await).await;
+            let taken = answer.as_ref().map_or(0, |answer| answer.usage.total());
+            self.limit.correct(thought, taken).await;
+            answer
+        })
+        .retry(backoff)
+        .when(ModelFault::is_passing)
+        .adjust(|fault, delay| match (delay, fault.retry_after()) {
+            (Some(delay), Some(wanted)) => Some(wanted.clamp(delay, self.settings.model_retry_max_ms)),
+            (delay, _) => delay,
+        })
+        .notify(|fault, delay| {
+            self.metrics.retries.of(fault.kind()).inc();
+            tracing::warn!(%fault, ?delay, "the model is asked again");
+        });
         timeout_at(deadline, tries).await.unwrap_or_else(|_elapsed| {
             self.metrics.errors.of(Fault::RunDeadline).inc();
             Err(ModelFault::RunDeadline)
         })
+    }
+
+    /// How many workers share the limit while Redis keeps none.
+    pub(crate) fn shared_by(&self, workers: u32) {
+        self.limit.shared_by(workers);
+    }
+
+    /// Tokens that a call will take: what it shows the model, and half of what the answer may take.
+    fn estimate(&self, messages: &[Message]) -> u64 {
+        let shown: usize = messages.iter().map(bytes_of).sum();
+        (shown / BYTES_A_TOKEN) as u64 + u64::from(self.settings.openai_max_tokens / 2)
     }
 
     async fn ask_once(
@@ -151,6 +181,21 @@ impl ModelClient {
         }
         telling.answered(gather.content()).await;
         gather.finish()
+    }
+}
+
+/// Bytes of text that a message shows the model.
+fn bytes_of(message: &Message) -> usize {
+    match message {
+        Message::System { content } | Message::User { content } | Message::Tool { content, .. } => {
+            content.len()
+        }
+        Message::Assistant { content, tool_calls } => {
+            let calls = tool_calls
+                .iter()
+                .map(|call| call.name.len() + call.arguments.len());
+            content.len() + calls.sum::<usize>()
+        }
     }
 }
 

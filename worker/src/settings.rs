@@ -82,6 +82,13 @@ pub struct ModelSettings {
     /// Tries again after a passing fault (429, 5xx, connection), at most.
     #[arg(long, env = "MODEL_RETRIES", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=20))]
     pub model_retries: u32,
+    /// Requests of all workers together a minute, at most, tries again included; more wait. 0 is no bound.
+    #[arg(long, env = "MODEL_REQUESTS_PER_MINUTE", default_value_t = 0)]
+    pub model_requests_per_minute: u32,
+    /// Tokens of all workers together a minute, at most; 0 is no bound. What a call will take is estimated, and corrected
+    /// once it is known.
+    #[arg(long, env = "MODEL_TOKENS_PER_MINUTE", default_value_t = 0)]
+    pub model_tokens_per_minute: u32,
     /// First wait between two tries, in milliseconds; it doubles, with jitter.
     #[arg(long, env = "MODEL_RETRY_BASE_MS", default_value = "500", value_parser = milliseconds)]
     pub model_retry_base_ms: Duration,

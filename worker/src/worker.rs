@@ -28,7 +28,7 @@ use crate::{
     heartbeat::{Heartbeat, Pulse},
     in_flight::{InFlight, Interrupt},
     metrics::WorkerMetrics,
-    model::ModelClient,
+    model::{ModelClient, ModelLimit},
     queue::{Claimed, Feeder, LeaseQueue},
     rescuer,
     settings::WorkerSettings,
@@ -102,7 +102,12 @@ impl Worker {
         let context = Context {
             finishes: finisher::group(&settings, &pool, &ended),
             worker_id: Uuid::now_v7(),
-            model: ModelClient::new(settings.model.clone(), offers, metrics.model.clone())?,
+            model: ModelClient::new(
+                settings.model.clone(),
+                offers,
+                ModelLimit::new(&settings.model, redis.clone(), metrics.limit.clone()),
+                metrics.model.clone(),
+            )?,
             notifier,
             in_flight,
             clock: Clock::system(),

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    answer::{self, RunEnded},
+    answer::{self, Pending, RunEnded},
     auth::Caller,
     chat::{self, IfRunning, NewMessage, Posting},
     error::ApiError,
@@ -62,7 +62,7 @@ struct ChatRequest {
     request_body = ChatRequest,
     responses(
         (status = 200, description = "The answer", body = ChatResponse),
-        (status = 202, description = "Stored; the answer is still being made", body = ChatResponse,
+        (status = 202, description = "Stored; the answer is still being made", body = Pending,
             headers(("Location" = String, description = "The run"), ("Retry-After" = u64, description = "Seconds"))),
         (status = 404, description = "No such conversation; nothing is stored", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The run was cancelled; or another is open and the message was not to wait (see `active_run_id`, nothing is stored)", body = RunEnded, content_type = "application/problem+json"),
@@ -97,7 +97,7 @@ async fn post(
         return stream(app, caller.user_id, message).await;
     }
     let (told, accepted) = chat::chat(&app, message, patience.wait).await?;
-    let mut response = answer::to_chat(caller.user_id, &told.run);
+    let mut response = answer::to_chat(&app, caller.user_id, &told.run).await;
     server_timing::tell(&mut response, Some(accepted), told.timing);
     if patience.asked_for {
         answer::preference_applied(&mut response);

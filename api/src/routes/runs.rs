@@ -18,7 +18,7 @@ use errand_shared::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    answer,
+    answer::{self, Pending},
     auth::Caller,
     cancel, chat,
     error::ApiError,
@@ -49,7 +49,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     ),
     responses(
         (status = 200, description = "The run is final, however it ended", body = ChatResponse),
-        (status = 202, description = "The run is still open", body = ChatResponse),
+        (status = 202, description = "The run is still open", body = Pending),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
         Refusals,
     )
@@ -62,7 +62,7 @@ async fn look(
 ) -> Result<Response, ApiError> {
     let wait = wait_of(query.as_deref(), &app)?;
     let told = chat::attach(&app, caller.user_id, run_id, wait).await?;
-    let mut response = answer::to_look(caller.user_id, &told.run);
+    let mut response = answer::to_look(&app, caller.user_id, &told.run).await;
     server_timing::tell(&mut response, None, told.timing);
     Ok(response)
 }
@@ -88,7 +88,7 @@ fn wait_of(query: Option<&str>, app: &App) -> Result<Duration, ApiError> {
     ),
     responses(
         (status = 200, description = "The run was final already and stays as it is", body = ChatResponse),
-        (status = 202, description = "The run ends", body = ChatResponse),
+        (status = 202, description = "The run ends", body = Pending),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
         Refusals,
     )
@@ -106,7 +106,7 @@ async fn cancel_run(
     Ok(if was_final {
         Json(run).into_response()
     } else {
-        answer::pending(caller.user_id, &run)
+        answer::pending(&app, caller.user_id, &run).await
     })
 }
 
@@ -120,7 +120,7 @@ async fn cancel_run(
         ("run_id" = Uuid, Path, description = "The run"),
     ),
     responses(
-        (status = 202, description = "Queued again", body = ChatResponse),
+        (status = 202, description = "Queued again", body = Pending),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
         Refusals,
         (status = 409, description = "It has not failed, or is not the last of its conversation", body = Problem, content_type = "application/problem+json"),
@@ -147,7 +147,10 @@ async fn retry(
         .database(runs::response(&app.pool, caller.user_id, run_id))
         .await?;
     let run = run.ok_or_else(|| chat::no_run(run_id))?;
-    Ok((StatusCode::ACCEPTED, answer::pending(caller.user_id, &run)))
+    Ok((
+        StatusCode::ACCEPTED,
+        answer::pending(&app, caller.user_id, &run).await,
+    ))
 }
 
 /// Why a run is not tried again.

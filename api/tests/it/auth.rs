@@ -379,6 +379,10 @@ async fn too_many_attempts_are_429_with_the_time_to_wait() {
         assert_eq!(reply.headers["content-type"], "application/problem+json");
         let wait = reply.headers["retry-after"].to_str().unwrap();
         assert!((1..=61).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+        let policy = reply.headers["ratelimit-policy"].to_str().unwrap();
+        assert!(policy.starts_with("\"auth-address\";q=6;w=60"), "{policy}");
+        let limit = reply.headers["ratelimit"].to_str().unwrap();
+        assert!(limit.contains(";r=0;t="), "{limit}");
     };
     let ada = app.user("Ada").await;
     // One account has a sixth of what an address has.

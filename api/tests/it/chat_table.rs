@@ -392,8 +392,13 @@ async fn too_many_messages_a_minute_are_429() {
     };
     let first = keyed("one").await;
     assert_eq!(first.status, 202);
+    assert_eq!(first.headers["ratelimit-policy"], "\"chat\";q=2;w=60");
+    assert_eq!(first.headers["ratelimit"], "\"chat\";r=1;t=30");
     assert_eq!(keyed("two").await.status, 202);
-    assert_eq!(keyed("three").await.status, 429);
+    let third = keyed("three").await;
+    assert_eq!(third.status, 429);
+    let limit = third.headers["ratelimit"].to_str().unwrap();
+    assert!(limit.starts_with("\"chat\";r=0;t="), "{limit}");
     let again = keyed("one").await;
     assert_eq!(
         again.status, 202,

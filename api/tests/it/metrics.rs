@@ -62,14 +62,19 @@ fn shown(text: &str) -> Table {
     table
 }
 
-/// The value of one series.
-fn value(text: &str, series: &str) -> f64 {
+/// The value of one series that counts something.
+fn count(text: &str, series: &str) -> u64 {
+    let value = value_of(text, series);
+    value.strip_suffix(".0").unwrap_or(value).parse().unwrap()
+}
+
+fn value_of<'a>(text: &'a str, series: &str) -> &'a str {
     let line = text.lines().find(|line| {
         line.strip_prefix(series)
             .is_some_and(|rest| rest.starts_with(' '))
     });
     let line = line.unwrap_or_else(|| panic!("no {series} in\n{text}"));
-    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    line.rsplit_once(' ').unwrap().1
 }
 
 #[tokio::test]
@@ -94,56 +99,56 @@ async fn a_chat_is_counted_on_its_way() {
     let user = app.user("Ada").await;
     assert_eq!(user.chat("Add a task to buy milk").await.tools(), ["add_task"]);
     let api = app.api_metrics().await;
-    assert_eq!(value(&api, "errand_posts_total{outcome=\"stored\"}"), 1.0);
+    assert_eq!(count(&api, "errand_posts_total{outcome=\"stored\"}"), 1);
     let chat = "method=\"POST\",route=\"/api/{user_id}/chat\"";
     assert_eq!(
-        value(
+        count(
             &api,
             &format!("errand_http_requests_total{{{chat},status=\"200\"}}")
         ),
-        1.0
+        1
     );
     assert_eq!(
-        value(
+        count(
             &api,
             &format!("errand_http_request_duration_seconds_count{{{chat}}}")
         ),
-        1.0
+        1
     );
     // The worker rings for the next run after it has told of the end.
     eventually("the attempt is counted", || async {
         let worker = app.worker_metrics().await;
-        value(
+        count(
             &worker,
             "errand_run_duration_seconds_count{outcome=\"succeeded\"}",
-        ) > 0.0
+        ) > 0
     })
     .await;
     let worker = app.worker_metrics().await;
     for (series, expected) in [
-        ("errand_run_claims_total", 1.0),
-        ("errand_hints_taken_total", 1.0),
-        ("errand_run_queue_wait_seconds_count", 1.0),
-        ("errand_run_start_delay_seconds_count", 1.0),
-        ("errand_run_response_seconds_count{status=\"succeeded\"}", 1.0),
-        ("errand_step_duration_seconds_count", 2.0),
-        ("errand_finish_duration_seconds_count", 1.0),
-        ("errand_model_requests_total{outcome=\"ok\"}", 2.0),
-        ("errand_model_request_duration_seconds_count", 2.0),
-        ("errand_model_time_to_first_token_seconds_count", 2.0),
+        ("errand_run_claims_total", 1),
+        ("errand_hints_taken_total", 1),
+        ("errand_run_queue_wait_seconds_count", 1),
+        ("errand_run_start_delay_seconds_count", 1),
+        ("errand_run_response_seconds_count{status=\"succeeded\"}", 1),
+        ("errand_step_duration_seconds_count", 2),
+        ("errand_finish_duration_seconds_count", 1),
+        ("errand_model_requests_total{outcome=\"ok\"}", 2),
+        ("errand_model_request_duration_seconds_count", 2),
+        ("errand_model_time_to_first_token_seconds_count", 2),
         (
             "errand_tool_calls_total{tool=\"add_task\",outcome=\"succeeded\"}",
-            1.0,
+            1,
         ),
-        ("errand_tools_duration_seconds_count", 1.0),
-        ("errand_worker_runs_in_flight", 0.0),
-        ("errand_model_requests_in_flight", 0.0),
-        ("errand_worker_capacity", 1000.0),
-        ("errand_redis_listening", 1.0),
+        ("errand_tools_duration_seconds_count", 1),
+        ("errand_worker_runs_in_flight", 0),
+        ("errand_model_requests_in_flight", 0),
+        ("errand_worker_capacity", 1000),
+        ("errand_redis_listening", 1),
     ] {
-        assert_eq!(value(&worker, series), expected, "{series}");
+        assert_eq!(count(&worker, series), expected, "{series}");
     }
-    assert!(value(&worker, "errand_model_tokens_total{direction=\"prompt\"}") > 0.0);
+    assert!(count(&worker, "errand_model_tokens_total{direction=\"prompt\"}") > 0);
     app.stop().await;
 }
 
@@ -156,7 +161,7 @@ async fn faults_of_the_model_are_counted_by_their_kind() {
     assert_eq!(user.chat("fail, please").await.status, 502);
     eventually("the attempt is counted", || async {
         let worker = app.worker_metrics().await;
-        value(&worker, "errand_run_duration_seconds_count{outcome=\"failed\"}") > 0.0
+        count(&worker, "errand_run_duration_seconds_count{outcome=\"failed\"}") > 0
     })
     .await;
     let worker = app.worker_metrics().await;
@@ -166,7 +171,7 @@ async fn faults_of_the_model_are_counted_by_their_kind() {
         "errand_model_retries_total{kind=\"rate_limited\"}",
         "errand_run_failures_total{kind=\"model\"}",
     ] {
-        assert_eq!(value(&worker, series), 1.0, "{series}");
+        assert_eq!(count(&worker, series), 1, "{series}");
     }
     app.stop().await;
 }
@@ -181,19 +186,46 @@ async fn the_queue_is_seen_when_nobody_works() {
         .await;
     let api = app.api_metrics().await;
     for (series, expected) in [
-        ("errand_book_readable", 1.0),
-        ("errand_runs{status=\"queued\"}", 2.0),
-        ("errand_queue_depth", 1.0),
-        ("errand_workers{state=\"alive\"}", 0.0),
-        ("errand_workers_capacity", 0.0),
-        ("errand_queue_paused", 0.0),
+        ("errand_book_readable", 1),
+        ("errand_runs{status=\"queued\"}", 2),
+        ("errand_queue_depth", 1),
+        ("errand_workers{state=\"alive\"}", 0),
+        ("errand_workers_capacity", 0),
+        ("errand_queue_paused", 0),
     ] {
-        assert_eq!(value(&api, series), expected, "{series}");
+        assert_eq!(count(&api, series), expected, "{series}");
     }
     for run in [&behind, &first] {
         let cancel = format!("/runs/{}/cancel", run.text("run_id"));
         user.post(&cancel, serde_json::json!({})).await;
     }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_waiting_message_is_told_its_place_and_users_take_turns() {
+    let app = TestApp::builder().workers(0).start().await;
+    let ada = app.user("Ada").await;
+    let bob = app.user("Bob").await;
+    let mut runs = Vec::new();
+    for _ in 0..5 {
+        runs.push(ada.chat_async(None, "Hello").await.id("run_id"));
+    }
+    // What was read before is shown for two seconds.
+    eventually("the five are counted", || async {
+        let waiting = ada.get(&format!("/runs/{}", runs[4])).await;
+        waiting.status == 202 && waiting.body["queue"]["place"] == 5
+    })
+    .await;
+    let last = bob.chat_async(None, "Hello").await;
+    assert_eq!(last.status, 202);
+    assert_eq!(last.body["queue"]["place"], 2, "{}", last.body);
+    assert_eq!(last.body["queue"]["estimate_seconds"], serde_json::Value::Null);
+    let worker = app.start_worker().await;
+    let answered = bob.wait(last.id("run_id")).await;
+    assert_eq!(answered.body.get("queue"), None);
+    app.drained().await;
+    worker.stop().await;
     app.stop().await;
 }
 
@@ -206,7 +238,7 @@ async fn what_callers_make_up_makes_no_series() {
     app.http().request(made_up, url).send().await.unwrap();
     let api = app.api_metrics().await;
     let series = "errand_http_requests_total{method=\"other\",route=\"none\",status=\"404\"}";
-    assert_eq!(value(&api, series), 1.0);
+    assert_eq!(count(&api, series), 1);
     assert!(!api.contains("coffee") && !api.contains("BREW"));
     app.stop().await;
 }

@@ -1,6 +1,8 @@
-//! What metrics show of the open runs and the workers, in one statement whose cost is bounded.
+//! What is shown of the open runs and the workers all together, by statements whose cost is bounded: to operators as metrics, to
+//! users as a place in the queue.
 
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
 /// The open runs and the workers at a glance.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +73,60 @@ pub async fn read(
             (SELECT COALESCE(sum(in_flight), 0)::int8 FROM living WHERE NOT dead) AS "in_flight!"
         "#,
         most,
+        dead_after_seconds
+    )
+    .fetch_one(executor)
+    .await
+}
+
+/// A user whose runs wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// The user.
+    pub user_id: Uuid,
+    /// How many.
+    pub runs: i64,
+}
+
+/// The users whose runs wait, those first that have most; `most` runs are looked at, at most.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn waiting(executor: impl PgExecutor<'_>, most: i64) -> Result<Vec<Waiting>, sqlx::Error> {
+    sqlx::query_as!(
+        Waiting,
+        r#"
+        SELECT user_id, count(*) AS "runs!" FROM (SELECT user_id FROM runs WHERE status = 'queued' LIMIT $1) queued
+        GROUP BY user_id ORDER BY count(*) DESC LIMIT 10000
+        "#,
+        most
+    )
+    .fetch_all(executor)
+    .await
+}
+
+/// How fast runs are served.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Runs that living workers may have at once.
+    pub places: i64,
+    /// How long a run took of late, from its claim, in seconds; none if none has ended yet.
+    pub service_seconds: Option<f64>,
+}
+
+/// How fast runs are served: by the workers whose heartbeat is not older than `dead_after_seconds`, and as of the last 200 runs.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn pace(executor: impl PgExecutor<'_>, dead_after_seconds: f64) -> Result<Pace, sqlx::Error> {
+    sqlx::query_as!(
+        Pace,
+        r#"
+        SELECT (SELECT COALESCE(sum(w.concurrency), 0)::int8 FROM workers w
+                WHERE NOT w.draining AND w.heartbeat_at > now() - make_interval(secs => $1)) AS "places!",
+            (SELECT avg(extract(epoch FROM r.finished_at - r.claimed_at))::float8
+                FROM (SELECT finished_at, claimed_at FROM runs ORDER BY id DESC LIMIT 200) r) AS service_seconds
+        "#,
         dead_after_seconds
     )
     .fetch_one(executor)

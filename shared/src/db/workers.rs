@@ -21,8 +21,16 @@ pub struct WorkerRow {
     pub concurrency: i32,
 }
 
-/// Beats: makes the worker's row, or dates it anew. True if the worker is to claim nothing: an admin has asked it to drain,
-/// or has paused the queue.
+/// What a worker hears when it beats.
+#[derive(Clone, Copy, Debug)]
+pub struct Beat {
+    /// Whether it is to claim nothing: an admin has asked it to drain, or has paused the queue.
+    pub idle: bool,
+    /// How many workers have beaten in the last half minute, itself left out.
+    pub others: i64,
+}
+
+/// Beats: makes the worker's row, or dates it anew.
 ///
 /// # Errors
 /// A fault of Postgres.
@@ -30,12 +38,14 @@ pub async fn beat(
     executor: impl PgExecutor<'_>,
     worker: &WorkerRow,
     in_flight: i32,
-) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
+) -> Result<Beat, sqlx::Error> {
+    sqlx::query_as!(
+        Beat,
         r#"
         INSERT INTO workers (id, host, version, concurrency, in_flight) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), in_flight = EXCLUDED.in_flight
-        RETURNING draining OR EXISTS (SELECT FROM queue_control WHERE paused_at IS NOT NULL) AS "idle!"
+        RETURNING draining OR EXISTS (SELECT FROM queue_control WHERE paused_at IS NOT NULL) AS "idle!",
+            (SELECT count(*) FROM workers o WHERE o.id <> $1 AND o.heartbeat_at > now() - interval '30 seconds') AS "others!"
         "#,
         worker.id,
         worker.host,

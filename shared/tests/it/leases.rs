@@ -131,7 +131,7 @@ async fn a_worker_that_leaves_hands_back_everything_at_no_cost() {
         version: "1".to_owned(),
         concurrency: 1,
     };
-    assert!(!workers::beat(book.pool(), &row, 0).await.unwrap());
+    assert!(!workers::beat(book.pool(), &row, 0).await.unwrap().idle);
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(book.begin(ada, "hi").await.run_id);

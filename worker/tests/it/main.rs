@@ -13,6 +13,8 @@ mod fairness;
 #[cfg(test)]
 mod idle;
 #[cfg(test)]
+mod limit;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod proxy;
