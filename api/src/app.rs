@@ -16,7 +16,8 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    error::ApiError, openapi, page, problem::Problem, request_id, routes, settings::HttpSettings, state::App,
+    error::ApiError, mcp, openapi, page, problem::Problem, request_id, routes, settings::HttpSettings,
+    state::App,
 };
 
 /// The API's router.
@@ -32,11 +33,14 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(routes::tasks::router())
         .merge(routes::admin::router())
         .merge(routes::health::router());
-    finish(openapi::finish(api).merge(page::router()), app)
-        .layer(DefaultBodyLimit::max(http.http_body_max_bytes as usize))
-        .layer(cors(http))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(request_id::name_and_log))
+    finish(
+        openapi::finish(api).merge(page::router()).merge(mcp::router()),
+        app,
+    )
+    .layer(DefaultBodyLimit::max(http.http_body_max_bytes as usize))
+    .layer(cors(http))
+    .layer(CatchPanicLayer::custom(panicked))
+    .layer(middleware::from_fn(request_id::name_and_log))
 }
 
 /// The admin listener's router.
@@ -66,6 +70,9 @@ fn cors(http: &HttpSettings) -> CorsLayer {
             header::CONTENT_TYPE,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("mcp-method"),
+            HeaderName::from_static("mcp-name"),
+            HeaderName::from_static("mcp-protocol-version"),
             HeaderName::from_static("prefer"),
             HeaderName::from_static("x-request-id"),
         ])

@@ -14,7 +14,9 @@ mod cursor;
 mod error;
 mod extract;
 mod live;
+mod mcp;
 mod openapi;
+mod origin;
 mod page;
 mod prefer;
 mod problem;
@@ -29,4 +31,4 @@ mod state;
 mod waiter;
 
 pub use api::Api;
-pub use settings::{ApiSettings, AuthSettings, ChatSettings, HttpSettings, LiveSettings};
+pub use settings::{ApiSettings, AuthSettings, ChatSettings, HttpSettings, LiveSettings, McpSettings};

@@ -11,6 +11,7 @@ use crate::{error::ApiError, settings::ApiSettings};
 #[derive(Debug)]
 pub(crate) struct RateLimits {
     chat: Buckets<Uuid>,
+    mcp: Buckets<Uuid>,
     auth_address: Buckets<IpAddr>,
     auth_account: Buckets<String>,
 }
@@ -21,6 +22,7 @@ impl RateLimits {
         let auth = settings.auth.rate_limit_auth_per_minute;
         Self {
             chat: Buckets::per_minute(settings.chat.rate_limit_chat_per_minute),
+            mcp: Buckets::per_minute(settings.mcp.rate_limit_mcp_per_minute),
             auth_address: Buckets::per_minute(auth),
             auth_account: Buckets::per_minute(auth.div_ceil(6)),
         }
@@ -32,6 +34,14 @@ impl RateLimits {
     /// [`ApiError::TooMany`].
     pub(crate) fn chat(&self, user_id: Uuid) -> Result<(), ApiError> {
         self.chat.take(&user_id, "Too many messages; slow down.")
+    }
+
+    /// One MCP request of a user.
+    ///
+    /// # Errors
+    /// [`ApiError::TooMany`].
+    pub(crate) fn mcp(&self, user_id: Uuid) -> Result<(), ApiError> {
+        self.mcp.take(&user_id, "Too many MCP requests; slow down.")
     }
 
     /// One attempt to log in or register, from an address for an account.
@@ -56,6 +66,7 @@ impl RateLimits {
                 () = lifecycle.stopped() => return,
             }
             app.rates.chat.forget_idle();
+            app.rates.mcp.forget_idle();
             app.rates.auth_address.forget_idle();
             app.rates.auth_account.forget_idle();
         }

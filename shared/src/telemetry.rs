@@ -32,7 +32,7 @@ pub fn init(settings: LogSettings) {
     } else {
         LogFormat::Json
     });
-    let registry = tracing_subscriber::registry().with(settings.log_filter);
+    let registry = tracing_subscriber::registry().with(without_contents(settings.log_filter));
     let started = match format {
         LogFormat::Text => registry
             .with(fmt::layer().with_writer(std::io::stderr))
@@ -49,5 +49,13 @@ pub fn init(settings: LogSettings) {
     };
     if started.is_err() {
         tracing::debug!("logging had been started already");
+    }
+}
+
+/// Keeps out what rmcp logs of each request: four lines at best, with what was asked and answered at worst.
+fn without_contents(filter: EnvFilter) -> EnvFilter {
+    match "rmcp=error".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
     }
 }
