@@ -18,7 +18,7 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    error::ApiError, metrics, openapi, page, problem::Problem, rate, request_id, routes,
+    error::ApiError, mcp, metrics, openapi, page, problem::Problem, rate, request_id, routes,
     settings::HttpSettings, state::App,
 };
 
@@ -35,13 +35,16 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(routes::tasks::router())
         .merge(routes::admin::router())
         .merge(routes::health::router());
-    finish(openapi::finish(api).merge(page::router()), app)
-        .layer(DefaultBodyLimit::max(http.http_body_max_bytes as usize))
-        .layer(cors(http))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(rate::tell))
-        .layer(middleware::from_fn(request_id::name_and_log))
-        .layer(middleware::from_fn_with_state(App::clone(app), metrics::measure))
+    finish(
+        openapi::finish(api).merge(page::router()).merge(mcp::router()),
+        app,
+    )
+    .layer(DefaultBodyLimit::max(http.http_body_max_bytes as usize))
+    .layer(cors(http))
+    .layer(CatchPanicLayer::custom(panicked))
+    .layer(middleware::from_fn(rate::tell))
+    .layer(middleware::from_fn(request_id::name_and_log))
+    .layer(middleware::from_fn_with_state(App::clone(app), metrics::measure))
 }
 
 /// The admin listener's router.
@@ -79,6 +82,9 @@ fn cors(http: &HttpSettings) -> CorsLayer {
             header::CONTENT_TYPE,
             HeaderName::from_static("idempotency-key"),
             HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("mcp-method"),
+            HeaderName::from_static("mcp-name"),
+            HeaderName::from_static("mcp-protocol-version"),
             HeaderName::from_static("prefer"),
             HeaderName::from_static("x-request-id"),
         ])

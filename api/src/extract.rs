@@ -1,7 +1,5 @@
 //! What handlers take from a request, refused with a problem.
 
-use std::time::Duration;
-
 use axum::{
     body::{Bytes, HttpBody},
     extract::{FromRequest, Request, rejection::BytesRejection},
@@ -22,14 +20,18 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
         if !is_json(request.headers()) {
             return Err(ApiError::UnsupportedMediaType);
         }
-        let http = &app.settings.http;
-        let body = read(request, app, http.http_body_timeout_ms).await?;
-        parse(&body).map(Self)
+        parse(&read(request, app).await?).map(Self)
     }
 }
 
-async fn read(request: Request, app: &App, patience: Duration) -> Result<Bytes, ApiError> {
-    let max = app.settings.http.http_body_max_bytes;
+/// Reads a body to its end, within the bounds of the settings.
+///
+/// # Errors
+/// 413 and 408 for one beyond them; 400 for one that broke off.
+pub(crate) async fn read(request: Request, app: &App) -> Result<Bytes, ApiError> {
+    let http = &app.settings.http;
+    let max = http.http_body_max_bytes;
+    let patience = http.http_body_timeout_ms;
     // Told before it is sent, if its sender says how large it is.
     if request.body().size_hint().lower() > u64::from(max) {
         return Err(ApiError::TooLarge(max));

@@ -14,8 +14,10 @@ mod cursor;
 mod error;
 mod extract;
 mod live;
+mod mcp;
 mod metrics;
 mod openapi;
+mod origin;
 mod outlook;
 mod page;
 mod prefer;
@@ -32,4 +34,4 @@ mod state;
 mod waiter;
 
 pub use api::Api;
-pub use settings::{ApiSettings, AuthSettings, ChatSettings, HttpSettings, LiveSettings};
+pub use settings::{ApiSettings, AuthSettings, ChatSettings, HttpSettings, LiveSettings, McpSettings};

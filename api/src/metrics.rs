@@ -34,6 +34,7 @@ errand_shared::label_values! {
     /// How callers are kept from coming too fast.
     pub(crate) enum Limit: "limit" {
         Chat = "chat",
+        Mcp = "mcp",
         AuthAddress = "auth_address",
         AuthAccount = "auth_account",
     }

@@ -23,6 +23,7 @@ use crate::{error::ApiError, metrics::Limit, settings::ApiSettings};
 #[derive(Debug)]
 pub(crate) struct RateLimits {
     chat: Buckets<Uuid>,
+    mcp: Buckets<Uuid>,
     auth_address: Buckets<IpAddr>,
     auth_account: Buckets<String>,
     limited: By<Limit, Counter>,
@@ -34,6 +35,7 @@ impl RateLimits {
         let auth = settings.auth.rate_limit_auth_per_minute;
         Self {
             chat: Buckets::per_minute("chat", settings.chat.rate_limit_chat_per_minute),
+            mcp: Buckets::per_minute("mcp", settings.mcp.rate_limit_mcp_per_minute),
             auth_address: Buckets::per_minute("auth-address", auth),
             auth_account: Buckets::per_minute("auth-account", auth.div_ceil(6)),
             limited,
@@ -47,6 +49,15 @@ impl RateLimits {
     pub(crate) fn chat(&self, user_id: Uuid) -> Result<(), ApiError> {
         let taken = self.chat.take(&user_id, "Too many messages; slow down.");
         self.counted(Limit::Chat, taken)
+    }
+
+    /// One MCP request of a user.
+    ///
+    /// # Errors
+    /// [`ApiError::TooMany`].
+    pub(crate) fn mcp(&self, user_id: Uuid) -> Result<(), ApiError> {
+        let taken = self.mcp.take(&user_id, "Too many MCP requests; slow down.");
+        self.counted(Limit::Mcp, taken)
     }
 
     /// One attempt to log in or register, from an address for an account.
@@ -81,6 +92,7 @@ impl RateLimits {
                 () = lifecycle.stopped() => return,
             }
             app.rates.chat.forget_idle();
+            app.rates.mcp.forget_idle();
             app.rates.auth_address.forget_idle();
             app.rates.auth_account.forget_idle();
         }

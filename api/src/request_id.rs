@@ -100,7 +100,8 @@ fn new_id() -> HeaderValue {
         .unwrap_or_else(|_never| HeaderValue::from_static("none"))
 }
 
-fn chain(error: &ApiError) -> String {
+/// An error with its causes, for the log.
+pub(crate) fn chain(error: &ApiError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

@@ -32,6 +32,9 @@ pub struct ApiSettings {
     pub live: LiveSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
+    pub mcp: McpSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
     pub http: HttpSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
@@ -121,6 +124,22 @@ pub struct LiveSettings {
     /// How long a client may leave a ping unanswered, or take to read a frame, in seconds.
     #[arg(long, env = "WS_PONG_TIMEOUT_SECONDS", default_value = "20", value_parser = seconds)]
     pub ws_pong_timeout_seconds: Duration,
+}
+
+/// The tools as an MCP server.
+#[derive(Args, Clone, Debug)]
+pub struct McpSettings {
+    /// Names (comma-separated, with or without a port) by which MCP clients may call this server; `*` is any.
+    #[arg(
+        long,
+        env = "MCP_ALLOWED_HOSTS",
+        default_value = "localhost,127.0.0.1,::1",
+        value_delimiter = ','
+    )]
+    pub mcp_allowed_hosts: Vec<String>,
+    /// MCP requests of a user a minute; 0 is no bound.
+    #[arg(long, env = "RATE_LIMIT_MCP_PER_MINUTE", default_value_t = 600)]
+    pub rate_limit_mcp_per_minute: u32,
 }
 
 /// The edges of HTTP.

@@ -40,15 +40,13 @@ pub fn init(settings: LogSettings, extra: Option<Extra>) {
     } else {
         LogFormat::Json
     });
+    let filter = without_contents(settings.log_filter);
     let started = match extra {
         // The filter stands before all: what is not logged is not made.
-        None => registry()
-            .with(settings.log_filter)
-            .with(lines(format))
-            .try_init(),
+        None => registry().with(filter).with(lines(format)).try_init(),
         Some(extra) => registry()
             .with(extra)
-            .with(lines(format).with_filter(settings.log_filter))
+            .with(lines(format).with_filter(filter))
             .try_init(),
     };
     if started.is_err() {
@@ -68,5 +66,13 @@ where
             .with_current_span(false)
             .with_writer(std::io::stderr)
             .boxed(),
+    }
+}
+
+/// Keeps out what rmcp logs of each request: four lines at best, with what was asked and answered at worst.
+fn without_contents(filter: EnvFilter) -> EnvFilter {
+    match "rmcp=error".parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
     }
 }

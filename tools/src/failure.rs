@@ -27,6 +27,11 @@ pub(crate) enum Failure {
     /// A fault of ours, of which nothing is told.
     #[error("The tool failed for a reason of its own and changed nothing; it may work if it is tried again.")]
     Internal,
+    /// The caller's commit was cut off.
+    #[error(
+        "Whether this took effect is unknown, because the database went away meanwhile; look before trying again."
+    )]
+    OutcomeUnknown,
 }
 
 impl Failure {
@@ -36,7 +41,7 @@ impl Failure {
             Self::TaskNotFound(_) => "TASK_NOT_FOUND",
             Self::Argument(_) | Self::NothingToChange => "VALIDATION_ERROR",
             Self::UnknownTool { .. } => "UNKNOWN_TOOL",
-            Self::Internal => "INTERNAL_ERROR",
+            Self::Internal | Self::OutcomeUnknown => "INTERNAL_ERROR",
         }
     }
 }

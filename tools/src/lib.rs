@@ -13,5 +13,5 @@ mod schema;
 mod spec;
 
 pub use call::call;
-pub use outcome::{ToolOutcome, internal_error};
+pub use outcome::{ToolOutcome, internal_error, outcome_unknown};
 pub use spec::{Annotations, ToolSpec, find, specs};

@@ -83,6 +83,11 @@ pub fn internal_error() -> ToolOutcome {
     ToolOutcome::failure(&Failure::Internal)
 }
 
+/// The outcome of a call whose commit was cut off.
+pub fn outcome_unknown() -> ToolOutcome {
+    ToolOutcome::failure(&Failure::OutcomeUnknown)
+}
+
 #[cfg(test)]
 mod tests {
 

@@ -27,6 +27,8 @@ mod live_socket;
 #[cfg(test)]
 mod main_job;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod outages;
