@@ -8,6 +8,18 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+const SPACE = 'http://www.w3.org/2000/svg';
+
+/** The same for what is drawn. */
+export function drawn(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SPACE, tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined) element.setAttribute(name, String(value));
+  }
+  element.append(...kept(children));
+  return element;
+}
+
 /** Puts children in place of those that are there. */
 export function fill(element, ...children) {
   element.replaceChildren(...kept(children));
@@ -44,15 +56,7 @@ const ICONS = {
 
 /** A picture that says nothing by itself. */
 export function icon(name) {
-  const space = 'http://www.w3.org/2000/svg';
-  const svg = document.createElementNS(space, 'svg');
-  const path = document.createElementNS(space, 'path');
-  svg.setAttribute('viewBox', '0 0 24 24');
-  svg.setAttribute('aria-hidden', 'true');
-  svg.setAttribute('class', `icon ${name}`);
-  path.setAttribute('d', ICONS[name]);
-  svg.append(path);
-  return svg;
+  return drawn('svg', { viewBox: '0 0 24 24', 'aria-hidden': 'true', class: `icon ${name}` }, drawn('path', { d: ICONS[name] }));
 }
 
 /** A button that is a picture; `label` is what it is called. */

@@ -1,6 +1,7 @@
-//! The chat page: the files of the folder `page`, embedded in the program.
+//! The chat page and the page for admins: the files of the folder `page`, embedded in the program.
 //!
-//! It knows no user and no route of the API: the page talks to those like any other client. What the page may load and
+//! It knows no user and no route of the API: the pages talk to those like any other client. So anybody may load the page
+//! for admins; what it shows needs a token. What the page may load and
 //! do stands in its policy: scripts and styles of this server, nothing inline, nothing from anywhere else.
 
 use axum::{
@@ -24,10 +25,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 #[folder = "page/"]
 struct Files;
 
-/// `/` and what the page loads from below `/page`.
+/// `/`, `/admin`, and what the two load from below `/page`.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(async |headers: HeaderMap| file("index.html", &headers)))
+        .route(
+            "/admin",
+            get(async |headers: HeaderMap| file("admin.html", &headers)),
+        )
         .route(
             "/page/{*file}",
             get(async |Path(name): Path<String>, headers: HeaderMap| file(&name, &headers)),
@@ -88,7 +93,9 @@ mod tests {
             "image/svg+xml",
         ];
         let names: Vec<_> = Files::iter().collect();
-        assert!(names.iter().any(|name| name == "index.html"));
+        for page in ["index.html", "admin.html"] {
+            assert!(names.iter().any(|name| name == page));
+        }
         for name in names {
             let response = file(&name, &HeaderMap::new()).unwrap();
             let kind = header_of(&response, header::CONTENT_TYPE);
@@ -126,17 +133,19 @@ mod tests {
 
     #[test]
     fn nothing_is_inline_and_nothing_is_from_elsewhere() {
-        let page = Files::get("index.html").unwrap();
-        let text = std::str::from_utf8(&page.data).unwrap();
-        for bad in [
-            "http://",
-            "https://",
-            " style=",
-            "<style",
-            " onclick",
-            "javascript:",
-        ] {
-            assert!(!text.contains(bad), "{bad}");
+        for name in ["index.html", "admin.html"] {
+            let page = Files::get(name).unwrap();
+            let text = std::str::from_utf8(&page.data).unwrap();
+            for bad in [
+                "http://",
+                "https://",
+                " style=",
+                "<style",
+                " onclick",
+                "javascript:",
+            ] {
+                assert!(!text.contains(bad), "{name}: {bad}");
+            }
         }
     }
 }

@@ -1,18 +1,25 @@
-// The routes below `/api/{user_id}`, with the token of the session: one that was refused is replaced once.
+// Requests with the token of the session, of which one that was refused is replaced once; the routes below
+// `/api/{user_id}`.
 
 import { request } from './http.js';
 import { session } from './session.js';
 
-/** Sends a request below the user's own path. */
-export async function call(method, path, options = {}) {
+/** Sends a request with the session's token. */
+export async function send(method, url, options = {}) {
   const token = await session.token();
-  const url = `/api/${session.user.id}${path}`;
   try {
     return await request(method, url, { ...options, token });
   } catch (fault) {
     if (fault.status !== 401) throw fault;
     return request(method, url, { ...options, token: await session.token(token) });
   }
+}
+
+/** Sends a request below the user's own path. */
+export async function call(method, path, options = {}) {
+  // Before the path is made, because without a token there is nobody yet.
+  await session.token();
+  return send(method, `/api/${session.user.id}${path}`, options);
 }
 
 const get = async (path, options) => (await call('GET', path, options)).body;

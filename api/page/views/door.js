@@ -4,19 +4,19 @@ import { fill, h } from '../dom.js';
 import { Problem } from '../net/problem.js';
 import { session } from '../net/session.js';
 
+const FOR_EVERYBODY = { heading: 'Welcome back', words: 'Log in to go on with your list.', registers: true };
+
 /** Shows the door; `why` is a sentence about how the last session ended. */
-export function door(root, why) {
+export function door(root, why, { heading, words, registers } = FOR_EVERYBODY) {
   let registering = false;
   const show = () => fill(root, h('main', { class: 'door' },
     h('div', { class: 'door-card' },
       h('p', { class: 'brand' }, h('img', { src: '/page/icon.svg', alt: '', width: 36, height: 36 }), 'Errand'),
-      h('h1', {}, registering ? 'Make an account' : 'Welcome back'),
-      h('p', { class: 'soft' }, registering
-        ? 'Tell Errand what there is to do, and it keeps the list.'
-        : 'Log in to go on with your list.'),
+      h('h1', {}, registering ? 'Make an account' : heading),
+      h('p', { class: 'soft' }, registering ? 'Tell Errand what there is to do, and it keeps the list.' : words),
       why && h('p', { class: 'callout', role: 'status' }, why),
       form(registering),
-      h('p', { class: 'soft center' }, registering ? 'You have been here before? ' : 'New here? ',
+      registers && h('p', { class: 'soft center' }, registering ? 'You have been here before? ' : 'New here? ',
         h('button', { type: 'button', class: 'link', onclick: () => { registering = !registering; show(); } },
           registering ? 'Log in' : 'Make an account')))));
   show();

@@ -1,5 +1,9 @@
-//! The chat page in Chromium, over the whole of Errand.
+//! The pages in Chromium, over the whole of Errand.
 
+#[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod admin_looks;
 #[cfg(test)]
 mod chat;
 #[cfg(test)]

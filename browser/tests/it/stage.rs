@@ -78,6 +78,17 @@ impl Stage {
         (user, page)
     }
 
+    /// An admin, logged in on a device, at a place of the page for admins.
+    pub(crate) async fn admin(&mut self, place: &str) -> (User, Page) {
+        let admin = self.app.admin().await;
+        let page = self.device().await;
+        page.open(&format!("admin#/{place}")).await;
+        page.pass_the_door(&admin).await;
+        page.until("the page for admins", "document.querySelector('.admin-main h1')")
+            .await;
+        (admin, page)
+    }
+
     /// Waits until so many statements wait for a lock that the test holds.
     pub(crate) async fn until_stalled(&self, statements: i64) {
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
