@@ -1,0 +1,29 @@
+// Ten times the load at once, for a while: what comes is taken and answered, later than usual, and then it is as before.
+
+import { chat, something } from './lib/chat.js';
+import { number, thresholds } from './lib/settings.js';
+import { summary } from './lib/summary.js';
+import { register } from './lib/users.js';
+
+const RATE = number('RATE', 20);
+const PEAK = number('PEAK', RATE * 10);
+
+export const options = {
+  summaryTrendStats: ['med', 'p(95)', 'p(99)', 'max'],
+  scenarios: {
+    spike: {
+      executor: 'ramping-arrival-rate', startRate: RATE, timeUnit: '1s', preAllocatedVUs: Math.ceil(PEAK), maxVUs: Math.ceil(PEAK * 20), gracefulStop: '60s',
+      stages: [{ target: RATE, duration: '15s' }, { target: PEAK, duration: '2s' }, { target: PEAK, duration: '20s' }, { target: RATE, duration: '2s' }, { target: RATE, duration: '20s' }],
+    },
+  },
+  // Overhead is what it is during the peak; none may fail, and all must be answered.
+  thresholds: { ...thresholds({ p50: 2000, p95: 15000 }), dropped_iterations: ['count==0'] },
+};
+
+export const setup = () => ({ users: register(number('USERS', 30)) });
+
+export default function spike({ users }) {
+  chat(users[(__VU + __ITER) % users.length], something(__ITER));
+}
+
+export const handleSummary = summary('spike');
