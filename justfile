@@ -20,6 +20,10 @@ test *arguments:
 faults *arguments:
     cargo faults {{ arguments }}
 
+# Load on everything, started for it: just load steady, or RATE=100 just load steady (loadtest/README.md).
+load script *arguments:
+    loadtest/run --up {{ script }} {{ arguments }}
+
 # Format the code.
 fmt:
     cargo fmt --all
@@ -47,6 +51,14 @@ migrations:
 # Whether docker-compose.yml is sound.
 compose:
     .ci/compose
+
+# Whether the manifests, alerts and panels in deploy/ are sound.
+deploy:
+    .ci/deploy
+
+# Whether a backup comes back whole.
+backup:
+    .ci/backup
 
 # Licences, bans and sources of all dependencies (needs cargo-deny).
 deny:
