@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 /// Tells the time of day.
 #[derive(Clone)]
@@ -33,4 +34,9 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }
+}
+
+/// The smallest id, by UUID v7, that could have been made at a time: its first 48 bits are milliseconds.
+pub fn first_id_at(time: DateTime<Utc>) -> Uuid {
+    Uuid::from_u128(u128::try_from(time.timestamp_millis()).unwrap_or_default() << 80)
 }

@@ -17,6 +17,7 @@ pub mod overview;
 pub mod pool;
 pub mod posts;
 pub mod rescue;
+pub mod retention;
 pub mod runs;
 #[cfg(feature = "sabotage-fence")]
 pub mod sabotage;

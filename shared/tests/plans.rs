@@ -12,7 +12,7 @@ use errand_testkit::{Database, variable};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 /// Tables that grow with use. Workers and schema generations stay few.
-const GROWING: [&str; 9] = [
+const GROWING: [&str; 10] = [
     "users",
     "tasks",
     "task_counters",
@@ -22,6 +22,7 @@ const GROWING: [&str; 9] = [
     "steps",
     "tool_calls",
     "idempotency_keys",
+    "refresh_tokens",
 ];
 
 const DEFAULT_MESSAGES: i64 = 200_000;

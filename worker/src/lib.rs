@@ -17,6 +17,7 @@ mod metrics;
 mod model;
 mod queue;
 mod rescuer;
+mod retention;
 mod settings;
 mod telling;
 mod tool_step;

@@ -33,6 +33,9 @@ pub struct WorkerSettings {
     pub liveness: LivenessSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
+    pub retention: RetentionSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
     pub log: LogSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
@@ -131,6 +134,24 @@ pub struct LivenessSettings {
     pub rescue_interval_ms: Duration,
 }
 
+/// What is kept for how long. Workers with different settings keep it for the shortest of them.
+#[derive(Args, Clone, Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the fields are named as the flags are, for all programs' settings stand side by side"
+)]
+pub struct RetentionSettings {
+    /// Days for which the steps and tool calls of a run are kept after it has succeeded; 0 keeps them.
+    #[arg(long, env = "RETENTION_JOURNAL_DAYS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=36_500))]
+    pub retention_journal_days: u16,
+    /// Hours for which idempotency keys are kept, at least 24; 0 keeps them.
+    #[arg(long, env = "RETENTION_KEYS_HOURS", default_value_t = 0)]
+    pub retention_keys_hours: u16,
+    /// Distance of the looks for what is old, in seconds.
+    #[arg(long, env = "RETENTION_INTERVAL_SECONDS", default_value = "3600", value_parser = seconds)]
+    pub retention_interval_seconds: Duration,
+}
+
 impl WorkerSettings {
     /// Checks what one setting alone can't tell.
     ///
@@ -159,6 +180,12 @@ impl WorkerSettings {
             return Err(Exit::bad_setting(
                 "WORKER_DEAD_AFTER_MS",
                 "must be at least twice HEARTBEAT_MS",
+            ));
+        }
+        if (1..24).contains(&self.retention.retention_keys_hours) {
+            return Err(Exit::bad_setting(
+                "RETENTION_KEYS_HOURS",
+                "must be 0, which keeps them, or at least 24",
             ));
         }
         Ok(())

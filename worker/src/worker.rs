@@ -30,7 +30,7 @@ use crate::{
     metrics::WorkerMetrics,
     model::{ModelClient, ModelLimit},
     queue::{Claimed, Feeder, LeaseQueue},
-    rescuer,
+    rescuer, retention,
     settings::WorkerSettings,
 };
 
@@ -198,6 +198,7 @@ async fn work(context: &Arc<Context>, redis: RedisClient, heartbeat: Pool, lifec
     // Runs that are under way when the worker stops can still be cancelled and read.
     beating.spawn_until_stopped(calls::listen(Arc::clone(context), redis.clone()));
     lifecycle.spawn_until_stopped(rescuer::run(Arc::clone(context), pulse.good_since.clone()));
+    lifecycle.spawn_until_stopped(retention::run(Arc::clone(context)));
     run_queue(context, redis, pulse, lifecycle).await;
     // A beat after the worker has left would put it on the list again.
     beating.stop();

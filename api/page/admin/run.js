@@ -67,6 +67,7 @@ export class RunView {
       'Must end by': isOpen(run.status) && run.deadline_at && clock(run.deadline_at),
       'Cancel asked for': run.cancel_requested_at && clock(run.cancel_requested_at),
       Ended: run.finished_at && clock(run.finished_at),
+      'Steps removed': run.journal_dropped_at && `${clock(run.journal_dropped_at)}, because they had been kept for long enough`,
     }).filter(([, value]) => value).map(([label, value]) => [h('dt', {}, label), h('dd', {}, value)]));
   }
 }

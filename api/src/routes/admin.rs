@@ -13,6 +13,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use errand_shared::{
     Uuid,
+    clock::first_id_at,
     db::{
         control, overview,
         workers::{self, SeenWorker},
@@ -150,11 +151,6 @@ async fn recent_and_workers(app: &App) -> Result<(overview::Recent, Vec<SeenWork
         .await?;
     let workers = app.database(workers::seen(&app.pool, MOST_WORKERS)).await?;
     Ok((recent, workers))
-}
-
-/// The smallest id, by UUID v7, that could have been made at a time: its first 48 bits are milliseconds.
-fn first_id_at(time: DateTime<Utc>) -> Uuid {
-    Uuid::from_u128(u128::try_from(time.timestamp_millis()).unwrap_or_default() << 80)
 }
 
 /// Pause the queue.

@@ -65,6 +65,9 @@ pub struct Dossier {
     /// When it ended.
     #[schema(required = true)]
     pub finished_at: Option<DateTime<Utc>>,
+    /// When its steps were removed, because they had been kept for long enough.
+    #[schema(required = true)]
+    pub journal_dropped_at: Option<DateTime<Utc>>,
 }
 
 /// The columns of a dossier.
@@ -91,6 +94,7 @@ struct Row {
     deadline_at: Option<DateTime<Utc>>,
     cancel_requested_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
+    journal_dropped_at: Option<DateTime<Utc>>,
 }
 
 impl Row {
@@ -117,6 +121,7 @@ impl Row {
             deadline_at: self.deadline_at,
             cancel_requested_at: self.cancel_requested_at,
             finished_at: self.finished_at,
+            journal_dropped_at: self.journal_dropped_at,
         })
     }
 }
@@ -161,7 +166,8 @@ pub async fn page(
         )
         SELECT r.id, r.conversation_id, r.user_id, r.status, r.attempt, r.failures, r.rescues, r.failure_reason,
             r.last_error, r.worker_id, r.model, r.prompt_tokens, r.completion_tokens, r.created_at, r.queued_at,
-            r.available_at, r.first_claimed_at, r.claimed_at, r.deadline_at, r.cancel_requested_at, r.finished_at
+            r.available_at, r.first_claimed_at, r.claimed_at, r.deadline_at, r.cancel_requested_at, r.finished_at,
+            r.journal_dropped_at
         FROM chosen c JOIN runs r ON r.id = c.id
         ORDER BY r.id DESC LIMIT $4
         "#,
@@ -185,7 +191,7 @@ pub async fn find(executor: impl PgExecutor<'_>, run_id: Uuid) -> Result<Option<
         r#"
         SELECT id, conversation_id, user_id, status, attempt, failures, rescues, failure_reason, last_error, worker_id,
             model, prompt_tokens, completion_tokens, created_at, queued_at, available_at, first_claimed_at, claimed_at,
-            deadline_at, cancel_requested_at, finished_at
+            deadline_at, cancel_requested_at, finished_at, journal_dropped_at
         FROM runs WHERE id = $1
         "#,
         run_id

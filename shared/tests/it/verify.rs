@@ -1,5 +1,6 @@
 //! Each promise, broken on purpose, is reported with what broke it; and nothing is while it holds.
 
+mod retention;
 mod scene;
 
 use errand_shared::{Uuid, db::verify::Check};
@@ -569,4 +570,19 @@ async fn a_run_that_waits_is_reported_if_there_is_room_for_it_or_nobody_at_all()
         );
     }
     scene.book.close().await;
+}
+
+#[tokio::test]
+async fn a_dropped_journal_that_is_there_and_one_that_was_needed_are_reported() {
+    reports(
+        Check::Journal,
+        |s| {
+            format!(
+                "UPDATE runs SET journal_dropped_at = now() WHERE id IN ('{}', '{}'); DELETE FROM steps WHERE run_id = '{}'",
+                s.added, s.failed, s.failed
+            )
+        },
+        |s| [run(s.added), run(s.failed)].concat(),
+    )
+    .await;
 }

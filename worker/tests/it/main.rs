@@ -23,6 +23,8 @@ mod queue_faults;
 #[cfg(test)]
 mod rescue;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod scene;
 #[cfg(test)]
 mod shutdown;

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use super::{Found, Limits};
 
-/// No step and no call of a step is there twice, and no call is without its step.
+/// No step and no call of a step is there twice, and no call is without its step. Of a dropped journal nothing is there.
 pub(super) async fn journal(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
@@ -22,6 +22,11 @@ pub(super) async fn journal(connection: &mut PgConnection, limits: Limits) -> Re
             UNION ALL
             SELECT 'run ' || s.run_id || ' step ' || s.step FROM steps s
             WHERE NOT EXISTS (SELECT FROM runs r WHERE r.id = s.run_id)
+            UNION ALL
+            -- A journal that was dropped is gone, and only that of a run whose reply has it all.
+            SELECT 'run ' || r.id FROM runs r
+            WHERE r.journal_dropped_at IS NOT NULL
+              AND (r.status <> 'succeeded' OR EXISTS (SELECT FROM steps s WHERE s.run_id = r.id))
         )
         SELECT (SELECT count(*) FROM steps) + (SELECT count(*) FROM tool_calls) AS "examined!",
             (SELECT count(*) FROM bad) AS "violations!",
@@ -47,7 +52,9 @@ pub(super) async fn tool_rows(connection: &mut PgConnection, limits: Limits) -> 
                 FROM tool_calls t JOIN runs r ON r.id = t.run_id
                 WHERE r.status IN ('succeeded', 'failed', 'cancelled')
             ) k
-            FULL JOIN (SELECT run_id, slot, tool_call_id, name, content FROM messages WHERE role = 'tool') m
+            FULL JOIN (SELECT t.run_id, t.slot, t.tool_call_id, t.name, t.content
+                FROM messages t LEFT JOIN runs r ON r.id = t.run_id
+                WHERE t.role = 'tool' AND r.journal_dropped_at IS NULL) m
                 ON m.run_id = k.run_id AND m.slot = k.nth
             WHERE k.run_id IS NULL OR m.run_id IS NULL OR m.tool_call_id IS DISTINCT FROM k.tool_call_id
                OR m.name IS DISTINCT FROM k.tool_name OR m.content IS DISTINCT FROM k.result::text
@@ -76,11 +83,12 @@ pub(super) async fn reply_calls(connection: &mut PgConnection, limits: Limits) -
         ), bad AS MATERIALIZED (
             SELECT 'run ' || m.run_id AS what
             FROM (
-                SELECT run_id, CASE jsonb_typeof(tool_calls) WHEN 'array' THEN
+                SELECT t.run_id, CASE jsonb_typeof(t.tool_calls) WHEN 'array' THEN
                     (SELECT COALESCE(jsonb_agg(jsonb_build_array(c.value -> 'tool_call_id', c.value -> 'tool_name',
                         c.value -> 'arguments', c.value -> 'result') ORDER BY c.nth), '[]')
-                    FROM jsonb_array_elements(tool_calls) WITH ORDINALITY AS c (value, nth)) END AS calls
-                FROM messages WHERE role = 'assistant'
+                    FROM jsonb_array_elements(t.tool_calls) WITH ORDINALITY AS c (value, nth)) END AS calls
+                FROM messages t LEFT JOIN runs r ON r.id = t.run_id
+                WHERE t.role = 'assistant' AND r.journal_dropped_at IS NULL
             ) m LEFT JOIN journal j ON j.run_id = m.run_id
             WHERE m.calls IS DISTINCT FROM COALESCE(j.calls, '[]')
         )
@@ -106,7 +114,7 @@ pub(super) async fn usage(connection: &mut PgConnection, limits: Limits) -> Resu
                 SELECT run_id, sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion
                 FROM steps GROUP BY run_id
             ) s ON s.run_id = r.id
-            WHERE r.status IN ('succeeded', 'failed', 'cancelled')
+            WHERE r.status IN ('succeeded', 'failed', 'cancelled') AND r.journal_dropped_at IS NULL
               AND (r.prompt_tokens <> COALESCE(s.prompt, 0) OR r.completion_tokens <> COALESCE(s.completion, 0))
         )
         SELECT (SELECT count(*) FROM runs WHERE status IN ('succeeded', 'failed', 'cancelled')) AS "examined!",

@@ -1,0 +1,97 @@
+//! What is old goes, and callers are told the same.
+
+use errand_testkit::{TestApp, eventually};
+use serde_json::json;
+
+/// A run that succeeded two days ago, as its id says; its reply has a tool call.
+const OLD: &str = "00000000-0000-7000-8000-000000000001";
+
+fn an_old_run(user: &str) -> String {
+    let call = json!([{"tool_call_id": "c", "tool_name": "add_task", "arguments": {"user_id": user, "title": "milk"},
+        "result": {"success": false, "error": "VALIDATION_ERROR: no", "message": "no"}}]);
+    format!(
+        "INSERT INTO conversations (id, user_id, title, last_seq) VALUES ('{OLD}', '{user}', 'Old', 3);
+         INSERT INTO runs (id, conversation_id, user_id, seq, status, attempt, epoch, finished_at, final_event_seq,
+             prompt_tokens, completion_tokens)
+         VALUES ('{OLD}', '{OLD}', '{user}', 1, 'succeeded', 1, 1, now() - interval '2 days', 1048577, 7, 3);
+         INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content, tool_calls, tool_call_id)
+         VALUES (gen_random_uuid(), '{OLD}', 1, '{OLD}', 0, 'user', 'Add milk', NULL, NULL),
+             (gen_random_uuid(), '{OLD}', 2, '{OLD}', 1, 'tool', 'no', NULL, 'c'),
+             (gen_random_uuid(), '{OLD}', 3, '{OLD}', 32767, 'assistant', 'I could not.', '{call}', NULL);
+         INSERT INTO steps (run_id, step, attempt, model, prompt_tokens, completion_tokens) VALUES ('{OLD}', 0, 1, 'm', 7, 3);
+         INSERT INTO tool_calls (run_id, step, call_index, tool_call_id, tool_name, arguments, result, success)
+         VALUES ('{OLD}', 0, 0, 'c', 'add_task', '{{\"title\": \"milk\"}}',
+             '{{\"success\": false, \"error\": \"VALIDATION_ERROR: no\", \"message\": \"no\"}}', false);
+         INSERT INTO idempotency_keys (user_id, key, fingerprint, run_id, created_at)
+         VALUES ('{user}', 'old', sha256('x'), '{OLD}', now() - interval '2 days')"
+    )
+}
+
+#[tokio::test]
+async fn a_worker_removes_what_is_old_and_keeps_what_is_not() {
+    let app = TestApp::builder().workers(0).start().await;
+    let user = app.user("Ada").await;
+    app.database
+        .execute(&an_old_run(&user.id.to_string()))
+        .await
+        .unwrap();
+    let before = user.get(&format!("/runs/{OLD}")).await;
+    assert_eq!(
+        (before.status.as_u16(), before.tools()),
+        (200, vec!["add_task"]),
+        "{}",
+        before.body
+    );
+    let worker = app
+        .start_worker_with(&[
+            "--retention-journal-days=1",
+            "--retention-keys-hours=24",
+            "--retention-interval-seconds=1",
+        ])
+        .await;
+    let young = user.chat("Add a task to buy milk").await;
+    assert_eq!(young.status, 200, "{}", young.body);
+    let old =
+        "SELECT (SELECT count(*) FROM steps WHERE step_of_old) + (SELECT count(*) FROM idempotency_keys)"
+            .replace("step_of_old", &format!("run_id = '{OLD}'"));
+    eventually("what is old is gone", || async {
+        app.database.count(&old).await == 0
+    })
+    .await;
+    assert_eq!(
+        app.database.count("SELECT count(*) FROM steps").await,
+        2,
+        "those of the young run"
+    );
+    assert_eq!(app.database.count("SELECT count(*) FROM tool_calls").await, 1);
+    assert_eq!(user.get(&format!("/runs/{OLD}")).await.body, before.body);
+    worker.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn by_default_nothing_is_removed() {
+    let app = TestApp::builder().workers(0).start().await;
+    let user = app.user("Ada").await;
+    app.database
+        .execute(&an_old_run(&user.id.to_string()))
+        .await
+        .unwrap();
+    // A refresh token whose time is over shows that a pass has been made.
+    app.database
+        .execute("UPDATE refresh_tokens SET expires_at = now() - interval '1 second'")
+        .await
+        .unwrap();
+    let worker = app.start_worker_with(&["--retention-interval-seconds=1"]).await;
+    eventually("a pass", || async {
+        app.database.count("SELECT count(*) FROM refresh_tokens").await == 0
+    })
+    .await;
+    assert_eq!(app.database.count("SELECT count(*) FROM steps").await, 1);
+    assert_eq!(
+        app.database.count("SELECT count(*) FROM idempotency_keys").await,
+        1
+    );
+    worker.stop().await;
+    app.stop().await;
+}
