@@ -16,6 +16,8 @@ mod extract;
 mod live;
 mod mcp;
 mod metrics;
+#[cfg(feature = "micro")]
+pub mod micro;
 mod openapi;
 mod origin;
 mod outlook;

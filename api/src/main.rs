@@ -24,6 +24,10 @@ use errand_shared::{
 };
 use errand_traces::Traces;
 
+/// What it saves is told in docs/PERFORMANCE.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Files beside the callers' connections: stores, logs, listeners.
 const SPARE_FILES: u64 = 200;
 

@@ -137,9 +137,11 @@ impl Waiter {
 
     /// Tells of a run that has ended, to who waits for it and who reads it.
     pub(crate) fn tell_end(&self, end: RunEnd) {
-        match LiveEvent::of_end(&end) {
-            Ok(event) => self.0.readers.deliver(end.user_id, Live::Event(event)),
-            Err(error) => tracing::error!(%error, "a final event could not be written"),
+        if self.0.readers.has(end.user_id) {
+            match LiveEvent::of_end(&end) {
+                Ok(event) => self.0.readers.deliver(end.user_id, Live::Event(event)),
+                Err(error) => tracing::error!(%error, "a final event could not be written"),
+            }
         }
         if let Some(entry) = self.waiting().get(&end.response.run_id) {
             let outcome = Arc::clone(&entry.outcome);

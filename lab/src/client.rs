@@ -16,6 +16,21 @@ use crate::Result;
 pub(crate) struct Session {
     access_token: String,
     user: User,
+    /// The conversation to go on with; each chat begins one if there is none.
+    #[serde(skip)]
+    conversation: Option<String>,
+}
+
+impl Session {
+    /// Who it is.
+    pub(crate) fn user_id(&self) -> &str {
+        &self.user.id
+    }
+
+    /// Goes on in a conversation.
+    pub(crate) fn go_on(&mut self, conversation: String) {
+        self.conversation = Some(conversation);
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -91,10 +106,11 @@ impl Client {
         Ok(serde_json::from_slice(&body)?)
     }
 
-    /// Sends a chat in a new conversation, waits for its answer and checks that it is the right one.
+    /// Sends a chat, waits for its answer and checks that it is the right one.
     pub(crate) async fn chat(&mut self, session: &Session, title: &str) -> Result<()> {
         let path = format!("/api/{}/chat", session.user.id);
-        let body = json!({"message": format!("Add a task to {title}")});
+        let body =
+            json!({"message": format!("Add a task to {title}"), "conversation_id": session.conversation});
         let (status, body) = self.post(&path, Some(&session.access_token), &body).await?;
         let wrong = || -> Box<dyn std::error::Error + Send + Sync> {
             format!("{title}: {status}: {}", String::from_utf8_lossy(&body)).into()

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::{
     Result,
     client::{Client, Session},
+    fill,
     stack::Stack,
 };
 
@@ -35,12 +36,24 @@ struct Shared {
 }
 
 impl Load {
-    /// Starts the callers, spread over the time that a chat takes.
-    pub(crate) async fn start(stack: &Stack, clients: usize, spread: Duration) -> Result<Self> {
+    /// Starts the callers, spread over the time that a chat takes; they go on in conversations of so many messages, if any.
+    pub(crate) async fn start(
+        stack: &Stack,
+        clients: usize,
+        spread: Duration,
+        messages: Option<u32>,
+    ) -> Result<Self> {
         let mut sessions = Vec::with_capacity(USERS);
         let mut registrar = Client::connect(stack.api).await?;
         for number in 0..clients.min(USERS) {
             sessions.push(registrar.register(number).await?);
+        }
+        if let Some(messages) = messages {
+            let user_ids: Vec<_> = sessions.iter().map(Session::user_id).collect();
+            let conversations = fill::conversations(stack, &user_ids, messages).await?;
+            for (session, conversation) in sessions.iter_mut().zip(conversations) {
+                session.go_on(conversation);
+            }
         }
         let shared = Arc::new(Shared::default());
         let mut callers = JoinSet::new();

@@ -5,6 +5,8 @@
 //! with the least SQL that a chat can be, so that the figures can be compared between machines.
 
 mod client;
+mod fill;
+mod fsync;
 mod load;
 mod pgbench;
 mod procfs;
@@ -18,7 +20,12 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use errand_quickstart::cargo;
 
-use crate::{report::Report, scenario::Scenario, stack::Programs};
+use crate::{
+    fill::Ballast,
+    report::Report,
+    scenario::{Measured, Scenario},
+    stack::Programs,
+};
 
 /// What may go wrong here ends the lab; it is told in full.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -45,7 +52,13 @@ struct Args {
     /// Where to write the results as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Leave `pgbench` out.
+    /// How much of 10,000,000 messages and 1,000,000 tasks full tables hold.
+    #[arg(long, default_value_t = 1.0, value_parser = scale)]
+    scale: f64,
+    /// Print the statements that took Postgres the most time.
+    #[arg(long)]
+    statements: bool,
+    /// Leave `pgbench` and `pg_test_fsync` out.
     #[arg(long)]
     no_pgbench: bool,
 }
@@ -79,17 +92,25 @@ async fn run(args: Args) -> Result<()> {
         .collect::<std::result::Result<Vec<_>, _>>()?;
     let programs = programs(&args).await?;
     let mut report = Report::new(args.workers);
+    if !args.no_pgbench {
+        report.flush(fsync::mean_ms().await?);
+    }
     for scenario in scenarios {
         report::tell(&format!("{}: {}", scenario.name, scenario.what));
         let stack = stack::Stack::start(&programs, &scenario, args.workers, &settings).await?;
-        let measured = scenario.measure(&stack, args.seconds).await;
+        report.starts(stack.starts());
+        let ballast = Ballast::scaled(args.scale);
+        let measured = scenario.measure(&stack, args.seconds, ballast).await;
         if scenario.compared_with_pgbench && !args.no_pgbench && measured.is_ok() {
             report.pgbench(pgbench::run(&stack, args.seconds).await?);
         }
         stack.stop().await?;
-        report.add(measured?);
+        match measured? {
+            Measured::Chats(row) => report.add(*row),
+            Measured::Idle(idle) => report.idle(idle),
+        }
     }
-    report.print();
+    report.print(args.statements);
     if let Some(file) = args.json {
         std::fs::write(file, serde_json::to_vec_pretty(&report)?)?;
     }
@@ -105,4 +126,11 @@ async fn programs(args: &Args) -> Result<Programs> {
     let [api, worker, model] =
         <[PathBuf; 3]>::try_from(paths).map_err(|_paths| "three programs were built")?;
     Ok(Programs { api, worker, model })
+}
+
+fn scale(text: &str) -> std::result::Result<f64, String> {
+    match text.parse() {
+        Ok(scale) if (0.0..=1.0).contains(&scale) => Ok(scale),
+        _ => Err("must be between 0 and 1".to_owned()),
+    }
 }

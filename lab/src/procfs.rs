@@ -11,7 +11,7 @@ const TICK_MS: u64 = 10;
 
 /// Processor time and memory of each kind of program.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Usage(pub(crate) BTreeMap<&'static str, Used>);
+pub(crate) struct Usage(BTreeMap<&'static str, Used>);
 
 /// Of one kind of program.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -23,6 +23,11 @@ pub(crate) struct Used {
 }
 
 impl Usage {
+    /// What one kind of program has used.
+    pub(crate) fn of_kind(&self, kind: &str) -> Used {
+        self.0.get(kind).copied().unwrap_or_default()
+    }
+
     /// What the stack's processes have used up to now.
     pub(crate) fn of(stack: &Stack) -> Result<Self> {
         let mut usage = BTreeMap::new();

@@ -19,6 +19,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use sqlx::{Connection, PgConnection};
 use tokio::{
     process::{Child, Command},
     time::Instant,
@@ -51,6 +52,7 @@ pub(crate) struct Stack {
     pub(crate) postgres: Postgres,
     redis: Redis,
     programs: Vec<(&'static str, Child)>,
+    starts: Vec<(&'static str, Duration)>,
     folder: PathBuf,
 }
 
@@ -64,7 +66,8 @@ impl Stack {
     ) -> Result<Self> {
         let found = packages::find_here()?;
         let folder = fresh_folder()?;
-        let postgres = Postgres::start(durable(&found, &folder)?).await?;
+        let mut postgres = Postgres::start(durable(&found, &folder)?).await?;
+        count_statements(&mut postgres).await?;
         let redis = Redis::ephemeral().await?;
         let mut stack = Self {
             api: local(ports::any_free()?),
@@ -74,13 +77,14 @@ impl Stack {
             postgres,
             redis,
             programs: Vec::new(),
+            starts: Vec::new(),
             folder,
         };
         let model = local(ports::any_free()?);
         let mut command = Command::new(&programs.model);
         command
             .arg(format!("--listen={model}"))
-            .arg(format!("--latency=fixed:{}", scenario.model.as_millis()))
+            .arg(format!("--latency=fixed:{}", scenario.model().as_millis()))
             .arg("--record=0");
         stack.launch("model", command, model).await?;
         let mut command = stack.command(&programs.api, settings);
@@ -129,14 +133,20 @@ impl Stack {
             .kill_on_drop(true)
             .spawn()?;
         self.programs.push((kind, child));
-        let until = Instant::now() + PATIENCE;
+        let began = Instant::now();
         while !Client::is_ready(address).await {
-            if Instant::now() > until {
+            if began.elapsed() > PATIENCE {
                 return Err(format!("{kind} is not ready; see {}", self.folder.display()).into());
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
+        self.starts.push((kind, began.elapsed()));
         Ok(())
+    }
+
+    /// How long each program took from its start until it was ready. The API makes the schema meanwhile.
+    pub(crate) fn starts(&self) -> &[(&'static str, Duration)] {
+        &self.starts
     }
 
     /// The process ids by kind; Postgres is its first process, whose children do the work.
@@ -165,6 +175,29 @@ impl Stack {
         std::fs::remove_dir_all(&self.folder)?;
         Ok(())
     }
+}
+
+/// Has Postgres count statements, if its package can.
+async fn count_statements(postgres: &mut Postgres) -> Result<()> {
+    let mut connection = PgConnection::connect(&postgres.url()).await?;
+    let known = sqlx::raw_sql("SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements'")
+        .fetch_optional(&mut connection)
+        .await?;
+    if known.is_some() {
+        sqlx::raw_sql("ALTER SYSTEM SET shared_preload_libraries TO pg_stat_statements")
+            .execute(&mut connection)
+            .await?;
+    }
+    connection.close().await?;
+    if known.is_some() {
+        postgres.restart().await?;
+        let mut connection = PgConnection::connect(&postgres.url()).await?;
+        sqlx::raw_sql("CREATE EXTENSION pg_stat_statements")
+            .execute(&mut connection)
+            .await?;
+        connection.close().await?;
+    }
+    Ok(())
 }
 
 fn durable(found: &Found, folder: &Path) -> Result<postgres::Settings> {

@@ -47,6 +47,19 @@ pub enum Durability {
     Relaxed,
 }
 
+/// How statements are planned: once a connection, because their plans do not depend on the values and planning one of them
+/// anew would cost more than running it; and by indexes, row by row. Left to itself Postgres reads whole tables and whole
+/// partial indexes while it takes them for small, as in a fresh database, and keeps such a plan until it has looked again.
+pub const PLANNING: [(&str, &str); 7] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("jit", "off"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("enable_material", "off"),
+];
+
 /// Options for a connection as the settings say.
 ///
 /// # Errors
@@ -58,13 +71,8 @@ pub fn connect_options(
     let statement_timeout = settings.database_statement_timeout_ms.as_millis().to_string();
     let mut options = PgConnectOptions::from_str(settings.database_url.reveal())?
         .application_name("errand")
-        // Our statements are planned once a connection: their plans do not depend on the values, and planning one of them
-        // anew would cost more than running it.
-        .options([
-            ("statement_timeout", statement_timeout.as_str()),
-            ("plan_cache_mode", "force_generic_plan"),
-            ("jit", "off"),
-        ]);
+        .options([("statement_timeout", statement_timeout.as_str())])
+        .options(PLANNING);
     if durability == Durability::Relaxed {
         options = options.options([("synchronous_commit", "off")]);
     }

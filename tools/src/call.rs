@@ -1,8 +1,10 @@
 //! The tools at work: each is one statement, in the caller's transaction.
 
+use std::borrow::Cow;
+
 use errand_shared::{
     Uuid,
-    db::tasks::{self, Change, Filter, Task},
+    db::tasks::{self, Change, Filter, NewTask, Task},
 };
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -45,18 +47,47 @@ pub async fn call(
     }
 }
 
+/// The checked arguments of an addition.
+pub(crate) struct Addition<'a> {
+    title: Cow<'a, str>,
+    description: Option<Cow<'a, str>>,
+}
+
+impl<'a> Addition<'a> {
+    /// Reads and checks them.
+    pub(crate) fn read(arguments: Arguments<'a>) -> Result<Self, Failure> {
+        let title = required("title", arguments.text("title")?)?;
+        rules::title(&title)?;
+        let description = arguments.text("description")?;
+        description.as_deref().map(rules::description).transpose()?;
+        Ok(Self { title, description })
+    }
+
+    /// The task that it adds.
+    pub(crate) fn task(&self, user_id: Uuid) -> NewTask<'_> {
+        NewTask {
+            user_id,
+            title: &self.title,
+            description: self.description.as_deref(),
+        }
+    }
+
+    /// What is answered once the task is there.
+    pub(crate) fn outcome(task: Task) -> Result<ToolOutcome, sqlx::Error> {
+        let message = format!("Added task {}: {}", task.id, task.title);
+        ToolOutcome::success(&OneTask {
+            success: true,
+            task,
+            message,
+        })
+    }
+}
+
 async fn add(conn: &mut PgConnection, user_id: Uuid, arguments: Arguments<'_>) -> Result<ToolOutcome, Stop> {
-    let title = required("title", arguments.text("title")?)?;
-    let title = rules::title(&title)?;
-    let description = arguments.text("description")?;
-    let description = description.as_deref().map(rules::description).transpose()?;
-    let task = tasks::add(conn, user_id, title, description).await?;
-    let message = format!("Added task {}: {}", task.id, task.title);
-    Ok(ToolOutcome::success(&OneTask {
-        success: true,
-        task,
-        message,
-    })?)
+    let addition = Addition::read(arguments)?;
+    let added = tasks::add_all(conn, &[addition.task(user_id)]).await?;
+    let task = added.into_iter().next().ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Addition::outcome(task)?)
 }
 
 async fn list(conn: &mut PgConnection, user_id: Uuid, arguments: Arguments<'_>) -> Result<ToolOutcome, Stop> {

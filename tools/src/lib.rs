@@ -6,6 +6,7 @@
 
 mod arguments;
 mod call;
+mod call_all;
 mod failure;
 mod outcome;
 pub mod rules;
@@ -13,5 +14,6 @@ mod schema;
 mod spec;
 
 pub use call::call;
+pub use call_all::{Call, call_all};
 pub use outcome::{ToolOutcome, internal_error, outcome_unknown};
 pub use spec::{Annotations, ToolSpec, find, specs};

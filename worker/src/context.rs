@@ -19,7 +19,10 @@ use errand_shared::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use crate::{in_flight::InFlight, metrics::WorkerMetrics, model::ModelClient, settings::WorkerSettings};
+use crate::{
+    in_flight::InFlight, metrics::WorkerMetrics, model::ModelClient, settings::WorkerSettings,
+    tool_step::Steps,
+};
 
 /// The parts of a running worker.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) settings: WorkerSettings,
     /// Postgres, with commits that wait for the disk.
     pub(crate) pool: Pool,
+    /// Steps, written together when several come at once.
+    pub(crate) steps: Steps,
     /// Ends of runs, written together when several come at once.
     pub(crate) finishes: Group<Arc<Finish>, Option<Finished>>,
     /// Postgres, with commits that do not: claims only.

@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use errand_agent::{Action, AgentRun, ModelAnswer, Prompt};
+use errand_agent::{Action, AgentRun, ModelAnswer, PlannedCall, Prompt};
 use errand_shared::{
     Uuid,
     chat::{ToolCallRecord, Usage},
@@ -27,7 +27,8 @@ use crate::{
     in_flight::{Flight, Interrupt},
     metrics::{Attempt, End},
     telling::Telling,
-    tool_step, transcript,
+    tool_step::{self, ToolStep},
+    transcript,
 };
 
 /// Drives a run. Whatever happens, it is ended, handed back, or left to whom it belongs by then.
@@ -57,7 +58,8 @@ async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
     let metrics = &context.metrics;
     observe(&metrics.start_delay, flight.since().elapsed());
     let mut drive = Drive::new(&context, &lease, &flight);
-    let driven = AssertUnwindSafe(drive.until_the_reply(&mut flight))
+    // On the heap, and only as long as it lasts: ten thousand of them wait for their models.
+    let driven = AssertUnwindSafe(Box::pin(drive.until_the_reply(&mut flight)))
         .catch_unwind()
         .await;
     let ending = match driven {
@@ -65,7 +67,7 @@ async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
         Ok(Err(failure)) => Err(failure),
         Err(_panic) => Err(RunFailure::Panicked),
     };
-    let outcome = match conclude(&context, &lease, drive, ending).await {
+    let outcome = match Box::pin(conclude(&context, &lease, drive, ending)).await {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::warn!(run.id = %lease.run_id, %error, "the run could not be concluded");
@@ -185,7 +187,8 @@ impl<'a> Drive<'a> {
                     kill_point::reached(KillPoint::ToolsAsked);
                     self.telling.tools_started(calls).await;
                     let began = Instant::now();
-                    let records = tool_step::perform(&self.context.pool, lease, &step, calls)
+                    let records = self
+                        .make(step.clone(), calls.to_vec())
                         .instrument(errand_traces::trace!("tools"))
                         .await;
                     let took = began.elapsed();
@@ -219,6 +222,15 @@ impl<'a> Drive<'a> {
                 Action::Fail(failure) => return Err(RunFailure::Agent(*failure)),
             }
         }
+    }
+
+    /// Makes a step's calls and commits them with their results.
+    async fn make(&self, step: StepRecord, calls: Vec<PlannedCall>) -> Result<Vec<CallRecord>, RunFailure> {
+        let Context { steps, pool, .. } = self.context;
+        let lease = self.lease;
+        #[cfg(feature = "sabotage-fence")]
+        let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
+        tool_step::perform(steps, pool, ToolStep::new(lease, step, calls)).await
     }
 
     /// Reads the calls that are journalled, as the run's user sees them.

@@ -41,9 +41,11 @@ pub(crate) fn group(
                 let mut ended: HashMap<_, _> = finishes::finish(&pool, &batch)
                     .await?
                     .into_iter()
-                    .map(|finished| (finished.run_id, finished))
+                    .map(|finished| ((finished.run_id, finished.final_event_seq), finished))
                     .collect();
-                Ok(batch.iter().map(|finish| ended.remove(&finish.run_id)).collect())
+                // By its number as well: an older lease of the same run may be in the batch.
+                let key = |finish: &Finish| (finish.run_id, finish.final_event_seq);
+                Ok(batch.iter().map(|finish| ended.remove(&key(finish))).collect())
             }
         },
     )

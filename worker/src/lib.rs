@@ -14,6 +14,8 @@ mod finisher;
 mod heartbeat;
 mod in_flight;
 mod metrics;
+#[cfg(feature = "micro")]
+pub mod micro;
 mod model;
 mod queue;
 mod rescuer;

@@ -6,6 +6,10 @@ use errand_shared::{config, lifecycle::Lifecycle, open_files, telemetry};
 use errand_traces::Traces;
 use errand_worker::{StartError, Worker, WorkerSettings};
 
+/// What it saves is told in docs/PERFORMANCE.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Files beside the model's connections: stores, logs, listeners.
 const SPARE_FILES: u64 = 200;
 

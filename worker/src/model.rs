@@ -17,6 +17,7 @@ use backon::{ExponentialBuilder, Retryable};
 use errand_agent::{Message, ModelAnswer};
 use errand_shared::{config::Exit, metrics::observe};
 use futures::StreamExt;
+use serde_json::value::RawValue;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout, timeout_at},
@@ -31,7 +32,7 @@ use crate::{
 use gather::Gather;
 use transport::Transport;
 use trying::Trying;
-use wire::{Chunk, Request, ToolOffer};
+use wire::{Chunk, Request};
 
 /// Where requests go if no base URL is set.
 const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
@@ -41,7 +42,8 @@ const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
 pub(crate) struct ModelClient {
     client: Client<OpenAIConfig>,
     settings: ModelSettings,
-    tools: Vec<ToolOffer>,
+    /// As JSON.
+    tools: Box<RawValue>,
     limit: ModelLimit,
     metrics: ModelMetrics,
 }
@@ -74,7 +76,7 @@ impl ModelClient {
         Ok(Self {
             client,
             settings,
-            tools: tools.into_iter().map(ToolOffer::from).collect(),
+            tools: wire::offers(tools).map_err(|error| Exit::bad_setting("tools", error))?,
             limit,
             metrics,
         })

@@ -1,20 +1,87 @@
-//! The tool calls of one step: effects, results, journal and fence in one transaction.
+//! The tool calls of steps: effects, results, journal and fences in one transaction, for one step or for those that come
+//! together.
+
+use std::sync::Arc;
 
 use errand_agent::PlannedCall;
 use errand_shared::{
+    Uuid,
     db::{
         Pool,
         claims::Lease,
-        steps::{self, CallRecord, Recorded, StepRecord},
+        group::Group,
+        steps::{self, CallRecord, Entry, Fence, Recorded, StepRecord},
     },
     kill_point::{self, KillPoint},
+    lifecycle::Lifecycle,
 };
-use errand_tools::ToolOutcome;
-use sqlx::{Acquire, PgConnection};
+use errand_tools::{Call, ToolOutcome};
+use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
-use tracing::{Instrument, field::Empty};
+use tracing::{Span, field::Empty};
 
-use crate::failure::RunFailure;
+use crate::{failure::RunFailure, settings::WorkerSettings};
+
+/// A step whose calls are to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct ToolStep {
+    run_id: Uuid,
+    token: Uuid,
+    user_id: Uuid,
+    step: StepRecord,
+    calls: Vec<PlannedCall>,
+}
+
+impl ToolStep {
+    /// A step of the run that this lease is for.
+    pub(crate) const fn new(lease: &Lease, step: StepRecord, calls: Vec<PlannedCall>) -> Self {
+        Self {
+            run_id: lease.run_id,
+            token: lease.token,
+            user_id: lease.user_id,
+            step,
+            calls,
+        }
+    }
+
+    const fn fence(&self) -> Fence {
+        Fence {
+            run_id: self.run_id,
+            token: self.token,
+            user_id: self.user_id,
+        }
+    }
+}
+
+/// What became of a step.
+#[derive(Debug)]
+pub(crate) enum Stepped {
+    /// It is committed.
+    Committed {
+        /// Its calls as journalled.
+        calls: Vec<CallRecord>,
+        /// Whether the run's user has asked for an end meanwhile.
+        cancel_requested: bool,
+    },
+    /// The lease is gone; nothing was done.
+    LeaseLost,
+}
+
+/// Steps, written together when several come at once.
+pub(crate) type Steps = Group<Arc<ToolStep>, Result<Stepped, sqlx::Error>>;
+
+/// The group of a worker's steps.
+pub(crate) fn group(settings: &WorkerSettings, pool: &Pool, ended: &Lifecycle) -> Steps {
+    let pool = pool.clone();
+    Group::start(
+        settings.store.database_batch_max as usize,
+        ended,
+        move |batch: Arc<[Arc<ToolStep>]>| {
+            let pool = pool.clone();
+            async move { write(&pool, &batch).await }
+        },
+    )
+}
 
 /// Makes a step's calls and commits them with their results. Returns the calls as journalled.
 ///
@@ -25,26 +92,50 @@ use crate::failure::RunFailure;
 /// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`] as found under the run's lock; a fault of Postgres. Only with
 /// [`RunFailure::Cancelled`] has the step been committed.
 pub(crate) async fn perform(
+    steps: &Steps,
     pool: &Pool,
-    lease: &Lease,
-    step: &StepRecord,
-    calls: &[PlannedCall],
+    step: ToolStep,
 ) -> Result<Vec<CallRecord>, RunFailure> {
-    #[cfg(feature = "sabotage-fence")]
-    let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
-    match bounded(pool, lease, step, calls, Savepoints::None).await {
-        Err(RunFailure::Database(error @ sqlx::Error::Database(_)))
-            if !errand_shared::db::is_outage(&error) =>
-        {
-            tracing::warn!(run.id = %lease.run_id, %error, "a tool failed in the database");
-            bounded(pool, lease, step, calls, Savepoints::EachCall).await
+    let step = Arc::new(step);
+    let traced: Vec<_> = step.calls.iter().map(span).collect();
+    let stepped = match steps.write(Arc::clone(&step)).await.flatten() {
+        Err(error @ sqlx::Error::Database(_)) if !errand_shared::db::is_outage(&error) => {
+            tracing::warn!(run.id = %step.run_id, %error, "a tool failed in the database");
+            only(bounded(pool, &[step], Savepoints::EachCall).await?)
         }
-        done => done,
+        done => done?,
+    };
+    match stepped {
+        Stepped::LeaseLost => Err(RunFailure::LeaseLost),
+        Stepped::Committed {
+            calls,
+            cancel_requested,
+        } => {
+            for (call, traced) in calls.iter().zip(&traced) {
+                if !call.success {
+                    traced.record("otel.status_code", "ERROR");
+                }
+            }
+            if cancel_requested {
+                Err(RunFailure::Cancelled)
+            } else {
+                Ok(calls)
+            }
+        }
     }
 }
 
-/// For how many statements' time a step may take: most take next to none of it.
-const STATEMENTS_A_STEP: u32 = 4;
+/// A call in the run's trace: it is made within its batch, so it lasts as long as that.
+fn span(call: &PlannedCall) -> Span {
+    errand_traces::trace!(
+        "tool",
+        otel.name = %format_args!("tool {}", call.name),
+        otel.status_code = Empty,
+    )
+}
+
+/// For how many statements' time a batch may take: most take next to none of it.
+const STATEMENTS_A_BATCH: u32 = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Savepoints {
@@ -52,106 +143,188 @@ enum Savepoints {
     EachCall,
 }
 
+/// Writes a batch with one commit. If one of its leases is lost, the effects of all are undone and each step is written by
+/// itself, with an outcome of its own.
+async fn write(
+    pool: &Pool,
+    batch: &[Arc<ToolStep>],
+) -> Result<Vec<Result<Stepped, sqlx::Error>>, sqlx::Error> {
+    if let Some(written) = bounded(pool, batch, Savepoints::None).await? {
+        return Ok(written.into_iter().map(Ok).collect());
+    }
+    if batch.len() == 1 {
+        return Ok(vec![Ok(Stepped::LeaseLost)]);
+    }
+    tracing::warn!(steps = batch.len(), "a lease is lost; writing one by one");
+    let mut written = Vec::with_capacity(batch.len());
+    for step in batch {
+        let alone = bounded(pool, std::slice::from_ref(step), Savepoints::None).await;
+        written.push(alone.map(only));
+    }
+    Ok(written)
+}
+
+/// What became of the one step of a batch.
+fn only(written: Option<Vec<Stepped>>) -> Stepped {
+    written
+        .and_then(|mut one| one.pop())
+        .unwrap_or(Stepped::LeaseLost)
+}
+
 /// Nobody waits for ever for a connection that has died without a word.
 async fn bounded(
     pool: &Pool,
-    lease: &Lease,
-    step: &StepRecord,
-    calls: &[PlannedCall],
+    batch: &[Arc<ToolStep>],
     savepoints: Savepoints,
-) -> Result<Vec<CallRecord>, RunFailure> {
-    let attempt = attempt(pool, lease, step.clone(), calls, savepoints);
-    pool.in_time(STATEMENTS_A_STEP, attempt).await?
+) -> Result<Option<Vec<Stepped>>, sqlx::Error> {
+    pool.in_time(STATEMENTS_A_BATCH, attempt(pool, batch, savepoints))
+        .await?
 }
 
+/// None if a lease is lost; then nothing is written.
 async fn attempt(
     pool: &Pool,
-    lease: &Lease,
-    mut step: StepRecord,
-    calls: &[PlannedCall],
+    batch: &[Arc<ToolStep>],
     savepoints: Savepoints,
-) -> Result<Vec<CallRecord>, RunFailure> {
+) -> Result<Option<Vec<Stepped>>, sqlx::Error> {
     let started = Instant::now();
+    let fences: Vec<_> = batch.iter().map(|step| step.fence()).collect();
     let mut connection = pool.get().await?;
-    let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id).await?;
-    let mut records = Vec::with_capacity(calls.len());
-    for call in calls {
-        let traced = errand_traces::trace!(
-            "tool",
-            otel.name = %format_args!("tool {}", call.name),
-            otel.status_code = Empty,
-        );
-        let made = async {
-            match savepoints {
-                Savepoints::None => make(&mut transaction, lease, call).await,
-                Savepoints::EachCall => make_undoable(&mut transaction, lease, call).await,
-            }
-        };
-        let outcome = made.instrument(traced.clone()).await?;
-        if !outcome.success {
-            traced.record("otel.status_code", "ERROR");
-        }
-        records.push(CallRecord {
-            tool_call_id: call.id.clone(),
-            tool_name: call.name.clone(),
-            arguments: call.journal_arguments(),
-            result: outcome.result,
-            success: outcome.success,
-        });
+    let mut transaction = steps::begin_all(&mut connection, &fences).await?;
+    let mut outcomes = match savepoints {
+        Savepoints::None => make(&mut transaction, batch).await?,
+        Savepoints::EachCall => make_undoable(&mut transaction, batch).await?,
     }
-    step.tools_ms = i32::try_from(started.elapsed().as_millis()).unwrap_or(i32::MAX);
-    match steps::record(&mut transaction, lease.run_id, lease.token, &step, &records).await? {
-        Recorded::LeaseLost => {
-            transaction.rollback().await?;
-            connection.keep();
-            Err(RunFailure::LeaseLost)
-        }
-        Recorded::Written { cancel_requested } => {
-            kill_point::reached(KillPoint::StepWritten);
-            transaction.commit().await?;
-            connection.keep();
-            if cancel_requested {
-                Err(RunFailure::Cancelled)
-            } else {
-                Ok(records)
-            }
-        }
+    .into_iter();
+    let tools_ms = i32::try_from(started.elapsed().as_millis()).unwrap_or(i32::MAX);
+    let done: Vec<(StepRecord, Vec<CallRecord>)> = batch
+        .iter()
+        .map(|step| {
+            let record = StepRecord {
+                tools_ms,
+                ..step.step.clone()
+            };
+            let calls = step.calls.iter().zip(outcomes.by_ref());
+            (
+                record,
+                calls.map(|(call, outcome)| journalled(call, outcome)).collect(),
+            )
+        })
+        .collect();
+    let entries: Vec<_> = batch
+        .iter()
+        .zip(&done)
+        .map(|(step, (record, calls))| Entry {
+            run_id: step.run_id,
+            token: step.token,
+            step: record,
+            calls,
+        })
+        .collect();
+    let recorded = steps::record_all(&mut transaction, &entries).await?;
+    let written = recorded
+        .into_iter()
+        .zip(done)
+        .map(|(recorded, (_, calls))| match recorded {
+            Recorded::LeaseLost => None,
+            Recorded::Written { cancel_requested } => Some(Stepped::Committed {
+                calls,
+                cancel_requested,
+            }),
+        });
+    let written: Option<Vec<_>> = written.collect();
+    if written.is_some() {
+        kill_point::reached(KillPoint::StepWritten);
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
+    }
+    connection.keep();
+    Ok(written)
+}
+
+fn journalled(call: &PlannedCall, outcome: ToolOutcome) -> CallRecord {
+    CallRecord {
+        tool_call_id: call.id.clone(),
+        tool_name: call.name.clone(),
+        arguments: call.journal_arguments(),
+        result: outcome.result,
+        success: outcome.success,
     }
 }
 
+/// Makes all calls of the batch: one outcome each, step by step.
 async fn make(
     connection: &mut PgConnection,
-    lease: &Lease,
-    call: &PlannedCall,
-) -> Result<ToolOutcome, sqlx::Error> {
-    match (&call.arguments, call.refusal()) {
-        (Ok(arguments), _) => errand_tools::call(connection, lease.user_id, &call.name, arguments).await,
-        (Err(_), refusal) => {
-            let result = serde_json::from_str(&refusal.unwrap_or_default())
-                .map_err(|error| sqlx::Error::Encode(error.into()))?;
-            Ok(ToolOutcome {
-                success: false,
-                result,
+    batch: &[Arc<ToolStep>],
+) -> Result<Vec<ToolOutcome>, sqlx::Error> {
+    let planned = || {
+        batch
+            .iter()
+            .flat_map(|step| step.calls.iter().map(move |call| (step, call)))
+    };
+    let calls: Vec<_> = planned()
+        .filter_map(|(step, call)| {
+            let arguments = call.arguments.as_ref().ok()?;
+            Some(Call {
+                user_id: step.user_id,
+                name: &call.name,
+                arguments,
             })
-        }
-    }
+        })
+        .collect();
+    let mut made = errand_tools::call_all(connection, &calls).await?.into_iter();
+    planned()
+        .map(|(_, call)| match refused(call)? {
+            Some(refused) => Ok(refused),
+            None => made.next().ok_or(sqlx::Error::RowNotFound),
+        })
+        .collect()
+}
+
+/// The outcome of a call that is not to be made. None for one that is.
+fn refused(call: &PlannedCall) -> Result<Option<ToolOutcome>, sqlx::Error> {
+    let Some(refusal) = call.refusal() else {
+        return Ok(None);
+    };
+    let result = serde_json::from_str(&refusal).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    Ok(Some(ToolOutcome {
+        success: false,
+        result,
+    }))
 }
 
 async fn make_undoable(
     connection: &mut PgConnection,
-    lease: &Lease,
-    call: &PlannedCall,
-) -> Result<ToolOutcome, sqlx::Error> {
-    let mut savepoint = connection.begin().await?;
-    match make(&mut savepoint, lease, call).await {
-        Ok(outcome) => {
-            savepoint.commit().await?;
-            Ok(outcome)
+    batch: &[Arc<ToolStep>],
+) -> Result<Vec<ToolOutcome>, sqlx::Error> {
+    let mut outcomes = Vec::new();
+    for step in batch {
+        for call in &step.calls {
+            let outcome = match (&call.arguments, refused(call)?) {
+                (_, Some(refused)) => refused,
+                (Ok(arguments), None) => {
+                    let mut savepoint = connection.begin().await?;
+                    let made = errand_tools::call(&mut savepoint, step.user_id, &call.name, arguments).await;
+                    match made {
+                        Ok(outcome) => {
+                            savepoint.commit().await?;
+                            outcome
+                        }
+                        Err(sqlx::Error::Database(_)) => {
+                            savepoint.rollback().await?;
+                            errand_tools::internal_error()
+                        }
+                        Err(fault) => return Err(fault),
+                    }
+                }
+                (Err(_), None) => errand_tools::internal_error(),
+            };
+            outcomes.push(outcome);
         }
-        Err(sqlx::Error::Database(_)) => {
-            savepoint.rollback().await?;
-            Ok(errand_tools::internal_error())
-        }
-        Err(fault) => Err(fault),
     }
+    Ok(outcomes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,7 @@ use crate::{
     queue::{Claimed, Feeder, LeaseQueue},
     rescuer, retention,
     settings::WorkerSettings,
+    tool_step,
 };
 
 /// How long each of the last steps may take after the grace time: runs that let go, handing back, the last notices.
@@ -100,6 +101,7 @@ impl Worker {
         ];
         metrics.watch(&pools, &notifier, &in_flight, Arc::clone(&beats));
         let context = Context {
+            steps: tool_step::group(&settings, &pool, &ended),
             finishes: finisher::group(&settings, &pool, &ended),
             worker_id: Uuid::now_v7(),
             model: ModelClient::new(

@@ -100,7 +100,7 @@ impl Readers {
     }
 
     /// Whether anybody reads this user's events here.
-    pub(super) fn has(&self, user_id: Uuid) -> bool {
+    pub(crate) fn has(&self, user_id: Uuid) -> bool {
         self.state().channels.contains_key(&user_id)
     }
 

@@ -21,7 +21,7 @@ pub struct StoreSettings {
     /// How long one statement may take before Postgres ends it, in milliseconds.
     #[arg(long, env = "DATABASE_STATEMENT_TIMEOUT_MS", default_value = "4000", value_parser = milliseconds)]
     pub database_statement_timeout_ms: Duration,
-    /// Posts, or ends of runs, written with one commit when they come together, at most; 1 writes each alone.
+    /// Posts, steps, or ends of runs, written with one commit when they come together, at most; 1 writes each alone.
     #[arg(long, env = "DATABASE_BATCH_MAX", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub database_batch_max: u32,
 }

@@ -295,7 +295,7 @@ pub async fn release(
         UPDATE runs SET status = 'queued', lease_token = NULL, worker_id = NULL, epoch = epoch + 1,
             failures = failures + CASE WHEN $3::text IS NULL THEN 0 ELSE 1 END, last_error = COALESCE($3, last_error),
             available_at = now() + make_interval(secs => $4), ring_at = now() + make_interval(secs => $4)
-        WHERE id = $1 AND lease_token = $2 AND status = 'running'
+        WHERE id = $1 AND lease_token = $2
         RETURNING id AS run_id, user_id, conversation_id, attempt, epoch
         "#,
         run_id,
@@ -313,7 +313,7 @@ pub async fn release(
 /// A fault of Postgres.
 pub async fn holds(executor: impl PgExecutor<'_>, run_id: Uuid, token: Uuid) -> Result<bool, sqlx::Error> {
     let held = sqlx::query_scalar!(
-        r#"SELECT true AS "held!" FROM runs WHERE id = $1 AND lease_token = $2 AND status = 'running'"#,
+        r#"SELECT true AS "held!" FROM runs WHERE id = $1 AND lease_token = $2"#,
         run_id,
         token
     )

@@ -114,24 +114,28 @@ pub async fn finish(
             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int8[], $5::uuid[], $6::text[], $7::jsonb[], $8::text[],
                         $9::text[])
                 AS i (run_id, token, status, final_seq, message_id, content, tool_calls, reason, error)
-            JOIN runs r ON r.id = i.run_id AND r.lease_token IS NOT DISTINCT FROM i.token
-                AND r.status IN ('queued', 'running', 'waiting_approval')
+            -- CASE keeps the planner from the partial index on open runs, which it would walk from end to end.
+            JOIN runs r ON r.id = i.run_id AND CASE WHEN r.status IN ('queued', 'running', 'waiting_approval')
+                THEN r.lease_token IS NOT DISTINCT FROM i.token END
             JOIN conversations seen ON seen.id = r.conversation_id
         ), locked AS MATERIALIZED (
             SELECT c.id, c.last_seq FROM conversations c WHERE c.id IN (SELECT conversation_id FROM input)
             ORDER BY c.id FOR NO KEY UPDATE
-        ), last_steps AS (
-            SELECT * FROM unnest($10::uuid[], $11::int2[], $12::int4[], $13::text[], $14::int8[], $15::int8[], $16::int4[])
+        ), last_steps AS MATERIALIZED (
+            -- Not EXISTS, which may be answered by reading all steps once.
+            SELECT s.*, COALESCE(s.step = 0
+                OR (SELECT true FROM steps b WHERE b.run_id = s.run_id AND b.step = s.step - 1), false) AS follows
+            FROM unnest($10::uuid[], $11::int2[], $12::int4[], $13::text[], $14::int8[], $15::int8[], $16::int4[])
                 AS s (run_id, step, attempt, model, prompt_tokens, completion_tokens, model_ms)
-        ), spent AS (
+        ), spent AS MATERIALIZED (
             SELECT i.run_id, COALESCE(sum(s.prompt_tokens), 0)::int8 AS prompt_tokens,
                 COALESCE(sum(s.completion_tokens), 0)::int8 AS completion_tokens,
                 (array_agg(s.model ORDER BY s.step DESC))[1] AS model
-            FROM input i LEFT JOIN (
-                SELECT run_id, step, model, prompt_tokens, completion_tokens FROM steps WHERE run_id = ANY($1)
+            FROM input i LEFT JOIN LATERAL (
+                SELECT d.step, d.model, d.prompt_tokens, d.completion_tokens FROM steps d WHERE d.run_id = i.run_id
                 UNION ALL
-                SELECT run_id, step, model, prompt_tokens, completion_tokens FROM last_steps
-            ) s ON s.run_id = i.run_id GROUP BY i.run_id
+                SELECT l.step, l.model, l.prompt_tokens, l.completion_tokens FROM last_steps l WHERE l.run_id = i.run_id
+            ) s ON true GROUP BY i.run_id
         ), ended AS (
             UPDATE runs r SET
                 status = CASE WHEN r.cancel_requested_at IS NULL THEN i.status ELSE 'cancelled' END,
@@ -141,13 +145,12 @@ pub async fn finish(
                 epoch = (i.final_seq >> 20)::int4, prompt_tokens = s.prompt_tokens,
                 completion_tokens = s.completion_tokens, model = s.model
             FROM input i JOIN locked l ON l.id = i.conversation_id JOIN spent s ON s.run_id = i.run_id
-            WHERE r.id = i.run_id AND r.lease_token IS NOT DISTINCT FROM i.token
-              AND r.status IN ('queued', 'running', 'waiting_approval')
+            WHERE r.id = i.run_id AND CASE WHEN r.status IN ('queued', 'running', 'waiting_approval')
+                THEN r.lease_token IS NOT DISTINCT FROM i.token END
               -- Without a lease the epoch is the fence.
               AND (i.token IS NOT NULL OR r.epoch < (i.final_seq >> 20)::int4)
               -- A crash of Postgres may have lost the step before: then nothing that follows from it may stand.
-              AND NOT EXISTS (SELECT FROM last_steps s WHERE s.run_id = i.run_id AND s.step > 0
-                AND NOT EXISTS (SELECT FROM steps b WHERE b.run_id = s.run_id AND b.step = s.step - 1))
+              AND NOT EXISTS (SELECT FROM last_steps s WHERE s.run_id = i.run_id AND NOT s.follows)
             RETURNING r.id, r.status, r.conversation_id, r.user_id, r.prompt_tokens, r.completion_tokens,
                 r.attempt, r.final_event_seq, r.finished_at, i.seen_seq, l.last_seq, i.next, i.tools, i.message_id,
                 i.content, i.tool_calls,
@@ -160,7 +163,8 @@ pub async fn finish(
             RETURNING c.id, c.last_seq - e.rows AS base
         ), journalled AS (
             INSERT INTO steps (run_id, step, attempt, model, prompt_tokens, completion_tokens, model_ms)
-            SELECT s.* FROM last_steps s JOIN ended e ON e.id = s.run_id
+            SELECT s.run_id, s.step, s.attempt, s.model, s.prompt_tokens, s.completion_tokens, s.model_ms
+            FROM last_steps s JOIN ended e ON e.id = s.run_id
         ), tool_rows AS (
             INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content, tool_call_id, name, metadata)
             SELECT gen_random_uuid(), e.conversation_id, n.base + k.nth, e.id, k.nth, 'tool', k.result::text,

@@ -1,20 +1,22 @@
 //! Group commit: what arrives while a batch is being written is written together by the next one.
 //!
 //! There is no timer. A lone request is written at once, by itself; under load, batches grow as long as the disk and
-//! Postgres take, so that a hundred requests share one statement, one commit and one flush. Nobody is answered before the
-//! commit of their batch. Knows neither what is written nor how.
+//! Postgres take, so that a hundred requests share one statement, one commit and one flush. When many wait although one
+//! batch is under way, as on a slow disk, a second writer helps. Nobody is answered before the commit of their batch. Knows
+//! neither what is written nor how.
 
 use std::{fmt, future::Future, io, sync::Arc};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
 use super::is_outage;
 use crate::lifecycle::Lifecycle;
 
-/// Batches under way at once: while one waits for the disk, the next is prepared.
-const WRITERS: usize = 2;
 /// Requests that wait for a batch; more wait for a place.
 const INBOX: usize = 4096;
+/// The part of a full batch that must wait before a second writer helps: batches that are much smaller cost Postgres more
+/// than the wait for the one before.
+const HELP_AT: usize = 4;
 
 /// One request and whoever waits for its outcome.
 struct Entry<I, O> {
@@ -27,12 +29,21 @@ type Outcome<O> = oneshot::Sender<Result<O, sqlx::Error>>;
 /// Collects requests for one kind of statement; cheap to clone.
 pub struct Group<I, O> {
     inbox: mpsc::Sender<Entry<I, O>>,
+    help: Arc<Help>,
+}
+
+/// When the second writer is wanted.
+struct Help {
+    /// So many requests wait.
+    at: usize,
+    wanted: Notify,
 }
 
 impl<I, O> Clone for Group<I, O> {
     fn clone(&self) -> Self {
         Self {
             inbox: self.inbox.clone(),
+            help: Arc::clone(&self.help),
         }
     }
 }
@@ -59,15 +70,24 @@ where
         let (inbox, waiting) = mpsc::channel(INBOX);
         let waiting = Arc::new(Mutex::new(waiting));
         let write = Arc::new(write);
-        for _ in 0..WRITERS {
-            lifecycle.spawn(write_all(
-                Arc::clone(&waiting),
-                most,
-                Arc::clone(&write),
-                lifecycle.clone(),
-            ));
-        }
-        Self { inbox }
+        let help = Arc::new(Help {
+            at: most.div_ceil(HELP_AT),
+            wanted: Notify::new(),
+        });
+        lifecycle.spawn(write_all(
+            Arc::clone(&waiting),
+            most,
+            Arc::clone(&write),
+            lifecycle.clone(),
+        ));
+        lifecycle.spawn(write_when_many_wait(
+            waiting,
+            most,
+            write,
+            Arc::clone(&help),
+            lifecycle.clone(),
+        ));
+        Self { inbox, help }
     }
 
     /// Writes one request with whatever else waits. A request given up before its batch began is not written.
@@ -80,6 +100,9 @@ where
             .send(Entry { item, outcome })
             .await
             .map_err(|_ended| sqlx::Error::PoolClosed)?;
+        if INBOX - self.inbox.capacity() >= self.help.at {
+            self.help.wanted.notify_one();
+        }
         told.await.map_err(|_ended| sqlx::Error::PoolClosed)?
     }
 }
@@ -105,13 +128,55 @@ async fn write_all<I, O, W, F>(
                 () = lifecycle.stopped(), if !waiting.is_closed() => waiting.close(),
             }
         }
-        let (items, outcomes): (Vec<_>, Vec<_>) = entries
-            .drain(..)
-            .filter(|entry| !entry.outcome.is_closed())
-            .map(|entry| (entry.item, entry.outcome))
-            .unzip();
-        write_batch(items.into(), outcomes, &*write).await;
+        write_taken(&mut entries, &*write).await;
     }
+}
+
+/// The second writer: takes a batch whenever enough wait for one. What waits at the stop it leaves to the first.
+async fn write_when_many_wait<I, O, W, F>(
+    waiting: Arc<Mutex<mpsc::Receiver<Entry<I, O>>>>,
+    most: usize,
+    write: Arc<W>,
+    help: Arc<Help>,
+    lifecycle: Lifecycle,
+) where
+    I: Clone + Send + Sync,
+    O: Send,
+    W: Fn(Arc<[I]>) -> F + Send + Sync,
+    F: Future<Output = Result<Vec<O>, sqlx::Error>> + Send,
+{
+    let mut entries = Vec::with_capacity(most);
+    loop {
+        tokio::select! {
+            () = help.wanted.notified() => {}
+            () = lifecycle.stopped() => return,
+        }
+        {
+            let mut waiting = waiting.lock().await;
+            while entries.len() < most
+                && (!entries.is_empty() || waiting.len() >= help.at)
+                && let Ok(entry) = waiting.try_recv()
+            {
+                entries.push(entry);
+            }
+        }
+        write_taken(&mut entries, &*write).await;
+    }
+}
+
+async fn write_taken<I, O, W, F>(entries: &mut Vec<Entry<I, O>>, write: &W)
+where
+    I: Clone + Send + Sync,
+    O: Send,
+    W: Fn(Arc<[I]>) -> F + Send + Sync,
+    F: Future<Output = Result<Vec<O>, sqlx::Error>> + Send,
+{
+    let (items, outcomes): (Vec<_>, Vec<_>) = entries
+        .drain(..)
+        .filter(|entry| !entry.outcome.is_closed())
+        .map(|entry| (entry.item, entry.outcome))
+        .unzip();
+    write_batch(items.into(), outcomes, write).await;
 }
 
 /// Writes a batch; one that Postgres refuses is written again one by one, so that a bad request fails alone.
@@ -205,21 +270,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_while_both_writers_are_busy_is_written_together() {
+    async fn what_comes_while_a_batch_is_under_way_is_written_together() {
+        let (group, gate) = sizes(64, &Lifecycle::new());
+        let mut alone = Box::pin(group.write(0));
+        assert!(alone.as_mut().now_or_never().is_none());
+        settle().await;
+        let mut together = Box::pin(join_all((0..10).map(|number| group.write(number))));
+        assert!(together.as_mut().now_or_never().is_none());
+        gate.add_permits(2);
+        assert_eq!(alone.await.unwrap(), 1);
+        let sizes: Vec<_> = together.await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(sizes, [10; 10]);
+    }
+
+    #[tokio::test]
+    async fn when_many_wait_a_second_writer_helps() {
         let (group, gate) = sizes(8, &Lifecycle::new());
-        let mut busy = Vec::new();
-        for number in 0..2 {
-            let mut alone = Box::pin(group.write(number));
-            assert!(alone.as_mut().now_or_never().is_none());
-            settle().await;
-            busy.push(alone);
-        }
+        let mut alone = Box::pin(group.write(0));
+        assert!(alone.as_mut().now_or_never().is_none());
+        settle().await;
+        let mut one = Box::pin(group.write(1));
+        assert!(one.as_mut().now_or_never().is_none());
+        settle().await;
+        // Both writers wait for the gate now: the second has taken these.
+        let mut second = Box::pin(group.write(2));
+        assert!(second.as_mut().now_or_never().is_none());
+        settle().await;
         let mut together = Box::pin(join_all((0..10).map(|number| group.write(number))));
         assert!(together.as_mut().now_or_never().is_none());
         gate.add_permits(4);
-        for alone in busy {
-            assert_eq!(alone.await.unwrap(), 1);
-        }
+        assert_eq!(alone.await.unwrap(), 1);
+        assert_eq!(one.await.unwrap(), 2, "two of eight are enough for help");
+        assert_eq!(second.await.unwrap(), 2);
         let sizes: Vec<_> = together.await.into_iter().map(Result::unwrap).collect();
         assert_eq!(sizes, [8, 8, 8, 8, 8, 8, 8, 8, 2, 2], "at most eight in one");
     }

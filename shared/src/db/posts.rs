@@ -109,7 +109,8 @@ pub async fn store(
                     AND r.conversation_id = i.conversation_id AND r.status IN ('queued', 'running', 'waiting_approval')
                     ORDER BY r.seq LIMIT 1) END AS active,
                 CASE
-                WHEN EXISTS (SELECT FROM idempotency_keys k WHERE k.user_id = i.user_id AND k.key = i.key) THEN 'key'
+                -- Not EXISTS, which may be answered by reading all keys once.
+                WHEN (SELECT true FROM idempotency_keys k WHERE k.user_id = i.user_id AND k.key = i.key) THEN 'key'
                 WHEN NOT i.is_new AND (SELECT c.user_id FROM conversations c WHERE c.id = i.conversation_id)
                     IS DISTINCT FROM i.user_id THEN 'conversation'
                 WHEN $9::int8 > 0 AND $9 < row_number() OVER (PARTITION BY i.user_id ORDER BY i.ord)

@@ -105,7 +105,7 @@ pub async fn requeue(
         r#"
         WITH lost AS MATERIALIZED (
             SELECT r.id FROM runs r JOIN unnest($1::uuid[], $2::uuid[]) AS i (run_id, token) ON r.id = i.run_id
-            WHERE r.lease_token = i.token AND r.status = 'running'
+            WHERE r.lease_token = i.token
             ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED
         )
         UPDATE runs r SET status = 'queued', lease_token = NULL, worker_id = NULL, epoch = r.epoch + 1,

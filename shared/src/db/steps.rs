@@ -1,5 +1,7 @@
 //! The journal of a run: a step and its tool calls commit together with the tools' effects, under the lease.
 
+use std::collections::HashMap;
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -39,10 +41,31 @@ pub struct CallRecord {
     pub success: bool,
 }
 
-/// Begins the transaction of a step: locks the run's row where the lease is still this one, then the user's task counter,
-/// so that steps of one user that touch several tasks can't deadlock. [`record`] tells whether the lease held. The commit
-/// does not wait for the disk: the run's finish flushes everything before it, and a step that a crash of
-/// Postgres loses is asked of the model again, its effects lost with it.
+/// Whose step it is, and under which lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Fence {
+    /// The run.
+    pub run_id: Uuid,
+    /// The lease.
+    pub token: Uuid,
+    /// Whose run it is.
+    pub user_id: Uuid,
+}
+
+/// A step to be journalled.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The run.
+    pub run_id: Uuid,
+    /// The lease.
+    pub token: Uuid,
+    /// What the model call cost and said.
+    pub step: &'a StepRecord,
+    /// Its calls.
+    pub calls: &'a [CallRecord],
+}
+
+/// Begins the transaction of a step; [`begin_all`] for one.
 ///
 /// # Errors
 /// A fault of Postgres.
@@ -52,14 +75,39 @@ pub async fn begin(
     token: Uuid,
     user_id: Uuid,
 ) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    let fence = Fence {
+        run_id,
+        token,
+        user_id,
+    };
+    begin_all(connection, &[fence]).await
+}
+
+/// Begins the transaction of steps of several runs: locks the runs' rows where the leases are still these, then the users'
+/// task counters, so that steps of one user that touch several tasks can't deadlock. [`record_all`] tells which leases
+/// held. The commit does not wait for the disk: a run's finish flushes everything before it, and a step that a crash of
+/// Postgres loses is asked of the model again, its effects lost with it.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn begin_all<'c>(
+    connection: &'c mut PgConnection,
+    fences: &[Fence],
+) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
+    let array = |id: fn(&Fence) -> Uuid| {
+        let ids: Vec<_> = fences.iter().map(|fence| id(fence).to_string()).collect();
+        format!("'{{{}}}'::uuid[]", ids.join(","))
+    };
     // One round trip instead of four. The simple protocol takes several statements but no parameters; what is put
-    // into the text is UUIDs.
+    // into the text is UUIDs. A token is in no row but its run's.
     connection
         .begin_with(AssertSqlSafe(format!(
             "BEGIN; SET LOCAL synchronous_commit TO off; \
-         SELECT FROM runs WHERE id = '{run_id}' AND lease_token = '{token}' AND status = 'running' \
-         FOR NO KEY UPDATE; \
-         SELECT FROM task_counters WHERE user_id = '{user_id}' FOR NO KEY UPDATE"
+             SELECT FROM runs WHERE id = ANY({}) AND lease_token = ANY({}) ORDER BY id FOR NO KEY UPDATE; \
+             SELECT FROM task_counters WHERE user_id = ANY({}) ORDER BY user_id FOR NO KEY UPDATE",
+            array(|fence| fence.run_id),
+            array(|fence| fence.token),
+            array(|fence| fence.user_id),
         )))
         .await
 }
@@ -76,7 +124,7 @@ pub enum Recorded {
     LeaseLost,
 }
 
-/// Journals a step in the transaction that holds its effects.
+/// Journals a step in the transaction that holds its effects; [`record_all`] for one.
 ///
 /// # Errors
 /// A fault of Postgres.
@@ -87,54 +135,136 @@ pub async fn record(
     step: &StepRecord,
     calls: &[CallRecord],
 ) -> Result<Recorded, sqlx::Error> {
-    let indexes: Vec<i16> = (0..).take(calls.len()).collect();
-    let ids: Vec<_> = calls.iter().map(|call| call.tool_call_id.as_str()).collect();
-    let names: Vec<_> = calls.iter().map(|call| call.tool_name.as_str()).collect();
-    let arguments: Vec<_> = calls.iter().map(|call| call.arguments.clone()).collect();
-    let results: Vec<_> = calls.iter().map(|call| call.result.clone()).collect();
-    let successes: Vec<_> = calls.iter().map(|call| call.success).collect();
-    let held = sqlx::query_scalar!(
+    let entry = Entry {
+        run_id,
+        token,
+        step,
+        calls,
+    };
+    let recorded = record_all(connection, &[entry]).await?;
+    Ok(recorded.into_iter().next().unwrap_or(Recorded::LeaseLost))
+}
+
+/// Journals steps of several runs in the transaction that holds their effects: one outcome each in the order given. If one
+/// of the leases is lost the others are written, and the effects of all are in the transaction: roll back.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn record_all(
+    connection: &mut PgConnection,
+    entries: &[Entry<'_>],
+) -> Result<Vec<Recorded>, sqlx::Error> {
+    let columns = Columns::of(entries);
+    let held = sqlx::query!(
         r#"
         WITH fence AS MATERIALIZED (
-            SELECT id, cancel_requested_at FROM runs
-            WHERE id = $1 AND lease_token = $2 AND status = 'running'
-              AND ($3::int2 = 0 OR EXISTS (SELECT FROM steps b WHERE b.run_id = $1 AND b.step = $3::int2 - 1))
-            FOR NO KEY UPDATE
+            -- No more than the token: only a running run has one, and an index of running runs must not tempt the planner.
+            SELECT r.cancel_requested_at, i.*
+            FROM unnest($1::uuid[], $2::uuid[], $3::int2[], $4::int4[], $5::text[], $6::text[], $7::int8[], $8::int8[],
+                        $9::int4[], $10::int4[])
+                AS i (run_id, token, step, attempt, model, content, prompt_tokens, completion_tokens, model_ms, tools_ms)
+            JOIN runs r ON r.id = i.run_id AND r.lease_token = i.token
+            -- Not EXISTS, which may be answered by reading all steps once.
+            WHERE i.step = 0 OR (SELECT true FROM steps b WHERE b.run_id = i.run_id AND b.step = i.step - 1)
+            ORDER BY r.id FOR NO KEY UPDATE OF r
         ), written AS (
             INSERT INTO steps (run_id, step, attempt, model, content, prompt_tokens, completion_tokens, model_ms,
                 tools_ms)
-            SELECT id, $3, $4, $5, $6, $7, $8, $9, $10 FROM fence
+            SELECT run_id, step, attempt, model, content, prompt_tokens, completion_tokens, model_ms, tools_ms FROM fence
         ), called AS (
             INSERT INTO tool_calls (run_id, step, call_index, tool_call_id, tool_name, arguments, result, success)
-            SELECT f.id, $3, t.* FROM fence f, unnest($11::int2[], $12::text[], $13::text[], $14::jsonb[],
-                $15::jsonb[], $16::bool[]) t
+            SELECT f.run_id, f.step, t.call_index, t.tool_call_id, t.tool_name, t.arguments, t.result, t.success
+            FROM unnest($11::uuid[], $12::int2[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[], $17::bool[])
+                AS t (token, call_index, tool_call_id, tool_name, arguments, result, success)
+            JOIN fence f ON f.token = t.token
         )
-        SELECT cancel_requested_at IS NOT NULL AS "cancel_requested!" FROM fence
+        SELECT token AS "token!", cancel_requested_at IS NOT NULL AS "cancel_requested!" FROM fence
         "#,
-        run_id,
-        token,
-        step.step,
-        step.attempt,
-        step.model,
-        step.content,
-        step.usage.prompt_tokens,
-        step.usage.completion_tokens,
-        step.model_ms,
-        step.tools_ms,
-        &indexes,
-        &ids as &[&str],
-        &names as &[&str],
-        &arguments,
-        &results,
-        &successes,
+        &columns.run_ids,
+        &columns.tokens,
+        &columns.steps,
+        &columns.attempts,
+        &columns.models as &[&str],
+        &columns.contents as &[&str],
+        &columns.prompt_tokens,
+        &columns.completion_tokens,
+        &columns.model_ms,
+        &columns.tools_ms,
+        &columns.call_tokens,
+        &columns.call_indexes,
+        &columns.call_ids as &[&str],
+        &columns.tool_names as &[&str],
+        &columns.arguments as &[&serde_json::Value],
+        &columns.results as &[&serde_json::Value],
+        &columns.successes,
     )
-    .fetch_optional(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(
-        held.map_or(Recorded::LeaseLost, |cancel_requested| Recorded::Written {
-            cancel_requested,
-        }),
-    )
+    let held: HashMap<_, _> = held
+        .into_iter()
+        .map(|row| (row.token, row.cancel_requested))
+        .collect();
+    Ok(entries
+        .iter()
+        .map(|entry| match held.get(&entry.token) {
+            Some(&cancel_requested) => Recorded::Written { cancel_requested },
+            None => Recorded::LeaseLost,
+        })
+        .collect())
+}
+
+/// The statement's arrays.
+#[derive(Default)]
+struct Columns<'a> {
+    run_ids: Vec<Uuid>,
+    tokens: Vec<Uuid>,
+    steps: Vec<i16>,
+    attempts: Vec<i32>,
+    models: Vec<&'a str>,
+    contents: Vec<&'a str>,
+    prompt_tokens: Vec<i64>,
+    completion_tokens: Vec<i64>,
+    model_ms: Vec<i32>,
+    tools_ms: Vec<i32>,
+    call_tokens: Vec<Uuid>,
+    call_indexes: Vec<i16>,
+    call_ids: Vec<&'a str>,
+    tool_names: Vec<&'a str>,
+    arguments: Vec<&'a serde_json::Value>,
+    results: Vec<&'a serde_json::Value>,
+    successes: Vec<bool>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(entries: &[Entry<'a>]) -> Self {
+        let mut columns = Self::default();
+        for entry in entries {
+            columns.push(*entry);
+        }
+        columns
+    }
+
+    fn push(&mut self, entry: Entry<'a>) {
+        self.run_ids.push(entry.run_id);
+        self.tokens.push(entry.token);
+        self.steps.push(entry.step.step);
+        self.attempts.push(entry.step.attempt);
+        self.models.push(&entry.step.model);
+        self.contents.push(&entry.step.content);
+        self.prompt_tokens.push(entry.step.usage.prompt_tokens);
+        self.completion_tokens.push(entry.step.usage.completion_tokens);
+        self.model_ms.push(entry.step.model_ms);
+        self.tools_ms.push(entry.step.tools_ms);
+        for (call, index) in entry.calls.iter().zip(0..) {
+            self.call_tokens.push(entry.token);
+            self.call_indexes.push(index);
+            self.call_ids.push(&call.tool_call_id);
+            self.tool_names.push(&call.tool_name);
+            self.arguments.push(&call.arguments);
+            self.results.push(&call.result);
+            self.successes.push(call.success);
+        }
+    }
 }
 
 /// The arguments of a tool call as users see them: with the server's `user_id` in front.

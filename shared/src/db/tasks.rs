@@ -47,33 +47,75 @@ pub struct Change<'a> {
     pub completed: Option<bool>,
 }
 
-/// Adds a task under the user's next number. An empty description is none.
+/// A task to add.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTask<'a> {
+    /// Whose.
+    pub user_id: Uuid,
+    /// What it is called.
+    pub title: &'a str,
+    /// What else is to say; an empty text is none.
+    pub description: Option<&'a str>,
+}
+
+/// Adds a task under the user's next number; [`add_all`] for one.
 ///
 /// # Errors
-/// A fault of Postgres; also if there is no such user, or if a text breaks the table's rules.
+/// As [`add_all`].
 pub async fn add(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
     title: &str,
     description: Option<&str>,
 ) -> Result<Task, sqlx::Error> {
+    let task = NewTask {
+        user_id,
+        title,
+        description,
+    };
+    let added = add_all(executor, &[task]).await?;
+    added.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+}
+
+/// Adds tasks of any users, each under its user's next number in the order given; one statement for all.
+///
+/// # Errors
+/// A fault of Postgres; also if there is no such user, or if a text breaks the table's rules.
+pub async fn add_all(executor: impl PgExecutor<'_>, tasks: &[NewTask<'_>]) -> Result<Vec<Task>, sqlx::Error> {
+    let user_ids: Vec<_> = tasks.iter().map(|task| task.user_id).collect();
+    let titles: Vec<_> = tasks.iter().map(|task| task.title).collect();
+    let descriptions: Vec<_> = tasks.iter().map(|task| task.description).collect();
     sqlx::query_as!(
         Task,
         r#"
-        WITH counter AS (
-            INSERT INTO task_counters AS c (user_id, last_number) VALUES ($1, 1)
-            ON CONFLICT (user_id) DO UPDATE SET last_number = c.last_number + 1
-            RETURNING c.last_number
+        WITH input AS MATERIALIZED (
+            SELECT i.*, row_number() OVER (PARTITION BY i.user_id ORDER BY i.ord) AS nth,
+                count(*) OVER (PARTITION BY i.user_id) AS many
+            FROM unnest($1::uuid[], $2::text[], $3::text[])
+                WITH ORDINALITY AS i (user_id, title, description, ord)
+        ), counter AS (
+            INSERT INTO task_counters AS c (user_id, last_number)
+            SELECT user_id, count(*) FROM input GROUP BY user_id ORDER BY user_id
+            ON CONFLICT (user_id) DO UPDATE SET last_number = c.last_number + EXCLUDED.last_number
+            RETURNING c.user_id, c.last_number
+        ), numbered AS MATERIALIZED (
+            SELECT i.*, c.last_number - i.many + i.nth AS number
+            FROM input i JOIN counter c ON c.user_id = i.user_id
+        ), added AS (
+            INSERT INTO tasks (user_id, number, title, description)
+            SELECT user_id, number, title, NULLIF(description, '') FROM numbered
+            RETURNING *
         )
-        INSERT INTO tasks (user_id, number, title, description)
-        SELECT $1, counter.last_number, $2, NULLIF($3, '') FROM counter
-        RETURNING number AS id, title, description, completed, created_at, updated_at
+        SELECT a.number AS "id!", a.title AS "title!", a.description, a.completed AS "completed!",
+            a.created_at AS "created_at!", a.updated_at AS "updated_at!"
+        FROM added a JOIN numbered n ON n.user_id = a.user_id AND n.number = a.number
+        ORDER BY n.ord
         "#,
-        user_id,
-        title,
-        description
+        &user_ids,
+        &titles as &[&str],
+        &descriptions as &[Option<&str>],
     )
-    .fetch_one(executor)
+    .fetch_all(executor)
     .await
 }
 

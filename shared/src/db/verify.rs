@@ -217,7 +217,12 @@ pub fn options(settings: &StoreSettings, patience: Duration) -> Result<PgConnect
             // Ends the statement when nobody waits for it any more.
             ("client_connection_check_interval", "5s"),
             ("work_mem", WORK_MEM),
-            // Each statement runs once, and its plan may well depend on what is in the tables.
+            // Each statement runs once and reads everything, and its plan may well depend on what is in the tables.
             ("plan_cache_mode", "force_custom_plan"),
+            ("enable_seqscan", "on"),
+            ("enable_bitmapscan", "on"),
+            ("enable_hashjoin", "on"),
+            ("enable_mergejoin", "on"),
+            ("enable_material", "on"),
         ]))
 }

@@ -15,6 +15,8 @@ mod posts;
 #[cfg(test)]
 mod states;
 #[cfg(test)]
+mod steps;
+#[cfg(test)]
 mod strays;
 #[cfg(test)]
 mod verify;

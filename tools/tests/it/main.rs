@@ -3,5 +3,6 @@
 mod failures;
 mod list;
 mod store;
+mod together;
 mod world;
 mod write;

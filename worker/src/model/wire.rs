@@ -2,6 +2,7 @@
 
 use errand_agent::{Message, ToolCall, ToolSpec};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
+use serde_json::value::RawValue;
 
 use crate::settings::ModelSettings;
 
@@ -11,7 +12,7 @@ pub(super) struct Request<'a> {
     model: &'a str,
     #[serde(serialize_with = "messages")]
     messages: &'a [Message],
-    tools: &'a [ToolOffer],
+    tools: &'a RawValue,
     temperature: f32,
     max_tokens: u32,
     stream: bool,
@@ -24,7 +25,7 @@ struct StreamOptions {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(settings: &'a ModelSettings, messages: &'a [Message], tools: &'a [ToolOffer]) -> Self {
+    pub(super) fn new(settings: &'a ModelSettings, messages: &'a [Message], tools: &'a RawValue) -> Self {
         Self {
             model: &settings.openai_model,
             messages,
@@ -37,9 +38,18 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The tools on offer as JSON, written once for all requests.
+///
+/// # Errors
+/// If they can't be written as JSON.
+pub(super) fn offers(tools: Vec<ToolSpec>) -> Result<Box<RawValue>, serde_json::Error> {
+    let offers: Vec<_> = tools.into_iter().map(ToolOffer::from).collect();
+    serde_json::value::to_raw_value(&offers)
+}
+
 /// A tool on offer.
 #[derive(Debug, Serialize)]
-pub(super) struct ToolOffer {
+struct ToolOffer {
     r#type: &'static str,
     function: FunctionOffer,
 }

@@ -1,0 +1,30 @@
+//! What the micro-benchmarks need of the inside. In no build but theirs.
+
+use errand_shared::{Uuid, events::RunEnd};
+
+use crate::{live::Readers, waiter::Waiter};
+
+/// Requests that wait, without the requests.
+#[derive(Clone, Debug)]
+pub struct Waiters(Waiter);
+
+impl Default for Waiters {
+    fn default() -> Self {
+        Self(Waiter::new(Readers::new(1024)))
+    }
+}
+
+impl Waiters {
+    /// Waits for a run's end, from now on.
+    pub fn wait(&self, user_id: Uuid, run_id: Uuid) -> impl Future<Output = ()> + use<> {
+        let mut wait = self.0.wait_for(user_id, run_id);
+        async move {
+            wait.outcome().await;
+        }
+    }
+
+    /// Tells of a run that has ended.
+    pub fn tell(&self, end: RunEnd) {
+        self.0.tell_end(end);
+    }
+}

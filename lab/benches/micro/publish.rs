@@ -1,0 +1,94 @@
+//! What telling events costs: 1,000 of them, from the call until a subscriber has heard the last.
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark without its surroundings can only fail"
+)]
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use criterion::{Criterion, Throughput};
+use errand_quickstart::redis::Redis;
+use errand_shared::{
+    Uuid,
+    config::{EventSettings, RedisSettings},
+    event_log::Feedback,
+    events::{Event, EventData, started_seq},
+    lifecycle::Lifecycle,
+    notifier::{Notifier, Teller},
+    redis_client::RedisClient,
+};
+use futures::StreamExt;
+use tokio::runtime::Runtime;
+
+const EVENTS: u64 = 1000;
+
+fn redis_settings(url: &str) -> RedisSettings {
+    RedisSettings {
+        redis_url: url.parse().expect("a URL"),
+        redis_prefix: "micro:".to_owned(),
+        redis_timeout_ms: Duration::from_secs(5),
+    }
+}
+
+const EVENT_SETTINGS: EventSettings = EventSettings {
+    run_events_max: 10_000,
+    run_events_ttl_seconds: Duration::from_secs(60),
+    run_events_ended_ttl_seconds: Duration::from_secs(60),
+};
+
+pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
+    let lifecycle = Lifecycle::new();
+    let (redis, client, notifier) = runtime.block_on(async {
+        let redis = Redis::ephemeral().await.expect("Redis");
+        let client = RedisClient::new(&redis_settings(&redis.url())).expect("a client");
+        let notifier = Notifier::start(client.clone(), EVENT_SETTINGS, &lifecycle);
+        (redis, client, notifier)
+    });
+    let mut group = criterion.benchmark_group("publish");
+    group.throughput(Throughput::Elements(EVENTS));
+    group.bench_function("1,000 events", |bencher| {
+        bencher.iter_custom(|times| {
+            runtime.block_on(async {
+                let teller = Teller {
+                    user_id: Uuid::now_v7(),
+                    feedback: Arc::<Feedback>::default(),
+                };
+                let mut heard = client.subscriber().await.expect("a subscription");
+                heard
+                    .subscribe(client.user_channel(teller.user_id))
+                    .await
+                    .expect("a subscription");
+                let mut heard = heard.into_on_message();
+                let mut took = Duration::ZERO;
+                for _ in 0..times {
+                    let run_id = Uuid::now_v7();
+                    let began = Instant::now();
+                    for number in 0..i64::try_from(EVENTS).expect("few") {
+                        let event = Event {
+                            seq: started_seq(1) + number,
+                            run_id,
+                            conversation_id: run_id,
+                            attempt: 1,
+                            at: chrono::DateTime::UNIX_EPOCH,
+                            data: EventData::Delta {
+                                text: "some words of an answer".into(),
+                            },
+                        };
+                        notifier.tell(&teller, &event, number == 0);
+                    }
+                    for _ in 0..EVENTS {
+                        heard.next().await.expect("an event");
+                    }
+                    took += began.elapsed();
+                }
+                took
+            })
+        });
+    });
+    group.finish();
+    notifier.close();
+    runtime.block_on(async move { drop(redis) });
+}

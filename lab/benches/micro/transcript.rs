@@ -1,0 +1,48 @@
+//! What the model is shown of a long history: as much of 1,000 turns as the bounds admit, and all of 25.
+
+use criterion::{BatchSize, Criterion};
+use errand_agent::{AgentRun, Limits, PastCall, Prompt, Turn, TurnOutcome};
+use serde_json::json;
+
+fn turn(number: usize) -> Turn {
+    Turn {
+        user: format!("Add a task to measure {number}"),
+        calls: vec![PastCall {
+            step: 0,
+            id: format!("call_{number}"),
+            name: "add_task".to_owned(),
+            arguments: json!({"title": format!("measure {number}")}),
+            result: json!({"success": true, "task": {"id": number, "title": "measure"}, "message": "Added."})
+                .to_string(),
+        }],
+        reply: Some(format!("Added task {number}: measure {number}")),
+        outcome: TurnOutcome::Succeeded,
+    }
+}
+
+pub(crate) fn measure(criterion: &mut Criterion) {
+    let prompt = Prompt {
+        user_name: "Ada".to_owned(),
+        today: "Monday, 2 January 2034".to_owned(),
+    };
+    let mut group = criterion.benchmark_group("transcript");
+    for turns in [0, 25, 1000] {
+        let history: Vec<_> = (0..turns).map(turn).collect();
+        group.bench_function(format!("of {turns} turns"), |bencher| {
+            bencher.iter_batched(
+                || history.clone(),
+                |history| {
+                    AgentRun::new(
+                        Limits::default(),
+                        &prompt,
+                        history,
+                        "And now?".to_owned(),
+                        Vec::new(),
+                    )
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}

@@ -1,0 +1,142 @@
+use errand_shared::{
+    db::{
+        claims::{self, ClaimBounds},
+        group::Group,
+        posts::{self, Post, Posted},
+    },
+    lifecycle::Lifecycle,
+};
+use errand_testkit::Database;
+use futures::future::join_all;
+use serde_json::json;
+
+use super::*;
+
+const BOUNDS: ClaimBounds = ClaimBounds {
+    history_turns: 1,
+    history_bytes: 1,
+    deadline_seconds: 300.0,
+};
+
+/// A run of a new user, in the hands of a worker.
+async fn claimed(database: &Database) -> Lease {
+    let user_id = Uuid::now_v7();
+    database
+        .execute(&format!(
+            "INSERT INTO users (id, email, name) VALUES ('{user_id}', '{user_id}@example.com', 'Ada')"
+        ))
+        .await
+        .unwrap();
+    let post = Post {
+        run_id: Uuid::now_v7(),
+        message_id: Uuid::now_v7(),
+        user_id,
+        conversation_id: Uuid::now_v7(),
+        new_conversation: true,
+        content: "hello".to_owned(),
+        reject_if_running: false,
+        key: None,
+        origin: posts::Origin::default(),
+    };
+    let run_id = post.run_id;
+    let posted = posts::store(&database.pool, &[post], 0).await.unwrap();
+    assert_eq!(posted, [Posted::Stored]);
+    let leases = claims::claim(&database.pool, Uuid::now_v7(), &[run_id], BOUNDS).await;
+    leases.unwrap().pop().unwrap()
+}
+
+/// A first step that adds a task.
+fn adds(lease: &Lease, title: &str) -> Arc<ToolStep> {
+    let step = StepRecord {
+        step: 0,
+        attempt: 1,
+        model: "m".to_owned(),
+        content: String::new(),
+        usage: errand_shared::chat::Usage::new(1, 1),
+        model_ms: 1,
+        tools_ms: 0,
+    };
+    let call = PlannedCall {
+        index: 0,
+        id: "call".to_owned(),
+        name: "add_task".to_owned(),
+        arguments: Ok(json!({"title": title}).as_object().cloned().unwrap()),
+    };
+    Arc::new(ToolStep::new(lease, step, vec![call]))
+}
+
+fn pool(database: &Database) -> Pool {
+    Pool::new(database.options().clone(), 2, std::time::Duration::from_secs(30)).unwrap()
+}
+
+const TITLES: &str = "SELECT title FROM tasks ORDER BY title";
+
+#[tokio::test]
+async fn a_step_without_its_lease_is_undone_alone() {
+    let database = Database::new().await;
+    let leases = [
+        claimed(&database).await,
+        claimed(&database).await,
+        claimed(&database).await,
+    ];
+    let lost = &leases[1];
+    claims::release(&database.pool, lost.run_id, lost.token, None, 0.0)
+        .await
+        .unwrap()
+        .unwrap();
+    let batch: Vec<_> = leases
+        .iter()
+        .zip(["a", "lost", "c"])
+        .map(|(lease, title)| adds(lease, title))
+        .collect();
+    let pool = pool(&database);
+    let written = write(&pool, &batch).await.unwrap();
+    let lost: Vec<_> = written
+        .iter()
+        .map(|stepped| matches!(stepped, Ok(Stepped::LeaseLost)))
+        .collect();
+    assert_eq!(lost, [false, true, false]);
+    assert_eq!(database.texts(TITLES).await, ["a", "c"]);
+    assert_eq!(database.count("SELECT count(*) FROM tool_calls").await, 2);
+    pool.close();
+    database.drop_it().await;
+}
+
+#[tokio::test]
+async fn a_tool_that_postgres_refuses_spoils_no_other_step() {
+    let database = Database::new().await;
+    database
+        .execute("ALTER TABLE tasks ADD CONSTRAINT no_poison CHECK (title <> 'poison')")
+        .await
+        .unwrap();
+    let leases = [
+        claimed(&database).await,
+        claimed(&database).await,
+        claimed(&database).await,
+    ];
+    let pool = pool(&database);
+    let lifecycle = Lifecycle::new();
+    let writer = pool.clone();
+    let steps: Steps = Group::start(64, &lifecycle, move |batch: Arc<[Arc<ToolStep>]>| {
+        let pool = writer.clone();
+        async move { write(&pool, &batch).await }
+    });
+    // All wait before a writer has begun.
+    let performed = leases.iter().zip(["a", "poison", "c"]).map(|(lease, title)| {
+        let step = Arc::unwrap_or_clone(adds(lease, title));
+        perform(&steps, &pool, step)
+    });
+    let performed: Vec<_> = join_all(performed)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let successes: Vec<_> = performed.iter().map(|calls| calls[0].success).collect();
+    assert_eq!(successes, [true, false, true]);
+    assert!(performed[1][0].result.to_string().contains("INTERNAL_ERROR"));
+    assert_eq!(database.texts(TITLES).await, ["a", "c"]);
+    assert_eq!(database.count("SELECT count(*) FROM steps").await, 3);
+    lifecycle.stop();
+    pool.close();
+    database.drop_it().await;
+}
