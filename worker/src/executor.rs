@@ -150,12 +150,17 @@ impl<'a> Drive<'a> {
         }
         self.telling.started().await;
         let lease = self.lease;
+        let agents = &self.context.agents;
+        let agent = agents
+            .find(lease.agent.as_deref())
+            .ok_or(RunFailure::NoSuchAgent)?;
         let prompt = Prompt {
             user_name: lease.user_name.clone(),
             today: lease.now.format("%A, %-d %B %Y").to_string(),
+            instructions: agent.instructions.clone(),
         };
         let mut run = AgentRun::new(
-            self.context.limits(),
+            agent.limits,
             &prompt,
             transcript::history(lease.history.clone()),
             lease.message.clone(),
@@ -167,7 +172,7 @@ impl<'a> Drive<'a> {
                     let number = run.step();
                     let asked = Instant::now();
                     let answer = tokio::select! {
-                        answer = self.context.model.ask(messages, self.deadline, &mut self.telling) => Ok(answer),
+                        answer = agent.model.ask(messages, self.deadline, &mut self.telling) => Ok(answer),
                         why = flight.interrupted() => Err(interruption(why)),
                     };
                     let took = asked.elapsed();
@@ -185,7 +190,7 @@ impl<'a> Drive<'a> {
                     kill_point::reached(KillPoint::ToolsAsked);
                     self.telling.tools_started(calls).await;
                     let began = Instant::now();
-                    let records = tool_step::perform(&self.context.pool, lease, &step, calls)
+                    let records = tool_step::perform(&self.context.pool, lease, &step, calls, &agent.tools)
                         .instrument(errand_traces::trace!("tools"))
                         .await;
                     let took = began.elapsed();

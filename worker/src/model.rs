@@ -10,7 +10,7 @@ mod wire;
 pub(crate) use fault::ModelFault;
 pub(crate) use limit::{LimitMetrics, ModelLimit};
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_openai::{Client, config::OpenAIConfig};
 use backon::{ExponentialBuilder, Retryable};
@@ -42,7 +42,7 @@ pub(crate) struct ModelClient {
     client: Client<OpenAIConfig>,
     settings: ModelSettings,
     tools: Vec<ToolOffer>,
-    limit: ModelLimit,
+    limit: Arc<ModelLimit>,
     metrics: ModelMetrics,
 }
 
@@ -57,7 +57,7 @@ impl ModelClient {
     pub(crate) fn new(
         settings: ModelSettings,
         tools: Vec<errand_agent::ToolSpec>,
-        limit: ModelLimit,
+        limit: Arc<ModelLimit>,
         metrics: ModelMetrics,
     ) -> Result<Self, Exit> {
         let http = reqwest::Client::builder()
@@ -124,11 +124,6 @@ impl ModelClient {
             self.metrics.errors.of(Fault::RunDeadline).inc();
             Err(ModelFault::RunDeadline)
         })
-    }
-
-    /// How many workers share the limit while Redis keeps none.
-    pub(crate) fn shared_by(&self, workers: u32) {
-        self.limit.shared_by(workers);
     }
 
     /// Tokens that a call will take: what it shows the model, and half of what the answer may take.

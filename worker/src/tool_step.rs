@@ -16,7 +16,7 @@ use tracing::{Instrument, field::Empty};
 
 use crate::failure::RunFailure;
 
-/// Makes a step's calls and commits them with their results. Returns the calls as journalled.
+/// Makes a step's calls, of `tools` only, and commits them with their results. Returns the calls as journalled.
 ///
 /// A tool that fails in the database spoils the transaction; the step is then made again with a savepoint around each
 /// call, so that the failed ones are undone and answered with an internal error.
@@ -29,15 +29,17 @@ pub(crate) async fn perform(
     lease: &Lease,
     step: &StepRecord,
     calls: &[PlannedCall],
+    tools: &[&str],
 ) -> Result<Vec<CallRecord>, RunFailure> {
     #[cfg(feature = "sabotage-fence")]
     let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
-    match bounded(pool, lease, step, calls, Savepoints::None).await {
+    let asked = Asked { calls, tools };
+    match bounded(pool, lease, step, asked, Savepoints::None).await {
         Err(RunFailure::Database(error @ sqlx::Error::Database(_)))
             if !errand_shared::db::is_outage(&error) =>
         {
             tracing::warn!(run.id = %lease.run_id, %error, "a tool failed in the database");
-            bounded(pool, lease, step, calls, Savepoints::EachCall).await
+            bounded(pool, lease, step, asked, Savepoints::EachCall).await
         }
         done => done,
     }
@@ -45,6 +47,13 @@ pub(crate) async fn perform(
 
 /// For how many statements' time a step may take: most take next to none of it.
 const STATEMENTS_A_STEP: u32 = 4;
+
+/// The calls of a step, and the names of the tools that its agent has.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    calls: &'a [PlannedCall],
+    tools: &'a [&'a str],
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Savepoints {
@@ -57,10 +66,10 @@ async fn bounded(
     pool: &Pool,
     lease: &Lease,
     step: &StepRecord,
-    calls: &[PlannedCall],
+    asked: Asked<'_>,
     savepoints: Savepoints,
 ) -> Result<Vec<CallRecord>, RunFailure> {
-    let attempt = attempt(pool, lease, step.clone(), calls, savepoints);
+    let attempt = attempt(pool, lease, step.clone(), asked, savepoints);
     pool.in_time(STATEMENTS_A_STEP, attempt).await?
 }
 
@@ -68,14 +77,14 @@ async fn attempt(
     pool: &Pool,
     lease: &Lease,
     mut step: StepRecord,
-    calls: &[PlannedCall],
+    asked: Asked<'_>,
     savepoints: Savepoints,
 ) -> Result<Vec<CallRecord>, RunFailure> {
     let started = Instant::now();
     let mut connection = pool.get().await?;
     let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id).await?;
-    let mut records = Vec::with_capacity(calls.len());
-    for call in calls {
+    let mut records = Vec::with_capacity(asked.calls.len());
+    for call in asked.calls {
         let traced = errand_traces::trace!(
             "tool",
             otel.name = %format_args!("tool {}", call.name),
@@ -83,8 +92,8 @@ async fn attempt(
         );
         let made = async {
             match savepoints {
-                Savepoints::None => make(&mut transaction, lease, call).await,
-                Savepoints::EachCall => make_undoable(&mut transaction, lease, call).await,
+                Savepoints::None => make(&mut transaction, lease, call, asked.tools).await,
+                Savepoints::EachCall => make_undoable(&mut transaction, lease, call, asked.tools).await,
             }
         };
         let outcome = made.instrument(traced.clone()).await?;
@@ -123,8 +132,12 @@ async fn make(
     connection: &mut PgConnection,
     lease: &Lease,
     call: &PlannedCall,
+    tools: &[&str],
 ) -> Result<ToolOutcome, sqlx::Error> {
     match (&call.arguments, call.refusal()) {
+        (Ok(_), _) if !tools.contains(&call.name.as_str()) => {
+            Ok(errand_tools::unknown_tool(&call.name, tools))
+        }
         (Ok(arguments), _) => errand_tools::call(connection, lease.user_id, &call.name, arguments).await,
         (Err(_), refusal) => {
             let result = serde_json::from_str(&refusal.unwrap_or_default())
@@ -141,9 +154,10 @@ async fn make_undoable(
     connection: &mut PgConnection,
     lease: &Lease,
     call: &PlannedCall,
+    tools: &[&str],
 ) -> Result<ToolOutcome, sqlx::Error> {
     let mut savepoint = connection.begin().await?;
-    match make(&mut savepoint, lease, call).await {
+    match make(&mut savepoint, lease, call, tools).await {
         Ok(outcome) => {
             savepoint.commit().await?;
             Ok(outcome)

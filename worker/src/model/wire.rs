@@ -11,6 +11,8 @@ pub(super) struct Request<'a> {
     model: &'a str,
     #[serde(serialize_with = "messages")]
     messages: &'a [Message],
+    /// Servers refuse a list without any.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tools: &'a [ToolOffer],
     temperature: f32,
     max_tokens: u32,
