@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use errand_shared::{
+    agents::{Agents, Secrets},
     clock::Clock,
     config::Exit,
     db::{
@@ -56,6 +57,8 @@ impl Api {
     /// A bad setting, or an address that can't be listened on. Must be called within a tokio runtime.
     pub fn start(settings: ApiSettings, lifecycle: Lifecycle) -> Result<Self, Exit> {
         check(&settings)?;
+        let tools: Vec<_> = errand_tools::specs().iter().map(|spec| spec.name).collect();
+        let agents = Agents::load(&settings.agents, &tools, Secrets::Leave)?;
         let pool = db::pool(&settings.store, Durability::Flushed)
             .map_err(|error| Exit::bad_setting("DATABASE_URL", error))?;
         let redis =
@@ -76,6 +79,7 @@ impl Api {
         metrics.watch(&pool, &notifier, &waiter, &sockets);
         let app = Arc::new(AppState {
             posts: group_posts(&settings, &pool, &ended),
+            agents,
             notifier,
             rates: RateLimits::new(&settings, metrics.limited.clone()),
             metrics,

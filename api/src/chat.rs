@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use errand_shared::{
     Uuid,
+    agents::Agents,
     chat::{ChatResponse, Usage},
     db::{
         self, idempotency,
@@ -39,6 +40,7 @@ pub(crate) struct NewMessage {
     user_id: Uuid,
     text: String,
     conversation_id: Option<Uuid>,
+    agent: Option<String>,
     if_running: IfRunning,
     key: Option<(String, [u8; 32])>,
     request_id: Option<String>,
@@ -87,6 +89,7 @@ impl NewMessage {
             user_id,
             text,
             conversation_id,
+            agent: None,
             if_running,
             key,
             request_id: None,
@@ -97,6 +100,29 @@ impl NewMessage {
     pub(crate) fn brought_by(mut self, request: &RequestId) -> Self {
         self.request_id = Some(request.as_str().to_owned());
         self
+    }
+
+    /// The same for an agent, if one is chosen: only the message that makes a conversation may.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] if there is no such agent, or the conversation has its own.
+    pub(crate) fn with_agent(mut self, agent: Option<String>, agents: &Agents) -> Result<Self, ApiError> {
+        let Some(agent) = agent else { return Ok(self) };
+        if self.conversation_id.is_some() {
+            let rule = "is chosen by the message that makes the conversation; leave it out";
+            return Err(ApiError::invalid("agent", rule));
+        }
+        if !agents.has(&agent) {
+            return Err(ApiError::invalid("agent", "there is no agent of this name"));
+        }
+        if let Some((_, fingerprint)) = &mut self.key {
+            let of_both = Sha256::new()
+                .chain_update(*fingerprint)
+                .chain_update(agent.as_bytes());
+            *fingerprint = of_both.finalize().into();
+        }
+        self.agent = Some(agent);
+        Ok(self)
     }
 }
 
@@ -213,6 +239,7 @@ async fn take_in(app: &App, message: NewMessage) -> Result<Posting, ApiError> {
         conversation_id: message.conversation_id.unwrap_or_else(Uuid::now_v7),
         new_conversation: message.conversation_id.is_none(),
         content: message.text.clone(),
+        agent: message.agent.clone(),
         reject_if_running: message.if_running == IfRunning::Reject,
         key: message.key.clone(),
         origin: Origin {
@@ -443,6 +470,34 @@ mod tests {
         assert_eq!(refusal("hi", Some(&"k".repeat(256))), key);
         assert_eq!(refusal("hi", Some("")), key);
         assert_eq!(refusal("hi", Some("a\tb")), key);
+    }
+
+    #[test]
+    fn an_agent_is_chosen_by_the_first_message_and_is_one_of_its_fields() {
+        let agents = Agents::default();
+        let message = |conversation_id, agent: Option<&str>| {
+            NewMessage::new(
+                Uuid::nil(),
+                "hi".to_owned(),
+                conversation_id,
+                IfRunning::Queue,
+                Some("k"),
+            )
+            .and_then(|message| message.with_agent(agent.map(str::to_owned), &agents))
+        };
+        let todo = message(None, Some("todo")).unwrap();
+        let default = message(None, None).unwrap();
+        assert_eq!(todo.agent.as_deref(), Some("todo"));
+        assert_eq!(default.agent, None);
+        assert_ne!(todo.key, default.key);
+        assert!(message(Some(Uuid::nil()), None).is_ok());
+        for (conversation_id, agent) in [(Some(Uuid::nil()), "todo"), (None, "nobody"), (None, "")] {
+            let refused = message(conversation_id, Some(agent));
+            assert!(
+                matches!(refused, Err(ApiError::Invalid(errors)) if errors[0].field == "agent"),
+                "{agent}"
+            );
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use errand_shared::{
+    agents::AgentSettings,
     config::{EventSettings, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
     telemetry::LogSettings,
 };
@@ -24,6 +25,9 @@ pub struct ApiSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub chat: ChatSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub agents: AgentSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub events: EventSettings,

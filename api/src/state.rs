@@ -7,7 +7,9 @@ use errand_shared::db::{
     group::Group,
     posts::{Post, Posted},
 };
-use errand_shared::{clock::Clock, lifecycle::Lifecycle, notifier::Notifier, redis_client::RedisClient};
+use errand_shared::{
+    agents::Agents, clock::Clock, lifecycle::Lifecycle, notifier::Notifier, redis_client::RedisClient,
+};
 
 use futures::{FutureExt, future::BoxFuture};
 use tokio::time::Instant;
@@ -53,6 +55,8 @@ pub(crate) struct AppState {
     pub(crate) auth: Authenticator,
     /// What operators see.
     pub(crate) metrics: ApiMetrics,
+    /// The agents that a conversation may choose.
+    pub(crate) agents: Agents,
     /// How much callers may ask for.
     pub(crate) rates: RateLimits,
     /// Where waiting messages stand.

@@ -2,6 +2,7 @@
 //!
 //! It knows no HTTP framework, no model and no tool loop.
 
+pub mod agents;
 pub mod call;
 pub mod chat;
 pub mod clock;

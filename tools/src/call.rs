@@ -38,7 +38,10 @@ pub async fn call(
         spec::COMPLETE => complete(conn, user_id, arguments).await,
         spec::UPDATE => update(conn, user_id, arguments).await,
         spec::DELETE => delete(conn, user_id, arguments).await,
-        _ => Err(unknown(name).into()),
+        _ => {
+            let known: Vec<&str> = spec::specs().iter().map(|spec| spec.name).collect();
+            Err(unknown(name, &known).into())
+        }
     };
     match called {
         Ok(outcome) => Ok(outcome),
@@ -187,15 +190,21 @@ fn found(id: i64, task: Option<Task>) -> Result<Task, Failure> {
     task.ok_or(Failure::TaskNotFound(id))
 }
 
-fn unknown(name: &str) -> Failure {
-    let known: Vec<&str> = spec::specs().iter().map(|spec| spec.name).collect();
+/// The outcome of a call of a tool that its caller does not have; `known` are those that it has.
+pub fn unknown_tool(name: &str, known: &[&str]) -> ToolOutcome {
+    ToolOutcome::failure(&unknown(name, known))
+}
+
+fn unknown(name: &str, known: &[&str]) -> Failure {
     let name = name
         .chars()
         .filter(|char| *char != '\0')
         .take(ECHO_CHARS)
         .collect();
-    Failure::UnknownTool {
-        name,
-        known: known.join(", "),
-    }
+    let known = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    Failure::UnknownTool { name, known }
 }

@@ -13,7 +13,7 @@ pub mod rules;
 mod schema;
 mod spec;
 
-pub use call::call;
+pub use call::{call, unknown_tool};
 pub use call_all::{Call, call_all};
 pub use outcome::{ToolOutcome, internal_error, outcome_unknown};
 pub use spec::{Annotations, ToolSpec, find, specs};

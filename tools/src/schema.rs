@@ -86,7 +86,8 @@ fn task() -> Value {
         "properties": {
             "id": {"type": "integer", "minimum": 1},
             "title": {"type": "string"},
-            "description": {"type": ["string", "null"]},
+            // Not a list of types, which some models' servers do not take.
+            "description": {"anyOf": [{"type": "string"}, {"type": "null"}]},
             "completed": {"type": "boolean"},
             "created_at": {"type": "string", "format": "date-time"},
             "updated_at": {"type": "string", "format": "date-time"},

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use errand_agent::Limits;
 use errand_shared::db::{
     Pool,
     finishes::{Finish, Finished},
@@ -20,7 +19,7 @@ use errand_shared::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    in_flight::InFlight, metrics::WorkerMetrics, model::ModelClient, settings::WorkerSettings,
+    agents::ReadyAgents, in_flight::InFlight, metrics::WorkerMetrics, settings::WorkerSettings,
     tool_step::Steps,
 };
 
@@ -41,8 +40,8 @@ pub(crate) struct Context {
     pub(crate) claims: Pool,
     /// The bell and the news.
     pub(crate) notifier: Notifier,
-    /// The model.
-    pub(crate) model: ModelClient,
+    /// The agents with their models.
+    pub(crate) agents: ReadyAgents,
     /// What is in flight.
     pub(crate) in_flight: InFlight,
     /// The time of day.
@@ -60,13 +59,14 @@ pub(crate) type Beats = Arc<OnceLock<watch::Receiver<Option<Instant>>>>;
 const BYTES_A_TOKEN: i64 = 8;
 
 impl Context {
-    /// What a claim brings along.
+    /// What a claim brings along: of which agent the run is, is not known before.
     pub(crate) fn claim_bounds(&self) -> ClaimBounds {
-        let run = &self.settings.run;
+        let (messages, tokens) = self.agents.longest_history();
+        let bound = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         ClaimBounds {
-            history_turns: i64::from(run.history_max_messages),
-            history_bytes: i64::from(run.history_max_tokens) * BYTES_A_TOKEN,
-            deadline_seconds: run.run_deadline_seconds.as_secs_f64(),
+            history_turns: bound(messages),
+            history_bytes: bound(tokens).saturating_mul(BYTES_A_TOKEN),
+            deadline_seconds: self.settings.run.run_deadline_seconds.as_secs_f64(),
         }
     }
 
@@ -78,17 +78,6 @@ impl Context {
     /// When the heartbeat was last good.
     pub(crate) fn last_beat(&self) -> Option<Instant> {
         self.beats.get().and_then(|beats| *beats.borrow())
-    }
-
-    /// The bounds of the tool loop.
-    pub(crate) fn limits(&self) -> Limits {
-        let run = &self.settings.run;
-        Limits {
-            max_steps: run.run_max_steps,
-            history_max_messages: usize::from(run.history_max_messages),
-            history_max_tokens: run.history_max_tokens as usize,
-            ..Limits::default()
-        }
     }
 
     /// How long after a run's deadline the rescuer leaves it to its own worker.

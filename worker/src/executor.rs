@@ -152,12 +152,17 @@ impl<'a> Drive<'a> {
         }
         self.telling.started().await;
         let lease = self.lease;
+        let agents = &self.context.agents;
+        let agent = agents
+            .find(lease.agent.as_deref())
+            .ok_or(RunFailure::NoSuchAgent)?;
         let prompt = Prompt {
             user_name: lease.user_name.clone(),
             today: lease.now.format("%A, %-d %B %Y").to_string(),
+            instructions: agent.instructions.clone(),
         };
         let mut run = AgentRun::new(
-            self.context.limits(),
+            agent.limits,
             &prompt,
             transcript::history(lease.history.clone()),
             lease.message.clone(),
@@ -169,7 +174,7 @@ impl<'a> Drive<'a> {
                     let number = run.step();
                     let asked = Instant::now();
                     let answer = tokio::select! {
-                        answer = self.context.model.ask(messages, self.deadline, &mut self.telling) => Ok(answer),
+                        answer = agent.model.ask(messages, self.deadline, &mut self.telling) => Ok(answer),
                         why = flight.interrupted() => Err(interruption(why)),
                     };
                     let took = asked.elapsed();
@@ -188,7 +193,7 @@ impl<'a> Drive<'a> {
                     self.telling.tools_started(calls).await;
                     let began = Instant::now();
                     let records = self
-                        .make(step.clone(), calls.to_vec())
+                        .make(step.clone(), calls.to_vec(), Arc::clone(&agent.tools))
                         .instrument(errand_traces::trace!("tools"))
                         .await;
                     let took = began.elapsed();
@@ -225,12 +230,17 @@ impl<'a> Drive<'a> {
     }
 
     /// Makes a step's calls and commits them with their results.
-    async fn make(&self, step: StepRecord, calls: Vec<PlannedCall>) -> Result<Vec<CallRecord>, RunFailure> {
+    async fn make(
+        &self,
+        step: StepRecord,
+        calls: Vec<PlannedCall>,
+        tools: Arc<[&'static str]>,
+    ) -> Result<Vec<CallRecord>, RunFailure> {
         let Context { steps, pool, .. } = self.context;
         let lease = self.lease;
         #[cfg(feature = "sabotage-fence")]
         let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
-        tool_step::perform(steps, pool, ToolStep::new(lease, step, calls)).await
+        tool_step::perform(steps, pool, ToolStep::new(lease, step, calls, tools)).await
     }
 
     /// Reads the calls that are journalled, as the run's user sees them.

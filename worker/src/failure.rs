@@ -19,6 +19,9 @@ pub(crate) enum RunFailure {
     /// Postgres failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// This worker does not know the agent that the conversation has chosen.
+    #[error("this worker has no such agent")]
+    NoSuchAgent,
     /// The code panicked.
     #[error("panicked")]
     Panicked,
@@ -55,6 +58,7 @@ impl RunFailure {
             Self::Model(_) => Failure::Model,
             Self::Agent(_) => Failure::Agent,
             Self::Database(_) => Failure::Database,
+            Self::NoSuchAgent => Failure::Agent,
             Self::Panicked => Failure::Panic,
             Self::Stopping => Failure::Stopping,
             Self::Cancelled => Failure::Cancelled,
@@ -69,8 +73,12 @@ impl RunFailure {
             Self::Model(fault) => Disposition::Fail(fault.reason()),
             Self::Agent(failure) => Disposition::Fail(failure.to_string()),
             Self::Database(error) if db::is_outage(error) => Disposition::Release,
-            Self::Database(_) | Self::Panicked if failures + 1 < max_failures => {
+            // Another worker may have read a newer file.
+            Self::Database(_) | Self::Panicked | Self::NoSuchAgent if failures + 1 < max_failures => {
                 Disposition::Retry(Duration::from_secs(1 << failures.clamp(0, 6)))
+            }
+            Self::NoSuchAgent => {
+                Disposition::Fail("the agent of this conversation is not there any more".to_owned())
             }
             Self::Database(_) | Self::Panicked => {
                 Disposition::Fail("an internal error, several times over".to_owned())
@@ -97,6 +105,8 @@ mod tests {
             (RunFailure::Database(sqlx::Error::RowNotFound), 2, "Fail"),
             (RunFailure::Panicked, 0, "Retry(1s)"),
             (RunFailure::Panicked, 2, "Fail"),
+            (RunFailure::NoSuchAgent, 0, "Retry(1s)"),
+            (RunFailure::NoSuchAgent, 2, "Fail"),
             (RunFailure::Stopping, 9, "Release"),
             (RunFailure::Cancelled, 0, "Cancel"),
             (RunFailure::LeaseLost, 0, "Drop"),

@@ -116,7 +116,7 @@ impl Heartbeat {
         let beat = workers::beat(&self.own, &self.row, in_flight).await?;
         let draining = beat.idle;
         let others = u32::try_from(beat.others).unwrap_or_default();
-        self.context.model.shared_by(others.saturating_add(1));
+        self.context.agents.shared_by(others.saturating_add(1));
         self.context.metrics.drains(draining);
         self.draining
             .send_if_modified(|was| std::mem::replace(was, draining) != draining);

@@ -6,6 +6,7 @@
 compile_error!("sabotage is for tests: never in a build without debug assertions");
 
 mod admin;
+mod agents;
 mod calls;
 mod context;
 mod executor;

@@ -10,7 +10,7 @@ mod wire;
 pub(crate) use fault::ModelFault;
 pub(crate) use limit::{LimitMetrics, ModelLimit};
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_openai::{Client, config::OpenAIConfig};
 use backon::{ExponentialBuilder, Retryable};
@@ -42,9 +42,9 @@ const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
 pub(crate) struct ModelClient {
     client: Client<OpenAIConfig>,
     settings: ModelSettings,
-    /// As JSON.
-    tools: Box<RawValue>,
-    limit: ModelLimit,
+    /// As JSON. None if there are none.
+    tools: Option<Box<RawValue>>,
+    limit: Arc<ModelLimit>,
     metrics: ModelMetrics,
 }
 
@@ -59,7 +59,7 @@ impl ModelClient {
     pub(crate) fn new(
         settings: ModelSettings,
         tools: Vec<errand_agent::ToolSpec>,
-        limit: ModelLimit,
+        limit: Arc<ModelLimit>,
         metrics: ModelMetrics,
     ) -> Result<Self, Exit> {
         let http = reqwest::Client::builder()
@@ -97,7 +97,7 @@ impl ModelClient {
             .with_max_delay(self.settings.model_retry_max_ms)
             .with_max_times(self.settings.model_retries as usize)
             .with_jitter();
-        let request = Request::new(&self.settings, messages, &self.tools);
+        let request = Request::new(&self.settings, messages, self.tools.as_deref());
         // One try at a time: it is never waited for.
         let telling = Mutex::new(telling);
         let thought = self.estimate(messages);
@@ -126,11 +126,6 @@ impl ModelClient {
             self.metrics.errors.of(Fault::RunDeadline).inc();
             Err(ModelFault::RunDeadline)
         })
-    }
-
-    /// How many workers share the limit while Redis keeps none.
-    pub(crate) fn shared_by(&self, workers: u32) {
-        self.limit.shared_by(workers);
     }
 
     /// Tokens that a call will take: what it shows the model, and half of what the answer may take.

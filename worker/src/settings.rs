@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser};
 use errand_shared::{
+    agents::AgentSettings,
     config::{EventSettings, Exit, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
     telemetry::LogSettings,
 };
@@ -25,6 +26,9 @@ pub struct WorkerSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub model: ModelSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub agents: AgentSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub run: RunSettings,

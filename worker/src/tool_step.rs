@@ -30,18 +30,30 @@ pub(crate) struct ToolStep {
     user_id: Uuid,
     step: StepRecord,
     calls: Vec<PlannedCall>,
+    /// The names of the tools that may be called.
+    tools: Arc<[&'static str]>,
 }
 
 impl ToolStep {
-    /// A step of the run that this lease is for.
-    pub(crate) const fn new(lease: &Lease, step: StepRecord, calls: Vec<PlannedCall>) -> Self {
+    /// A step of the run that this lease is for, whose agent has these tools.
+    pub(crate) const fn new(
+        lease: &Lease,
+        step: StepRecord,
+        calls: Vec<PlannedCall>,
+        tools: Arc<[&'static str]>,
+    ) -> Self {
         Self {
             run_id: lease.run_id,
             token: lease.token,
             user_id: lease.user_id,
             step,
             calls,
+            tools,
         }
+    }
+
+    fn has(&self, call: &PlannedCall) -> bool {
+        self.tools.contains(&call.name.as_str())
     }
 
     const fn fence(&self) -> Fence {
@@ -83,7 +95,7 @@ pub(crate) fn group(settings: &WorkerSettings, pool: &Pool, ended: &Lifecycle) -
     )
 }
 
-/// Makes a step's calls and commits them with their results. Returns the calls as journalled.
+/// Makes a step's calls, of its agent's tools only, and commits them with their results. Returns the calls as journalled.
 ///
 /// A tool that fails in the database spoils the transaction; the step is then made again with a savepoint around each
 /// call, so that the failed ones are undone and answered with an internal error.
@@ -266,7 +278,7 @@ async fn make(
     let calls: Vec<_> = planned()
         .filter_map(|(step, call)| {
             let arguments = call.arguments.as_ref().ok()?;
-            Some(Call {
+            step.has(call).then_some(Call {
                 user_id: step.user_id,
                 name: &call.name,
                 arguments,
@@ -275,7 +287,7 @@ async fn make(
         .collect();
     let mut made = errand_tools::call_all(connection, &calls).await?.into_iter();
     planned()
-        .map(|(_, call)| match refused(call)? {
+        .map(|(step, call)| match refused(step, call)? {
             Some(refused) => Ok(refused),
             None => made.next().ok_or(sqlx::Error::RowNotFound),
         })
@@ -283,9 +295,9 @@ async fn make(
 }
 
 /// The outcome of a call that is not to be made. None for one that is.
-fn refused(call: &PlannedCall) -> Result<Option<ToolOutcome>, sqlx::Error> {
+fn refused(step: &ToolStep, call: &PlannedCall) -> Result<Option<ToolOutcome>, sqlx::Error> {
     let Some(refusal) = call.refusal() else {
-        return Ok(None);
+        return Ok((!step.has(call)).then(|| errand_tools::unknown_tool(&call.name, &step.tools)));
     };
     let result = serde_json::from_str(&refusal).map_err(|error| sqlx::Error::Encode(error.into()))?;
     Ok(Some(ToolOutcome {
@@ -301,7 +313,7 @@ async fn make_undoable(
     let mut outcomes = Vec::new();
     for step in batch {
         for call in &step.calls {
-            let outcome = match (&call.arguments, refused(call)?) {
+            let outcome = match (&call.arguments, refused(step, call)?) {
                 (_, Some(refused)) => refused,
                 (Ok(arguments), None) => {
                     let mut savepoint = connection.begin().await?;

@@ -22,13 +22,14 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admin, calls,
+    admin,
+    agents::ReadyAgents,
+    calls,
     context::{Beats, Context},
     executor, finisher,
     heartbeat::{Heartbeat, Pulse},
     in_flight::{InFlight, Interrupt},
     metrics::WorkerMetrics,
-    model::{ModelClient, ModelLimit},
     queue::{Claimed, Feeder, LeaseQueue},
     rescuer, retention,
     settings::WorkerSettings,
@@ -81,14 +82,6 @@ impl Worker {
         let admin = TcpListener::bind(settings.admin_listen_addr)
             .await
             .map_err(|error| StartError::Listen(settings.admin_listen_addr, error))?;
-        let offers = errand_tools::specs()
-            .iter()
-            .map(|spec| errand_agent::ToolSpec {
-                name: spec.name.to_owned(),
-                description: spec.description.to_owned(),
-                parameters: spec.parameters.clone(),
-            })
-            .collect();
         let ended = Lifecycle::new();
         let notifier = Notifier::start(redis.clone(), settings.events, &ended);
         let in_flight = InFlight::default();
@@ -104,12 +97,7 @@ impl Worker {
             steps: tool_step::group(&settings, &pool, &ended),
             finishes: finisher::group(&settings, &pool, &ended),
             worker_id: Uuid::now_v7(),
-            model: ModelClient::new(
-                settings.model.clone(),
-                offers,
-                ModelLimit::new(&settings.model, redis.clone(), metrics.limit.clone()),
-                metrics.model.clone(),
-            )?,
+            agents: ReadyAgents::new(&settings, &redis, &metrics)?,
             notifier,
             in_flight,
             clock: Clock::system(),

@@ -11,6 +11,7 @@ pub(crate) fn prompt() -> Prompt {
     Prompt {
         user_name: "Ann".to_owned(),
         today: "2026-01-31".to_owned(),
+        instructions: None,
     }
 }
 

@@ -151,6 +151,7 @@ fn run(limits: Limits, history: Vec<Turn>, journal: Vec<JournalledStep>) -> Agen
     let prompt = Prompt {
         user_name: "Ann".to_owned(),
         today: "2026-01-31".to_owned(),
+        instructions: None,
     };
     AgentRun::new(limits, &prompt, history, "now".to_owned(), journal)
 }

@@ -21,6 +21,8 @@ pub(super) enum Request {
         idempotency_key: Option<String>,
         #[serde(default)]
         if_running: IfRunning,
+        #[serde(default)]
+        agent: Option<String>,
     },
     /// Tell a run's events from here on, those that have been included.
     Subscribe {
@@ -88,11 +90,12 @@ mod tests {
                     conversation_id: None,
                     idempotency_key: None,
                     if_running: IfRunning::Queue,
+                    agent: None,
                 },
             ),
             (
                 format!(
-                    r#"{{"type":"chat","id":"a","message":"hi","conversation_id":"{id}","idempotency_key":"k","if_running":"reject","more":1}}"#
+                    r#"{{"type":"chat","id":"a","message":"hi","conversation_id":"{id}","idempotency_key":"k","if_running":"reject","agent":"todo","more":1}}"#
                 ),
                 Request::Chat {
                     id: "a".to_owned(),
@@ -100,6 +103,7 @@ mod tests {
                     conversation_id: Some(id),
                     idempotency_key: Some("k".to_owned()),
                     if_running: IfRunning::Reject,
+                    agent: Some("todo".to_owned()),
                 },
             ),
             (

@@ -154,9 +154,11 @@ impl Socket {
                 conversation_id,
                 idempotency_key,
                 if_running,
+                agent,
             } => {
                 let key = idempotency_key.as_deref();
                 let message = NewMessage::new(self.user_id, message, conversation_id, if_running, key)?
+                    .with_agent(agent, &self.app.agents)?
                     .brought_by(&self.request_id);
                 let span = errand_traces::trace!("chat", otel.name = "WebSocket chat", otel.kind = "server");
                 self.chat(&id, message).instrument(span).await

@@ -39,6 +39,11 @@ struct ChatRequest {
     /// The conversation to go on with; a new one if null or absent.
     #[serde(default)]
     conversation_id: Option<Uuid>,
+    /// The agent of a new conversation, by its name; the default one if null or absent. An existing conversation has its
+    /// own.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 64)]
+    agent: Option<String>,
     /// What becomes of the message while another of the conversation is being answered: `queue` lets it wait, `reject`
     /// answers 409 with `active_run_id` and stores nothing.
     #[serde(default)]
@@ -92,6 +97,7 @@ async fn post(
         request.if_running,
         key,
     )?
+    .with_agent(request.agent, &app.agents)?
     .brought_by(&request_id);
     if live::is_wanted(&headers) {
         return stream(app, caller.user_id, message).await;

@@ -245,6 +245,7 @@ mod tests {
         let conversation = |second| Conversation {
             id: Uuid::from_u128(7),
             title: "Chat".to_owned(),
+            agent: None,
             active_run_id: None,
             created_at: chrono::DateTime::UNIX_EPOCH,
             updated_at: chrono::DateTime::from_timestamp_secs(second).unwrap(),

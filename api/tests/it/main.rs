@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod agents;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod chat_table;

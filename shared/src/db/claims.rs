@@ -23,6 +23,8 @@ pub struct Lease {
     pub user_id: Uuid,
     /// What the user is called.
     pub user_name: String,
+    /// The agent that its conversation has chosen; none is the default one.
+    pub agent: Option<String>,
     /// How often the run has been claimed, this time included.
     pub attempt: i32,
     /// Attempts that ended in a fault of the run itself.
@@ -156,7 +158,8 @@ pub async fn claim(
             RETURNING r.*
         )
         SELECT c.id, c.lease_token AS "token!", c.conversation_id, c.user_id,
-            (SELECT u.name FROM users u WHERE u.id = c.user_id) AS "user_name!", c.attempt,
+            (SELECT u.name FROM users u WHERE u.id = c.user_id) AS "user_name!",
+            (SELECT v.agent FROM conversations v WHERE v.id = c.conversation_id) AS agent, c.attempt,
             c.failures, c.epoch, now() AS "now!", c.deadline_at AS "deadline_at!", c.queued_at,
             GREATEST(c.queued_at, c.available_at, (SELECT b.finished_at FROM runs b
                 WHERE b.conversation_id = c.conversation_id AND b.seq < c.seq ORDER BY b.seq DESC LIMIT 1))
@@ -205,6 +208,7 @@ pub async fn claim(
             conversation_id: row.conversation_id,
             user_id: row.user_id,
             user_name: row.user_name,
+            agent: row.agent,
             attempt: row.attempt,
             failures: row.failures,
             epoch: row.epoch,

@@ -14,6 +14,9 @@ pub struct Conversation {
     /// The title.
     #[schema(min_length = 1, max_length = 255)]
     pub title: String,
+    /// The agent that it has chosen, or null for the default one.
+    #[schema(required = true)]
+    pub agent: Option<String>,
     /// Its first open run, or null.
     #[schema(required = true)]
     pub active_run_id: Option<Uuid>,
@@ -37,7 +40,7 @@ pub async fn page(
     sqlx::query_as!(
         Conversation,
         r#"
-        SELECT c.id, c.title, c.created_at, c.updated_at,
+        SELECT c.id, c.title, c.agent, c.created_at, c.updated_at,
             (SELECT r.id FROM runs r WHERE r.user_id = c.user_id AND r.conversation_id = c.id
                 AND r.status IN ('queued', 'running', 'waiting_approval') ORDER BY r.seq LIMIT 1) AS active_run_id
         FROM conversations c
@@ -65,7 +68,7 @@ pub async fn find(
     sqlx::query_as!(
         Conversation,
         r#"
-        SELECT c.id, c.title, c.created_at, c.updated_at,
+        SELECT c.id, c.title, c.agent, c.created_at, c.updated_at,
             (SELECT r.id FROM runs r WHERE r.user_id = c.user_id AND r.conversation_id = c.id
                 AND r.status IN ('queued', 'running', 'waiting_approval') ORDER BY r.seq LIMIT 1) AS active_run_id
         FROM conversations c WHERE c.user_id = $1 AND c.id = $2
@@ -91,7 +94,7 @@ pub async fn rename(
         Conversation,
         r#"
         UPDATE conversations c SET title = $3, updated_at = now() WHERE c.user_id = $1 AND c.id = $2
-        RETURNING c.id, c.title, c.created_at, c.updated_at,
+        RETURNING c.id, c.title, c.agent, c.created_at, c.updated_at,
             (SELECT r.id FROM runs r WHERE r.user_id = c.user_id AND r.conversation_id = c.id
                 AND r.status IN ('queued', 'running', 'waiting_approval') ORDER BY r.seq LIMIT 1) AS active_run_id
         "#,

@@ -18,6 +18,8 @@ pub struct Post {
     pub new_conversation: bool,
     /// The text as sent.
     pub content: String,
+    /// The agent that a conversation to be made chooses; none is the default one.
+    pub agent: Option<String>,
     /// Whether it is not to be stored while a run of its conversation is open.
     pub reject_if_running: bool,
     /// The caller's key, with the SHA-256 of the request's parsed fields.
@@ -78,6 +80,7 @@ pub async fn store(
     let new: Vec<_> = posts.iter().map(|post| post.new_conversation).collect();
     let contents: Vec<_> = posts.iter().map(|post| post.content.as_str()).collect();
     let rejecting: Vec<_> = posts.iter().map(|post| post.reject_if_running).collect();
+    let agents: Vec<_> = posts.iter().map(|post| post.agent.as_deref()).collect();
     let keys: Vec<_> = posts
         .iter()
         .map(|post| post.key.as_ref().map(|(key, _)| key.as_str()))
@@ -98,9 +101,9 @@ pub async fn store(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bool[], $6::text[], $7::text[],
-                                 $8::bytea[], $10::bool[], $11::text[], $12::text[])
+                                 $8::bytea[], $10::bool[], $11::text[], $12::text[], $13::text[])
                 WITH ORDINALITY AS t (run_id, message_id, user_id, conversation_id, is_new, content, key, fingerprint,
-                                      rejecting, request_id, traceparent, ord)
+                                      rejecting, request_id, traceparent, agent, ord)
         ), judged AS MATERIALIZED (
             SELECT i.*,
                 CASE WHEN i.rejecting THEN (SELECT c.last_seq FROM conversations c WHERE c.id = i.conversation_id) END
@@ -145,8 +148,9 @@ pub async fn store(
             WHERE c.id = n.conversation_id
             RETURNING c.id, c.last_seq - n.posts AS base
         ), made AS (
-            INSERT INTO conversations (id, user_id, title, last_seq)
-            SELECT conversation_id, user_id, to_char(now() AT TIME ZONE 'UTC', '"Chat "YYYY-MM-DD HH24:MI'), count(*)
+            INSERT INTO conversations (id, user_id, title, agent, last_seq)
+            SELECT conversation_id, user_id, to_char(now() AT TIME ZONE 'UTC', '"Chat "YYYY-MM-DD HH24:MI'), min(agent),
+                count(*)
             FROM accepted WHERE is_new GROUP BY conversation_id, user_id
             RETURNING id, 0::bigint AS base
         ), placed AS MATERIALIZED (
@@ -181,6 +185,7 @@ pub async fn store(
         &rejecting,
         &request_ids as &[Option<&str>],
         &traceparents as &[Option<&str>],
+        &agents as &[Option<&str>],
     )
     .fetch_all(executor)
     .await?;

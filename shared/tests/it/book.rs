@@ -115,6 +115,7 @@ pub(crate) fn opening(user_id: Uuid, content: &str) -> Post {
         conversation_id: Uuid::now_v7(),
         new_conversation: true,
         content: content.to_owned(),
+        agent: None,
         reject_if_running: false,
         key: None,
         origin: Origin::default(),

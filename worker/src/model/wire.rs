@@ -12,7 +12,9 @@ pub(super) struct Request<'a> {
     model: &'a str,
     #[serde(serialize_with = "messages")]
     messages: &'a [Message],
-    tools: &'a RawValue,
+    /// Servers refuse a list without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<&'a RawValue>,
     temperature: f32,
     max_tokens: u32,
     stream: bool,
@@ -25,7 +27,11 @@ struct StreamOptions {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(settings: &'a ModelSettings, messages: &'a [Message], tools: &'a RawValue) -> Self {
+    pub(super) fn new(
+        settings: &'a ModelSettings,
+        messages: &'a [Message],
+        tools: Option<&'a RawValue>,
+    ) -> Self {
         Self {
             model: &settings.openai_model,
             messages,
@@ -38,13 +44,16 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The tools on offer as JSON, written once for all requests.
+/// The tools on offer as JSON, written once for all requests. None if there are none.
 ///
 /// # Errors
 /// If they can't be written as JSON.
-pub(super) fn offers(tools: Vec<ToolSpec>) -> Result<Box<RawValue>, serde_json::Error> {
+pub(super) fn offers(tools: Vec<ToolSpec>) -> Result<Option<Box<RawValue>>, serde_json::Error> {
+    if tools.is_empty() {
+        return Ok(None);
+    }
     let offers: Vec<_> = tools.into_iter().map(ToolOffer::from).collect();
-    serde_json::value::to_raw_value(&offers)
+    serde_json::value::to_raw_value(&offers).map(Some)
 }
 
 /// A tool on offer.

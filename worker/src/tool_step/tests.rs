@@ -62,7 +62,8 @@ fn adds(lease: &Lease, title: &str) -> Arc<ToolStep> {
         name: "add_task".to_owned(),
         arguments: Ok(json!({"title": title}).as_object().cloned().unwrap()),
     };
-    Arc::new(ToolStep::new(lease, step, vec![call]))
+    let tools = errand_tools::specs().iter().map(|spec| spec.name).collect();
+    Arc::new(ToolStep::new(lease, step, vec![call], tools))
 }
 
 fn pool(database: &Database) -> Pool {

@@ -1,6 +1,8 @@
 //! The worker over real services: see each file's name.
 
 #[cfg(test)]
+mod agents;
+#[cfg(test)]
 mod answers;
 #[cfg(test)]
 mod cancel;

@@ -1,0 +1,37 @@
+//! The file of agents at the program's start.
+
+use errand_shared::Uuid;
+
+use crate::programs::{SECRET, program, run, text};
+
+#[tokio::test]
+async fn a_file_with_an_error_ends_the_program_with_one_line_that_says_where() {
+    let path = std::env::temp_dir().join(format!("errand-agents-{}.toml", Uuid::now_v7()));
+    std::fs::write(&path, "[agents.a]\n\nmodle = \"x\"\n").unwrap();
+    let start = async || {
+        let mut command = program();
+        command
+            .env("DATABASE_URL", "postgres://127.0.0.1:1/none")
+            .env("REDIS_URL", "redis://127.0.0.1:1")
+            .env("JWT_SECRET", SECRET)
+            .env("LISTEN_ADDR", "127.0.0.1:0")
+            .env("ADMIN_LISTEN_ADDR", "127.0.0.1:0")
+            .env("AGENTS_FILE", &path);
+        let output = run(&mut command).await;
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, said) = start().await;
+    assert_eq!(code, Some(2), "{said}");
+    let expected = format!(
+        "error: AGENTS_FILE: {}: line 3: unknown field `modle`",
+        path.display()
+    );
+    assert!(said.starts_with(&expected), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+
+    std::fs::remove_file(&path).unwrap();
+    let (code, said) = start().await;
+    assert_eq!(code, Some(2), "{said}");
+    let expected = format!("error: AGENTS_FILE: {}: entity not found\n", path.display());
+    assert_eq!(said, expected);
+}

@@ -1,0 +1,172 @@
+//! The agents, ready to work: each with its model, its bounds, its tools and its words.
+
+use std::{collections::HashMap, sync::Arc};
+
+use errand_agent::{Limits, ToolSpec};
+use errand_shared::{
+    agents::{AgentConfig, Agents, Secrets},
+    config::Exit,
+    redis_client::RedisClient,
+};
+
+use crate::{
+    metrics::WorkerMetrics,
+    model::{ModelClient, ModelLimit},
+    settings::{ModelSettings, WorkerSettings},
+};
+
+/// One agent.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    /// Its model, which is offered its tools.
+    pub(crate) model: ModelClient,
+    /// The bounds of its tool loop.
+    pub(crate) limits: Limits,
+    /// Who it is, if it is not the to-do agent.
+    pub(crate) instructions: Option<String>,
+    /// The names of its tools: it can call no others.
+    pub(crate) tools: Arc<[&'static str]>,
+}
+
+/// All agents of this worker.
+#[derive(Debug)]
+pub(crate) struct ReadyAgents {
+    default: String,
+    named: HashMap<String, Agent>,
+    /// Of those that have no server of their own.
+    limit: Arc<ModelLimit>,
+}
+
+impl ReadyAgents {
+    /// The agents that the settings and their file describe.
+    ///
+    /// # Errors
+    /// A bad setting, or what is wrong with the file.
+    pub(crate) fn new(
+        settings: &WorkerSettings,
+        redis: &RedisClient,
+        metrics: &WorkerMetrics,
+    ) -> Result<Self, Exit> {
+        let tools: Vec<_> = errand_tools::specs().iter().map(|spec| spec.name).collect();
+        let agents = Agents::load(&settings.agents, &tools, Secrets::Read)?;
+        let limit =
+            |model: &ModelSettings| Arc::new(ModelLimit::new(model, redis.clone(), metrics.limit.clone()));
+        let shared = limit(&settings.model);
+        let named = agents
+            .all()
+            .map(|(name, config)| {
+                let model = model(settings, config);
+                let limit = if config.base_url.is_some() {
+                    limit(&model)
+                } else {
+                    Arc::clone(&shared)
+                };
+                let agent = Agent::new(settings, config, model, limit, metrics)?;
+                Ok((name.to_owned(), agent))
+            })
+            .collect::<Result<_, Exit>>()?;
+        Ok(Self {
+            default: agents.default_name().to_owned(),
+            named,
+            limit: shared,
+        })
+    }
+
+    /// The agent of a conversation that has chosen this one, or none.
+    pub(crate) fn find(&self, chosen: Option<&str>) -> Option<&Agent> {
+        self.named.get(chosen.unwrap_or(&self.default))
+    }
+
+    /// How many workers share the limit on the model while Redis keeps none.
+    pub(crate) fn shared_by(&self, workers: u32) {
+        self.limit.shared_by(workers);
+    }
+
+    /// Messages and tokens of history that any of them shows its model, at most.
+    pub(crate) fn longest_history(&self) -> (usize, usize) {
+        let limits = || self.named.values().map(|agent| &agent.limits);
+        (
+            limits()
+                .map(|limits| limits.history_max_messages)
+                .max()
+                .unwrap_or(0),
+            limits()
+                .map(|limits| limits.history_max_tokens)
+                .max()
+                .unwrap_or(0),
+        )
+    }
+}
+
+impl Agent {
+    fn new(
+        settings: &WorkerSettings,
+        config: &AgentConfig,
+        model: ModelSettings,
+        limit: Arc<ModelLimit>,
+        metrics: &WorkerMetrics,
+    ) -> Result<Self, Exit> {
+        let specs = errand_tools::specs().iter().filter(|spec| {
+            let chosen = config.tools.as_ref();
+            chosen.is_none_or(|chosen| chosen.iter().any(|name| name == spec.name))
+        });
+        let (tools, offers): (Vec<_>, Vec<_>) = specs
+            .map(|spec| {
+                let offer = ToolSpec {
+                    name: spec.name.to_owned(),
+                    description: spec.description.to_owned(),
+                    parameters: spec.parameters.clone(),
+                };
+                (spec.name, offer)
+            })
+            .unzip();
+        Ok(Self {
+            model: ModelClient::new(model, offers, limit, metrics.model.clone())?,
+            limits: limits(settings, config),
+            instructions: config.prompt.clone(),
+            tools: tools.into(),
+        })
+    }
+}
+
+fn limits(settings: &WorkerSettings, config: &AgentConfig) -> Limits {
+    let run = &settings.run;
+    let default = Limits::default();
+    Limits {
+        max_steps: config.max_steps.unwrap_or(run.run_max_steps),
+        max_calls: config.max_calls.map_or(default.max_calls, usize::from),
+        max_calls_per_step: config
+            .max_calls_per_step
+            .map_or(default.max_calls_per_step, usize::from),
+        history_max_messages: config
+            .history_max_messages
+            .unwrap_or(run.history_max_messages)
+            .into(),
+        history_max_tokens: config.history_max_tokens.unwrap_or(run.history_max_tokens) as usize,
+        ..default
+    }
+}
+
+fn model(settings: &WorkerSettings, config: &AgentConfig) -> ModelSettings {
+    let mut model = settings.model.clone();
+    if let Some(name) = &config.model {
+        model.openai_model.clone_from(name);
+    }
+    if let Some(temperature) = config.temperature {
+        model.openai_temperature = temperature;
+    }
+    if let Some(max_tokens) = config.max_tokens {
+        model.openai_max_tokens = max_tokens;
+    }
+    if config.base_url.is_some() {
+        model.openai_base_url.clone_from(&config.base_url);
+        // The settings' key and limits are for the settings' server.
+        model.openai_api_key = None;
+        model.model_requests_per_minute = 0;
+        model.model_tokens_per_minute = 0;
+    }
+    if config.api_key.is_some() {
+        model.openai_api_key.clone_from(&config.api_key);
+    }
+    model
+}

@@ -1,0 +1,213 @@
+//! Agents of a file: each conversation is answered by the one that it has chosen, with that one's words, model and tools.
+
+use std::path::PathBuf;
+
+use errand_model::{Behaviour, Script};
+use errand_testkit::{Reply, TestApp, User};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::scene::{runs, tasks};
+
+const FILE: &str = r#"
+[agents.shopper]
+prompt = "You keep a shopping list."
+model = "small"
+temperature = 0.25
+max_tokens = 77
+max_steps = 2
+tools = ["list_tasks"]
+
+[agents.talker]
+tools = []
+"#;
+
+/// A file of agents that is gone when the test ends.
+struct File(PathBuf);
+
+impl File {
+    fn new(text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("errand-agents-{}.toml", errand_shared::Uuid::now_v7()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn setting(&self) -> String {
+        format!("--agents-file={}", self.0.display())
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+async fn start(file: &File) -> TestApp {
+    TestApp::builder()
+        .api(file.setting())
+        .worker(file.setting())
+        .start()
+        .await
+}
+
+async fn chat(user: &User, body: Value) -> Reply {
+    user.post("/chat", body).await
+}
+
+/// The last request that the model was sent.
+fn last_request(app: &TestApp) -> Value {
+    app.model.requests().last().unwrap().json()
+}
+
+fn system(request: &Value) -> &str {
+    request["messages"][0]["content"].as_str().unwrap()
+}
+
+fn offered(request: &Value) -> Vec<&str> {
+    let tools = request["tools"].as_array();
+    tools
+        .into_iter()
+        .flatten()
+        .map(|tool| tool["function"]["name"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_conversation_is_answered_by_the_agent_of_its_first_message() {
+    let file = File::new(FILE);
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    app.model
+        .script(Script::new().otherwise(Behaviour::reply("As you like.")));
+    let first = chat(&user, json!({"message": "hello", "agent": "shopper"})).await;
+    assert_eq!(first.status, 200, "{}", first.body);
+    let conversation = first.id("conversation_id");
+    let again = user.chat_in(conversation, "hello again").await;
+    assert_eq!(again.status, 200, "{}", again.body);
+    for request in app.model.requests() {
+        let request = request.json();
+        assert!(
+            system(&request).starts_with("You keep a shopping list.\n"),
+            "{request}"
+        );
+        assert!(system(&request).contains("\"Ada\""), "{request}");
+        assert_eq!(request["model"], "small");
+        assert_eq!(request["temperature"], 0.25);
+        assert_eq!(request["max_tokens"], 77);
+        assert_eq!(offered(&request), ["list_tasks"]);
+    }
+    let stored = user.get(&format!("/conversations/{conversation}")).await;
+    assert_eq!(stored.body["agent"], "shopper");
+
+    let other = user.chat("hello").await;
+    assert_eq!(other.status, 200, "{}", other.body);
+    let request = last_request(&app);
+    assert!(system(&request).starts_with("You are Errand"), "{request}");
+    assert_eq!(request["model"], "gpt-4");
+    assert_eq!(offered(&request).len(), 5);
+    let stored = user
+        .get(&format!("/conversations/{}", other.id("conversation_id")))
+        .await;
+    assert_eq!(stored.body["agent"], Value::Null);
+
+    chat(&user, json!({"message": "hello", "agent": "talker"})).await;
+    let request = last_request(&app);
+    assert!(
+        request.get("tools").is_none(),
+        "servers refuse an empty list: {request}"
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_calls_no_tool_that_it_does_not_have_and_keeps_to_its_own_bounds() {
+    let file = File::new(FILE);
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    let add = Behaviour::tool_call("add_task", r#"{"title":"milk"}"#);
+    app.model
+        .script(Script::new().then([add, Behaviour::reply("I can't.")]));
+    let reply = chat(&user, json!({"message": "add milk", "agent": "shopper"})).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let error = reply.body["tool_calls"][0]["result"]["error"].as_str().unwrap();
+    assert!(error.starts_with("UNKNOWN_TOOL"), "{error}");
+    assert!(error.ends_with("the tools are list_tasks."), "{error}");
+    assert_eq!(tasks(&app).await, 0);
+
+    let list = || Behaviour::tool_call("list_tasks", "{}");
+    app.model.script(Script::new().then([list()]).repeated());
+    let endless = chat(&user, json!({"message": "go on", "agent": "shopper"})).await;
+    assert_eq!(endless.status, 502, "{}", endless.body);
+    // Of its two steps the last must be the reply.
+    assert_eq!(
+        endless.body["tool_calls"].as_array().unwrap().len(),
+        1,
+        "{}",
+        endless.body
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_not_be_chosen_is_422_and_nothing_is_stored() {
+    let file = File::new(FILE);
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    let first = chat(&user, json!({"message": "hello", "agent": "todo"})).await;
+    assert_eq!(first.status, 200, "{}", first.body);
+    let conversation = first.id("conversation_id");
+    for body in [
+        json!({"message": "hi", "agent": "nobody"}),
+        json!({"message": "hi", "agent": ""}),
+        json!({"message": "hi", "agent": 7}),
+        json!({"message": "hi", "agent": "todo", "conversation_id": conversation}),
+    ] {
+        let refused = chat(&user, body.clone()).await;
+        assert_eq!(refused.status, 422, "{body}: {}", refused.body);
+        assert_eq!(refused.body["errors"][0]["field"], "agent", "{}", refused.body);
+    }
+    // The agent is one of the fields that a key stands for.
+    let keyed = async |agent: &str| {
+        let request = user.request(Method::POST, "/chat").header("idempotency-key", "k");
+        Reply::read(request.json(&json!({"message": "hello", "agent": agent}))).await
+    };
+    let taken = keyed("todo").await;
+    assert_eq!(taken.status, 200, "{}", taken.body);
+    assert_eq!(keyed("todo").await.body["run_id"], taken.body["run_id"]);
+    assert_eq!(keyed("talker").await.status, 422);
+    assert_eq!(runs(&app).await.len(), 2);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_run_whose_agent_no_worker_has_fails_and_says_so() {
+    let file = File::new(FILE);
+    let app = TestApp::builder()
+        .api(file.setting())
+        .worker("--run-max-attempts=2")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    let reply = chat(&user, json!({"message": "hello", "agent": "shopper"})).await;
+    assert_eq!(reply.status, 502, "{}", reply.body);
+    assert!(
+        reply.text("detail").contains("agent of this conversation"),
+        "{}",
+        reply.body
+    );
+    assert_eq!(runs(&app).await, ["failed 2 1 0"]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_file_s_default_answers_where_nobody_has_chosen() {
+    let file = File::new(&format!("default = \"talker\"\n{FILE}"));
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    app.model
+        .script(Script::new().otherwise(Behaviour::reply("As you like.")));
+    assert_eq!(user.chat("hello").await.status, 200);
+    assert!(offered(&last_request(&app)).is_empty());
+    app.stop().await;
+}
