@@ -2,7 +2,10 @@
 
 use errand_testkit::{User, eventually};
 use serde_json::{Value, json};
-use thirtyfour::{By, Key, TypingData, WebDriver, WindowHandle};
+use thirtyfour::{By, Key, TypingData, WebDriver, WindowHandle, error::WebDriverErrorInner};
+
+/// How often something is found again that the page has replaced before it could be clicked.
+const FRESH_LOOKS: usize = 10;
 
 /// A tab.
 #[derive(Clone, Debug)]
@@ -120,13 +123,15 @@ impl Page {
             &format!("document.querySelector({})", json!(selector)),
         )
         .await;
-        self.driver
-            .find(By::Css(selector))
-            .await
-            .unwrap()
-            .click()
-            .await
-            .unwrap();
+        for _ in 0..FRESH_LOOKS {
+            let element = self.driver.find(By::Css(selector)).await.unwrap();
+            match element.click().await {
+                // The page has put another in its place meanwhile.
+                Err(error) if matches!(*error, WebDriverErrorInner::StaleElementReference(_)) => {}
+                clicked => return clicked.unwrap(),
+            }
+        }
+        panic!("{selector} is replaced again and again");
     }
 
     /// Types into a field that is there, in place of what is in it.

@@ -36,6 +36,7 @@ async fn claimed(database: &Database) -> Lease {
         content: "hello".to_owned(),
         reject_if_running: false,
         key: None,
+        agent: None,
         origin: posts::Origin::default(),
     };
     let run_id = post.run_id;
