@@ -31,6 +31,8 @@ pub(crate) struct Follow {
     attempt: i32,
     /// Number of the last event that was told.
     last: i64,
+    /// Whether any of the reply was told.
+    has_text: bool,
     /// Tool calls told from the journal.
     from_journal: HashSet<String>,
     /// Makes sure that the end is found even if its news is lost. None once it was told.
@@ -62,6 +64,7 @@ impl Follow {
             conversation_id: run.conversation_id,
             attempt: 0,
             last: event.seq,
+            has_text: false,
             from_journal: HashSet::new(),
             wait: Some(wait),
         };
@@ -97,6 +100,7 @@ impl Follow {
             conversation_id: view.response.conversation_id,
             attempt: view.attempt,
             last: after,
+            has_text: false,
             from_journal: HashSet::new(),
             wait: Some(wait),
         };
@@ -122,11 +126,23 @@ impl Follow {
             return false;
         }
         self.last = event.seq;
+        self.has_text = event.has_text().unwrap_or(self.has_text);
         if event.is_final() {
             self.wait = None;
             return true;
         }
         self.from_journal.is_empty() || !self.was_told_from_journal(event)
+    }
+
+    /// Whether this is the end of a run with a reply of which nothing was told: its worker did not hear in time that
+    /// somebody reads. Then [`Self::catch_up`] tells the reply before the end.
+    pub(crate) fn lacks_reply(&self, event: &LiveEvent) -> bool {
+        event.is_final()
+            && event.run_id == self.run_id
+            && event.seq > self.last
+            && !self.has_ended()
+            && !self.has_text
+            && event.kind() == "run.succeeded"
     }
 
     /// The last word on a run whose conversation was deleted. None if it has had its last word.
@@ -163,6 +179,7 @@ impl Follow {
             conversation_id: known.conversation_id,
             attempt: known.attempt,
             last: event.seq,
+            has_text: event.has_text() == Some(true),
             from_journal: HashSet::new(),
             wait: (!event.is_final()).then_some(wait),
         })
@@ -215,6 +232,8 @@ impl Follow {
         if let Some(last) = told.last() {
             self.last = last.seq;
         }
+        let text = told.iter().rev().find_map(|event| event.has_text());
+        self.has_text = text.unwrap_or(self.has_text);
         if view.ended.is_none() {
             // What comes is of this epoch: late news of an end that was taken back is not.
             self.last = self.last.max(queued_seq(view.epoch) - 1);

@@ -260,9 +260,15 @@ impl Socket {
     async fn admitted(&mut self, event: Arc<LiveEvent>) -> Vec<Arc<LiveEvent>> {
         let run_id = event.run_id;
         if let Entry::Occupied(mut known) = self.runs.entry(run_id) {
-            let admits = known.get_mut().admits(&event);
+            let follow = known.get_mut();
+            let reply = if follow.lacks_reply(&event) {
+                follow.catch_up(&self.app).await.ok()
+            } else {
+                None
+            };
+            let told = reply.unwrap_or_else(|| follow.admits(&event).then_some(event).into_iter().collect());
             self.let_go(run_id);
-            return if admits { vec![event] } else { Vec::new() };
+            return told;
         }
         let seen = self.ended.iter().rev().find(|(ended, _)| *ended == run_id);
         let after = seen.map_or(0, |(_, seq)| *seq);

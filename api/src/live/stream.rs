@@ -100,6 +100,16 @@ impl Streamed {
                 () = stopped => return None,
             };
             match live {
+                Live::Event(event) if self.follow.lacks_reply(&event) => {
+                    match self.follow.catch_up(&self.app).await {
+                        Ok(events) => self.ready = events.into(),
+                        // The end has the reply as well.
+                        Err(error) => {
+                            tracing::debug!(%error, "a reply is told by its end only");
+                            self.ready = self.follow.admits(&event).then_some(event).into_iter().collect();
+                        }
+                    }
+                }
                 Live::Event(event) if self.follow.admits(&event) => return Some(event),
                 Live::Gone(run_id) if run_id == self.follow.run_id() => {
                     return self.follow.gone(self.app.clock.now());

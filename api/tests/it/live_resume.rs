@@ -236,11 +236,19 @@ async fn without_redis_a_reader_still_has_the_end() {
         .await
         .rest()
         .await;
-    assert_eq!(kinds_of(&told), ["run.queued", "run.succeeded"]);
     assert_eq!(
-        told[1]["data"]["response"]["tool_calls"][0]["tool_name"],
-        "add_task"
+        kinds_of(&told),
+        [
+            "run.queued",
+            "tool.started",
+            "tool.finished",
+            "message.reset",
+            "run.succeeded"
+        ]
     );
+    let response = &told[4]["data"]["response"];
+    assert_eq!(response["tool_calls"][0]["tool_name"], "add_task");
+    assert_eq!(text_of(&told), response["message"]);
     app.stop().await;
 }
 
