@@ -138,7 +138,12 @@ async fn a_run_that_killed_its_workers_is_a_dead_letter_and_an_admins_retry_keep
 
     let retried = admin.admin_post(&format!("/runs/{run}/retry")).await;
     assert_eq!(retried.status, 202, "{}", retried.body);
-    assert_eq!(retried.text("status"), "queued");
+    // The judge may have it already when the answer is made.
+    assert!(
+        matches!(retried.text("status"), "queued" | "running"),
+        "{}",
+        retried.body
+    );
     digested.wait_arrived(1).await;
     // What comes meanwhile waits for it.
     let next = user.chat_async(Some(conversation), "hi").await.id("run_id");
