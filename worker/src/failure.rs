@@ -56,9 +56,8 @@ impl RunFailure {
     pub(crate) const fn kind(&self) -> Failure {
         match self {
             Self::Model(_) => Failure::Model,
-            Self::Agent(_) => Failure::Agent,
+            Self::Agent(_) | Self::NoSuchAgent => Failure::Agent,
             Self::Database(_) => Failure::Database,
-            Self::NoSuchAgent => Failure::Agent,
             Self::Panicked => Failure::Panic,
             Self::Stopping => Failure::Stopping,
             Self::Cancelled => Failure::Cancelled,

@@ -151,7 +151,7 @@ async fn a_conversation_names_the_run_that_is_open() {
     assert_eq!(open.status, 200);
     assert_eq!(open.body["id"], first.body["conversation_id"]);
     assert_eq!(open.body["active_run_id"], first.body["run_id"]);
-    assert_eq!(open.body.as_object().unwrap().len(), 5, "{}", open.body);
+    assert_eq!(open.body.as_object().unwrap().len(), 6, "{}", open.body);
     let (created, updated) = (time(&open, "created_at"), time(&open, "updated_at"));
     assert!(created < updated, "{}", open.body);
     let title = open.text("title");
