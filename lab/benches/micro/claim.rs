@@ -46,6 +46,7 @@ async fn post(pool: &Pool, user_id: Uuid, many: usize) -> Vec<Uuid> {
             content: "Add a task to measure".to_owned(),
             reject_if_running: false,
             key: None,
+            agent: None,
             origin: posts::Origin::default(),
         })
         .collect();

@@ -18,6 +18,7 @@ fn lease() -> Lease {
         conversation_id: Uuid::now_v7(),
         user_id: Uuid::now_v7(),
         user_name: "Ada".to_owned(),
+        agent: None,
         attempt: 1,
         failures: 0,
         epoch: 1,

@@ -24,6 +24,7 @@ pub(crate) fn measure(criterion: &mut Criterion) {
     let prompt = Prompt {
         user_name: "Ada".to_owned(),
         today: "Monday, 2 January 2034".to_owned(),
+        instructions: None,
     };
     let mut group = criterion.benchmark_group("transcript");
     for turns in [0, 25, 1000] {
