@@ -35,8 +35,8 @@ fn redis_settings(url: &str) -> RedisSettings {
 
 const EVENT_SETTINGS: EventSettings = EventSettings {
     run_events_max: 10_000,
-    run_events_ttl_seconds: Duration::from_secs(60),
-    run_events_ended_ttl_seconds: Duration::from_secs(60),
+    run_events_ttl_seconds: Duration::from_mins(1),
+    run_events_ended_ttl_seconds: Duration::from_mins(1),
 };
 
 pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
