@@ -8,6 +8,7 @@ mod frame;
 mod news;
 mod readers;
 mod seats;
+mod shown;
 mod snapshot;
 pub(crate) mod socket;
 mod stream;

@@ -16,12 +16,16 @@ use crate::{events::Event, redis_client::RedisClient};
 /// Appends and tells. KEYS: the stream. ARGV: how, the number, the channel, the event, what goes before it on the channel,
 /// the bounds: entries, milliseconds. Answers how many processes heard it, or why it was not told.
 ///
-/// `append` needs a log that is there; `begin` makes one; `end` makes one too, and tells even what the log refuses.
+/// `append` needs a log that is there; `begin` makes one; `end` makes one too, and tells even what the log refuses. A log
+/// that takes nothing for another reason than the number, such as a full Redis, is as good as none.
 const APPEND: &str = r"
 if ARGV[1] == 'append' and redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[6], ARGV[2] .. '-0', 'e', ARGV[4])
 if type(added) == 'table' and added['err'] then
-    if ARGV[1] ~= 'end' then return -2 end
+    if ARGV[1] ~= 'end' then
+        if string.find(added['err'], 'equal or smaller', 1, true) then return -2 end
+        return -1
+    end
 else
     redis.call('PEXPIRE', KEYS[1], ARGV[7])
 end

@@ -59,11 +59,14 @@ impl LiveEvent {
             .map_or("message", |(kind, _)| kind)
     }
 
-    /// Whether its reader has some text of the reply after it. None if it says nothing of the text.
-    pub(crate) fn has_text(&self) -> Option<bool> {
-        self.kind()
-            .starts_with("message.")
-            .then(|| !self.json.ends_with(r#""data":{"text":""}}"#))
+    /// Whether it says something of the reply's text.
+    pub(crate) fn is_text(&self) -> bool {
+        self.kind().starts_with("message.")
+    }
+
+    /// What it says. None if it can't be read.
+    pub(crate) fn read(&self) -> Option<Event<'_>> {
+        serde_json::from_str(&self.json).ok()
     }
 }
 
@@ -86,26 +89,5 @@ mod tests {
             },
         };
         assert_eq!(LiveEvent::new(&event).unwrap().kind(), "message.delta");
-    }
-
-    #[test]
-    fn an_event_tells_whether_there_is_text_after_it() {
-        let has_text = |data| {
-            let event = Event {
-                seq: 7,
-                run_id: Uuid::nil(),
-                conversation_id: Uuid::nil(),
-                attempt: 1,
-                at: chrono::DateTime::UNIX_EPOCH,
-                data,
-            };
-            LiveEvent::new(&event).unwrap().has_text()
-        };
-        assert_eq!(has_text(EventData::Started {}), None);
-        assert_eq!(has_text(EventData::Delta { text: "a".into() }), Some(true));
-        assert_eq!(has_text(EventData::Reset { text: "a".into() }), Some(true));
-        assert_eq!(has_text(EventData::Reset { text: "".into() }), Some(false));
-        let odd = r#""data":{"text":""}}"#;
-        assert_eq!(has_text(EventData::Reset { text: odd.into() }), Some(true));
     }
 }

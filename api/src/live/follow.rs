@@ -15,6 +15,7 @@ use errand_shared::{
 
 use super::{
     LiveEvent,
+    shown::Shown,
     snapshot::{self, Told},
 };
 use crate::{chat, error::ApiError, state::App, waiter::Wait};
@@ -31,8 +32,8 @@ pub(crate) struct Follow {
     attempt: i32,
     /// Number of the last event that was told.
     last: i64,
-    /// Whether any of the reply was told.
-    has_text: bool,
+    /// What the reader shows of the reply.
+    shown: Shown,
     /// Tool calls told from the journal.
     from_journal: HashSet<String>,
     /// Makes sure that the end is found even if its news is lost. None once it was told.
@@ -64,7 +65,7 @@ impl Follow {
             conversation_id: run.conversation_id,
             attempt: 0,
             last: event.seq,
-            has_text: false,
+            shown: Shown::nothing(),
             from_journal: HashSet::new(),
             wait: Some(wait),
         };
@@ -100,11 +101,17 @@ impl Follow {
             conversation_id: view.response.conversation_id,
             attempt: view.attempt,
             last: after,
-            has_text: false,
+            shown: Shown::Unknown,
             from_journal: HashSet::new(),
             wait: Some(wait),
         };
-        let told = follow.tell_so_far(app, view).await?;
+        let log = follow.read_log(app).await;
+        follow.shown = match &log {
+            _ if after == 0 => Shown::nothing(),
+            Some(log) => Shown::of_log(log, snapshot::is_whole(log), after),
+            None => Shown::Unknown,
+        };
+        let told = follow.tell_so_far(app, view, log).await?;
         Ok(Some((follow, told)))
     }
 
@@ -115,7 +122,10 @@ impl Follow {
     pub(crate) async fn catch_up(&mut self, app: &App) -> Result<Vec<Arc<LiveEvent>>, ApiError> {
         let view = runs::view(&app.pool, self.user_id, self.run_id);
         match app.database(view).await? {
-            Some(view) => self.tell_so_far(app, view).await,
+            Some(view) => {
+                let log = self.read_log(app).await;
+                self.tell_so_far(app, view, log).await
+            }
             None => Ok(self.gone(app.clock.now()).into_iter().collect()),
         }
     }
@@ -126,7 +136,7 @@ impl Follow {
             return false;
         }
         self.last = event.seq;
-        self.has_text = event.has_text().unwrap_or(self.has_text);
+        self.shown.tell(event);
         if event.is_final() {
             self.wait = None;
             return true;
@@ -134,15 +144,16 @@ impl Follow {
         self.from_journal.is_empty() || !self.was_told_from_journal(event)
     }
 
-    /// Whether this is the end of a run with a reply of which nothing was told: its worker did not hear in time that
-    /// somebody reads. Then [`Self::catch_up`] tells the reply before the end.
+    /// Whether this is the end of a run with a reply that is not what its reader shows: the worker did not hear in time that
+    /// somebody reads, or what it told was lost. Then [`Self::catch_up`] tells the reply before the end.
     pub(crate) fn lacks_reply(&self, event: &LiveEvent) -> bool {
-        event.is_final()
-            && event.run_id == self.run_id
-            && event.seq > self.last
-            && !self.has_ended()
-            && !self.has_text
-            && event.kind() == "run.succeeded"
+        let is_end_to_tell =
+            event.is_final() && event.run_id == self.run_id && event.seq > self.last && !self.has_ended();
+        is_end_to_tell
+            && match event.read().map(|event| event.data) {
+                Some(EventData::Succeeded { response }) => !self.shown.is(&response.message),
+                _ => false,
+            }
     }
 
     /// The last word on a run whose conversation was deleted. None if it has had its last word.
@@ -170,16 +181,22 @@ impl Follow {
 
     /// Follows a run of which this event is the first that is told. None if the event can't be read.
     pub(crate) fn from_here(app: &App, user_id: Uuid, event: &LiveEvent) -> Option<Self> {
-        let known: Event<'_> = serde_json::from_str(&event.json).ok()?;
+        let known = event.read()?;
         let wait = app.waiter.wait_for(user_id, event.run_id);
         wait.is_stored();
+        let mut shown = if event.seq == queued_seq(0) {
+            Shown::nothing()
+        } else {
+            Shown::Unknown
+        };
+        shown.tell(event);
         Some(Self {
             user_id,
             run_id: event.run_id,
             conversation_id: known.conversation_id,
             attempt: known.attempt,
             last: event.seq,
-            has_text: event.has_text() == Some(true),
+            shown,
             from_journal: HashSet::new(),
             wait: (!event.is_final()).then_some(wait),
         })
@@ -200,8 +217,13 @@ impl Follow {
         self.run_id
     }
 
-    async fn tell_so_far(&mut self, app: &App, mut view: RunView) -> Result<Vec<Arc<LiveEvent>>, ApiError> {
-        let mut log = self.read_log(app).await;
+    /// `log` must have been read after the row.
+    async fn tell_so_far(
+        &mut self,
+        app: &App,
+        mut view: RunView,
+        mut log: Option<Vec<event_log::Entry>>,
+    ) -> Result<Vec<Arc<LiveEvent>>, ApiError> {
         for _ in 1..LOOKS {
             if !log.as_deref().is_some_and(|log| snapshot::is_ahead(log, &view)) {
                 break;
@@ -221,7 +243,7 @@ impl Follow {
             }
             app.notifier.call(Call::Watch(self.user_id));
         }
-        let mut told = Vec::with_capacity(snapshot.told.len() + 1);
+        let mut told = Vec::with_capacity(snapshot.told.len() + 2);
         for event in &snapshot.told {
             told.extend(match event {
                 Told::Logged(entry) => LiveEvent::from_wire(self.run_id, entry.seq, &entry.event),
@@ -232,8 +254,15 @@ impl Follow {
         if let Some(last) = told.last() {
             self.last = last.seq;
         }
-        let text = told.iter().rev().find_map(|event| event.has_text());
-        self.has_text = text.unwrap_or(self.has_text);
+        for event in &told {
+            self.shown.tell(event);
+        }
+        if let Some(reply) = self.missing_reply(&view, app.clock.now()) {
+            let reply = LiveEvent::new(&reply).map_err(ApiError::internal)?;
+            self.last = reply.seq;
+            self.shown.tell(&reply);
+            told.push(reply);
+        }
         if view.ended.is_none() {
             // What comes is of this epoch: late news of an end that was taken back is not.
             self.last = self.last.max(queued_seq(view.epoch) - 1);
@@ -248,6 +277,16 @@ impl Follow {
         Ok(told)
     }
 
+    /// Of a run that has ended with a reply: the reply, if that is not what the reader shows by now.
+    fn missing_reply<'a>(&self, view: &'a RunView, now: DateTime<Utc>) -> Option<Box<Event<'a>>> {
+        let (end, _) = view.ended?;
+        let reply = view.response.message.as_str();
+        let is_missing =
+            view.response.status == RunStatus::Succeeded && self.last < end - 1 && !self.shown.is(reply);
+        let text = EventData::Reset { text: reply.into() };
+        is_missing.then(|| snapshot::made(view, end - 1, view.attempt, now, text))
+    }
+
     /// The log; none if Redis does not tell.
     async fn read_log(&self, app: &App) -> Option<Vec<event_log::Entry>> {
         match event_log::read(&app.redis, self.run_id).await {
@@ -260,7 +299,7 @@ impl Follow {
     }
 
     fn was_told_from_journal(&self, event: &LiveEvent) -> bool {
-        let Ok(event) = serde_json::from_str::<Event<'_>>(&event.json) else {
+        let Some(event) = event.read() else {
             return false;
         };
         match &event.data {

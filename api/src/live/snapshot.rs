@@ -45,6 +45,11 @@ pub(super) fn is_ahead(log: &[Entry], view: &RunView) -> bool {
             .any(|entry| is_final_seq(entry.seq) && entry.seq / EVENTS_PER_EPOCH >= epoch)
 }
 
+/// Whether a log begins where its run does.
+pub(super) fn is_whole(log: &[Entry]) -> bool {
+    log.first().is_some_and(|first| first.seq <= FIRST_OF_LOG)
+}
+
 /// The snapshot for a reader who has seen all up to `after`; without the final event. `log` is none if it could not be
 /// read, and must have been read after the row.
 pub(super) fn snapshot<'a>(
@@ -70,7 +75,6 @@ pub(super) fn snapshot<'a>(
             .filter(|entry| entry.seq > last && !entry.event.is_empty());
         snapshot.told.extend(unseen.map(Told::Logged));
     }
-    snapshot.close(view, log.unwrap_or_default(), after, now);
     snapshot
 }
 
@@ -86,8 +90,8 @@ impl<'a> Snapshot<'a> {
                 first - 1
             }
         };
-        let is_whole = first.is_some_and(|first| first <= FIRST_OF_LOG || before(first) <= last);
-        if view.attempt == 0 || is_whole {
+        let is_joined = is_whole(log) || first.is_some_and(|first| before(first) <= last);
+        if view.attempt == 0 || is_joined {
             return;
         }
         self.is_lacking = view.response.status == RunStatus::Running;
@@ -145,23 +149,10 @@ impl<'a> Snapshot<'a> {
             self.from_journal.insert(call.tool_call_id.clone());
         }
     }
-
-    /// Of a run that has ended with a reply: makes sure that the reader's text is the stored one.
-    fn close(&mut self, view: &'a RunView, log: &[Entry], after: i64, now: DateTime<Utc>) {
-        let Some((seq, _)) = view.ended else {
-            return;
-        };
-        let reply = &view.response.message;
-        let has_reply = view.response.status == RunStatus::Succeeded;
-        if has_reply && after < seq - 1 && text_of(log) != *reply {
-            let text = Cow::Borrowed(reply.as_str());
-            let reset = made(view, seq - 1, view.attempt, now, EventData::Reset { text });
-            self.told.push(Told::Made(reset));
-        }
-    }
 }
 
-fn made<'a>(
+/// An event made from the row.
+pub(super) fn made<'a>(
     view: &RunView,
     seq: i64,
     attempt: i32,
@@ -183,19 +174,6 @@ fn finished_call(entry: &Entry) -> Option<String> {
         EventData::ToolFinished { tool_call_id, .. } => Some(tool_call_id.into_owned()),
         _ => None,
     }
-}
-
-/// The text that a log comes to.
-fn text_of(log: &[Entry]) -> String {
-    let mut so_far = String::new();
-    for event in log.iter().filter_map(Entry::read) {
-        match event.data {
-            EventData::Delta { text } => so_far.push_str(&text),
-            EventData::Reset { text } => so_far = text.into_owned(),
-            _ => {}
-        }
-    }
-    so_far
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use errand_model::{Behaviour, Gate, Script};
 use errand_testkit::{Frame, Message, Socket, TestApp, User, eventually, kind_of, kinds_of, seq_of, text_of};
 use serde_json::{Value, json};
 
-async fn open(app: &TestApp, api: usize, user: &User) -> Socket {
+pub(crate) async fn open(app: &TestApp, api: usize, user: &User) -> Socket {
     let bearer = format!("Bearer {}", user.token);
     Socket::open(&app.url_of(api), user.id, &[("authorization", &bearer)])
         .await

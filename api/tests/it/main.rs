@@ -21,6 +21,8 @@ mod idempotency;
 #[cfg(test)]
 mod live_events;
 #[cfg(test)]
+mod live_lost;
+#[cfg(test)]
 mod live_measure;
 #[cfg(test)]
 mod live_resume;

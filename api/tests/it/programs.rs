@@ -142,6 +142,12 @@ impl Server {
         log
     }
 
+    /// SIGKILL.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+        std::fs::remove_file(&self.log).unwrap();
+    }
+
     fn logged(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
