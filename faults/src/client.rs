@@ -224,7 +224,6 @@ impl Client {
             && answer.status() == StatusCode::OK
         {
             self.read(sent, answer).await;
-            sent.seen.came_back |= sent.answer.is_none();
         }
     }
 

@@ -26,8 +26,8 @@ pub(crate) struct Seen {
     text: String,
     /// What tools were said to have answered.
     results: Vec<Value>,
-    /// Whether the stream was cut off before its end.
-    pub(crate) came_back: bool,
+    /// Whether a stream that had told something was cut off before its end.
+    pub(crate) cut_off: bool,
 }
 
 impl Client {
@@ -57,7 +57,6 @@ impl Client {
                 Ok(_) | Err(_) => {}
             }
             if sent.answer.is_none() {
-                sent.seen.came_back = true;
                 sleep(PAUSE).await;
             }
         }
@@ -66,6 +65,7 @@ impl Client {
 
     /// Reads a stream to its end, or to where it breaks.
     pub(crate) async fn read(&self, sent: &mut Sent, answer: Response) {
+        let before = sent.seen.last;
         let mut events = answer.bytes_stream().eventsource();
         // A living stream is never silent for longer than the client's read time-out.
         while let Some(Ok(event)) = events.next().await {
@@ -75,9 +75,10 @@ impl Client {
                     let detail = format!("{:?}", sent.run);
                     self.record.broken("a stream ends with its final event", detail);
                 }
-                break;
+                return;
             }
         }
+        sent.seen.cut_off |= sent.seen.last > before;
     }
 
     fn take(&self, sent: &mut Sent, event: &Event) {

@@ -21,8 +21,8 @@ pub(crate) struct Report {
     promised: usize,
     /// Messages whose events were read.
     read: usize,
-    /// Readers whose stream was cut off, and who came back.
-    came_back: usize,
+    /// Readers whose stream was cut off in its middle.
+    cut_off: usize,
     /// Runs with tool calls that had more than one attempt.
     tools_again: usize,
     /// Runs by how they ended.
@@ -84,7 +84,7 @@ impl Report {
             messages: sent.len(),
             promised: sent.iter().filter(|sent| sent.run.is_some()).count(),
             read: sent.iter().filter(|sent| sent.seen.has_begun()).count(),
-            came_back: sent.iter().filter(|sent| sent.seen.came_back).count(),
+            cut_off: sent.iter().filter(|sent| sent.seen.cut_off).count(),
             tools_again: book.tools_again,
             runs,
             failures,
@@ -117,8 +117,8 @@ impl Report {
             self.seed, self.messages, self.promised, self.restarts, self.seconds
         ));
         say(&format!(
-            "{} messages' events were read, {} of them by readers who were cut off and came back",
-            self.read, self.came_back
+            "{} messages' events were read, {} of them by readers whose stream was cut off in its middle and who came back",
+            self.read, self.cut_off
         ));
         say(&format!(
             "{} runs with tool calls needed more than one attempt",
