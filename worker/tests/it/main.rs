@@ -17,6 +17,8 @@ mod idle;
 #[cfg(test)]
 mod limit;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod proxy;
