@@ -171,7 +171,7 @@ pub(crate) fn not_retryable() -> ApiError {
         ("user_id" = Uuid, Path, description = "The caller's own id"),
         ("run_id" = Uuid, Path, description = "The run"),
         ("after_seq" = Option<i64>, Query, minimum = 0, description = "Number of the last event seen; `Last-Event-ID` counts before it"),
-        ("Last-Event-ID" = Option<i64>, Header, description = "Number of the last event seen"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "Number of the last event seen"),
     ),
     responses(
         (status = 200, description = "The events", body = Event<'static>, content_type = "text/event-stream"),
