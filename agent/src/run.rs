@@ -68,8 +68,9 @@ impl AgentRun {
     ///
     /// `history` are the conversation's earlier runs, oldest first; the oldest are left out where the bounds demand it.
     /// `journal` are the steps that an earlier attempt of this run committed, in order: they stand, are always shown,
-    /// and count towards the total of calls. The bound of steps is an attempt's: a run that is tried again by its user
-    /// after it ran into that bound has as many steps again.
+    /// and count towards the total of calls. Of a last step whose calls were not all made those that are left are the
+    /// first thing to be done; the model is not asked for them again. The bound of steps is an attempt's: a run that is
+    /// tried again by its user after it ran into that bound has as many steps again.
     pub fn new(
         limits: Limits,
         prompt: &Prompt,
@@ -93,16 +94,27 @@ impl AgentRun {
         let mut ids = Ids::default();
         let mut step = 0_u16;
         let mut calls = 0_usize;
-        for done in journal {
+        let mut open = Vec::new();
+        let mut journal = journal.into_iter().peekable();
+        while let Some(done) = journal.next() {
             step = step.max(done.step.saturating_add(1));
-            calls = calls.saturating_add(done.calls.len());
-            // A step without calls left nothing behind that the model need know.
-            if !done.calls.is_empty() {
+            calls = calls
+                .saturating_add(done.calls.len())
+                .saturating_add(done.open.len());
+            if !done.open.is_empty() && journal.peek().is_none() {
+                open = transcript::push_open(&mut messages, done, &mut ids, &limits);
+            } else if !done.calls.is_empty() {
+                // A step without calls left nothing behind that the model need know.
                 transcript::push_calls(&mut messages, done.content, done.calls, &mut ids, &limits);
             }
         }
         let end = step.saturating_add(limits.max_steps).min(MAX_STEPS);
-        let state = if step < end {
+        let state = if !open.is_empty() {
+            State::Calling {
+                step: step.saturating_sub(1),
+                calls: open,
+            }
+        } else if step < end {
             State::Asking
         } else {
             State::Failed(AgentFailure::ToolLoopLimit)

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::ids::Ids;
 use crate::plan::{NO_ARGUMENTS, object_text};
-use crate::{Limits, Message, PastCall, PlannedCall, ToolCall, Turn, TurnOutcome};
+use crate::{JournalledStep, Limits, Message, PastCall, PlannedCall, ToolCall, Turn, TurnOutcome};
 
 /// What a message costs beyond its text, in tokens: role, separators, ids. Rounded up.
 const MESSAGE_OVERHEAD: usize = 8;
@@ -110,23 +110,69 @@ pub(crate) fn push_calls(
     let mut tool_calls = Vec::with_capacity(calls.len());
     let mut answers = Vec::with_capacity(calls.len());
     for (index, call) in calls.into_iter().enumerate() {
-        let id = ids.claim(&call.id, call.step, index);
-        let arguments = match &call.arguments {
-            Value::Object(object) => object_text(object),
-            _ => NO_ARGUMENTS.to_owned(),
-        };
-        tool_calls.push(ToolCall {
-            id: id.clone(),
-            name: call.name,
-            arguments,
-        });
-        answers.push(Message::Tool {
-            tool_call_id: id,
-            content: bounded_result(call.result, limits),
-        });
+        let (call, answer) = past_call(call, index, ids, limits);
+        tool_calls.push(call);
+        answers.push(answer);
     }
     messages.push(Message::Assistant { content, tool_calls });
     messages.extend(answers);
+}
+
+/// An answered call and its answer.
+fn past_call(call: PastCall, index: usize, ids: &mut Ids, limits: &Limits) -> (ToolCall, Message) {
+    let id = ids.claim(&call.id, call.step, index);
+    let arguments = match &call.arguments {
+        Value::Object(object) => object_text(object),
+        _ => NO_ARGUMENTS.to_owned(),
+    };
+    let answer = Message::Tool {
+        tool_call_id: id.clone(),
+        content: bounded_result(call.result, limits),
+    };
+    let call = ToolCall {
+        id,
+        name: call.name,
+        arguments,
+    };
+    (call, answer)
+}
+
+/// Adds a step of which some answers are still to come: the assistant message with all its calls, then the answers that
+/// there are. Gives the calls that are left.
+pub(crate) fn push_open(
+    messages: &mut Vec<Message>,
+    step: JournalledStep,
+    ids: &mut Ids,
+    limits: &Limits,
+) -> Vec<PlannedCall> {
+    let JournalledStep {
+        step: number,
+        content,
+        calls,
+        mut open,
+    } = step;
+    let mut answered = calls.into_iter();
+    let mut tool_calls = Vec::with_capacity(answered.len() + open.len());
+    let mut answers = Vec::with_capacity(answered.len());
+    let mut left = open.iter_mut().peekable();
+    for place in 0_usize.. {
+        if let Some(call) = left.next_if(|call| usize::from(call.index) <= place) {
+            call.id = ids.claim(&call.id, number, place);
+            tool_calls.push(call.as_tool_call());
+        } else if let Some(call) = answered.next() {
+            let (call, answer) = past_call(call, place, ids, limits);
+            tool_calls.push(call);
+            answers.push(answer);
+        } else if let Some(call) = left.next() {
+            call.id = ids.claim(&call.id, number, place);
+            tool_calls.push(call.as_tool_call());
+        } else {
+            break;
+        }
+    }
+    messages.push(Message::Assistant { content, tool_calls });
+    messages.extend(answers);
+    open
 }
 
 /// Adds the assistant message of a step whose answers are still to come.

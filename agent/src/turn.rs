@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::PlannedCall;
+
 /// A tool call that was made and answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PastCall {
@@ -48,6 +50,9 @@ pub struct JournalledStep {
     pub step: u16,
     /// What the model said beside its tool calls.
     pub content: String,
-    /// Its tool calls, in order.
+    /// Its tool calls that were answered, in order.
     pub calls: Vec<PastCall>,
+    /// Those that are still to be made, by their places among all of its calls. Only the last step may have any: it was
+    /// journalled before its calls were made.
+    pub open: Vec<PlannedCall>,
 }

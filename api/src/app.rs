@@ -29,6 +29,7 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(routes::auth::router())
         .merge(routes::chat::router())
         .merge(routes::runs::router())
+        .merge(routes::approvals::router())
         .merge(routes::ws::router())
         .merge(routes::conversations::router())
         .merge(routes::messages::router())

@@ -4,12 +4,14 @@ use errand_shared::{
     Uuid,
     call::Call,
     db::{
-        finishes::{self, Ending, Finish},
+        asked::{self, Closing},
+        finishes::{self, Ending, Finish, Finished},
         runs::{self, CancelTarget, RunView},
     },
     events::final_seq,
     run::RunStatus,
 };
+use sqlx::Connection;
 
 use crate::{chat, error::ApiError, state::App};
 
@@ -48,7 +50,7 @@ async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Result<(), Api
     if finishes.is_empty() {
         return Ok(());
     }
-    let done = app.database(finishes::finish(&app.pool, &finishes)).await?;
+    let done = app.database(finish(app, &finishes)).await?;
     let ended: Vec<Uuid> = done.iter().map(|run| run.run_id).collect();
     // A run that was claimed meanwhile has a lease, so it was left out and is ended by its worker.
     for finish in finishes.iter().filter(|finish| !ended.contains(&finish.run_id)) {
@@ -65,6 +67,20 @@ async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Result<(), Api
         }
     }
     Ok(())
+}
+
+/// Ends runs that nobody holds, under the locks of both statements: what is left of their steps is answered first.
+async fn finish(app: &App, finishes: &[Finish]) -> Result<Vec<Finished>, sqlx::Error> {
+    let run_ids: Vec<_> = finishes.iter().map(|finish| finish.run_id).collect();
+    let closings: Vec<_> = finishes.iter().map(Closing::from).collect();
+    let mut connection = app.pool.get().await?;
+    let mut transaction = connection.begin().await?;
+    finishes::lock(&mut transaction, &run_ids).await?;
+    asked::close(&mut *transaction, &closings).await?;
+    let done = finishes::finish(&mut *transaction, finishes).await?;
+    transaction.commit().await?;
+    connection.keep();
+    Ok(done)
 }
 
 /// Calls the workers of those of the runs that are running.

@@ -265,6 +265,7 @@ async fn take_in(app: &App, message: NewMessage) -> Result<Posting, ApiError> {
                 usage: Usage::default(),
                 run_id: post.run_id,
                 status: RunStatus::Queued,
+                approvals: Vec::new(),
                 problem: None,
             };
             Ok(Posting::Fresh(Box::new(fresh), wait))

@@ -5,6 +5,7 @@
 mod answer;
 mod api;
 mod app;
+mod approve;
 mod auth;
 mod cancel;
 mod capacity;

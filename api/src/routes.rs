@@ -1,6 +1,7 @@
 //! The routes, a file a resource.
 
 pub(crate) mod admin;
+pub(crate) mod approvals;
 pub(crate) mod auth;
 pub(crate) mod chat;
 pub(crate) mod conversations;

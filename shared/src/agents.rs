@@ -60,6 +60,8 @@ pub struct AgentConfig {
     pub history_max_tokens: Option<u32>,
     /// The tools that it has; all if absent.
     pub tools: Option<Vec<String>>,
+    /// Those whose calls need the user's consent, in place of the settings' list.
+    pub approve: Option<Vec<String>>,
 }
 
 /// All agents by name. There is at least one.

@@ -1,5 +1,6 @@
 //! The answer to a chat, as every projection of a run shows it.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -21,6 +22,9 @@ pub struct ChatResponse {
     pub run_id: Uuid,
     /// Where the run stands.
     pub status: RunStatus,
+    /// The tool calls about which the user is to decide; only while the run waits for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
     /// Why the run failed; only when it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<RunProblem>,
@@ -39,6 +43,20 @@ pub struct ToolCallRecord {
     /// What the tool answered.
     #[schema(value_type = Object)]
     pub result: serde_json::Value,
+}
+
+/// A tool call that is made only if the user approves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Approval {
+    /// The model's id of the call, unique within the run.
+    pub tool_call_id: String,
+    /// The tool.
+    pub tool_name: String,
+    /// The arguments, with the `user_id` that the server injected. The call will be made with these and no others.
+    #[schema(value_type = Object)]
+    pub arguments: serde_json::Value,
+    /// Until when the user can decide; then the call counts as declined.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// Tokens as the model's server counted them.

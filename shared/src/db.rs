@@ -3,6 +3,8 @@
 //! What a chat writes (a post, a claim, a finish) is one statement over arrays of rows: one round trip and one commit,
 //! for one row or for many.
 
+pub mod approvals;
+pub mod asked;
 pub mod auth_tokens;
 pub mod claims;
 pub mod control;

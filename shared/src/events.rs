@@ -38,6 +38,12 @@ pub const fn started_seq(epoch: i32) -> i64 {
     epoch as i64 * EVENTS_PER_EPOCH + FIRST_OF_WORKER
 }
 
+/// Number of the `approval.requested` of a call at this place in its step, of a run that was parked in this epoch. Nobody
+/// else tells anything in such an epoch.
+pub const fn requested_seq(epoch: i32, call_index: i16) -> i64 {
+    started_seq(epoch) + call_index as i64
+}
+
 /// Number of the event that ends a run in an epoch: its last.
 pub const fn final_seq(epoch: i32) -> i64 {
     (epoch as i64 + 1) * EVENTS_PER_EPOCH - 1
@@ -115,6 +121,19 @@ pub enum EventData<'a> {
         /// Whether it did what it was asked for.
         success: bool,
     },
+    /// A tool is to be called only if the user approves, and the run waits for that.
+    #[serde(rename = "approval.requested")]
+    ApprovalRequested {
+        /// The model's id of the call, unique within the run.
+        tool_call_id: Cow<'a, str>,
+        /// The tool.
+        tool_name: Cow<'a, str>,
+        /// The arguments, with the `user_id` that the server injected. The call will be made with these and no others.
+        #[schema(value_type = Object)]
+        arguments: Cow<'a, Value>,
+        /// Until when the user can decide; then the call counts as declined.
+        expires_at: DateTime<Utc>,
+    },
     /// The run has ended with a reply.
     #[serde(rename = "run.succeeded")]
     Succeeded {
@@ -147,6 +166,7 @@ impl EventData<'_> {
             Self::Reset { .. } => "message.reset",
             Self::ToolStarted { .. } => "tool.started",
             Self::ToolFinished { .. } => "tool.finished",
+            Self::ApprovalRequested { .. } => "approval.requested",
             Self::Succeeded { .. } => "run.succeeded",
             Self::Failed { .. } => "run.failed",
             Self::Cancelled { .. } => "run.cancelled",

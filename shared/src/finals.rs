@@ -116,6 +116,7 @@ mod tests {
                 usage: Usage::new(2, 3),
                 run_id: Uuid::now_v7(),
                 status: RunStatus::Succeeded,
+                approvals: Vec::new(),
                 problem: None,
             },
             timing: Some(RunTiming::new(

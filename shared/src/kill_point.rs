@@ -32,7 +32,10 @@ macro_rules! points {
 
             /// Whether it lies in the API's path; else it is in the worker's.
             pub const fn is_of_the_api(self) -> bool {
-                matches!(self, Self::PostCommitted | Self::PostRung | Self::RetryCommitted)
+                matches!(
+                    self,
+                    Self::PostCommitted | Self::PostRung | Self::RetryCommitted | Self::DecisionCommitted
+                )
             }
         }
     };
@@ -45,6 +48,8 @@ points! {
     PostRung = "post-rung",
     /// API: a retried run is queued again; nothing has been rung, nobody told.
     RetryCommitted = "retry-committed",
+    /// API: a user's consent to a call is stored; nothing has been rung, nobody told.
+    DecisionCommitted = "decision-committed",
     /// Worker: the hint is out of Redis, the run not yet claimed.
     HintPopped = "hint-popped",
     /// Worker: the claim is committed, the run not yet driven.
@@ -55,6 +60,10 @@ points! {
     StepWritten = "step-written",
     /// Worker: the step is committed.
     StepCommitted = "step-committed",
+    /// Worker: a run is parked for its user's consent, and nobody told.
+    Parked = "parked",
+    /// Worker: a run goes on with calls that were journalled before they were made; none of them is made yet.
+    CallsLeft = "calls-left",
     /// Worker: the end is decided, and not yet written.
     BeforeFinish = "before-finish",
     /// Worker: the end is committed, and nobody told.

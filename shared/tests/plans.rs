@@ -13,7 +13,7 @@ use errand_testkit::{Database, variable};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 /// Tables that grow with use. Workers and schema generations stay few.
-const GROWING: [&str; 10] = [
+const GROWING: [&str; 11] = [
     "users",
     "tasks",
     "task_counters",
@@ -22,6 +22,7 @@ const GROWING: [&str; 10] = [
     "messages",
     "steps",
     "tool_calls",
+    "asked_calls",
     "idempotency_keys",
     "refresh_tokens",
 ];
@@ -29,7 +30,7 @@ const GROWING: [&str; 10] = [
 const DEFAULT_MESSAGES: i64 = 200_000;
 
 /// Fills the tables: 5 conversations a user, 40 messages a conversation, every twelfth conversation with a queued run.
-fn fill(messages: i64) -> [String; 13] {
+fn fill(messages: i64) -> [String; 14] {
     let users = (messages / 200).max(1);
     [
         format!(
@@ -56,6 +57,9 @@ fn fill(messages: i64) -> [String; 13] {
             .to_owned(),
         "INSERT INTO tool_calls (run_id, step, call_index, tool_call_id, tool_name, arguments, result, success) \
          SELECT id, 0, 0, 'c', 'add_task', '{}', '{}', true FROM runs"
+            .to_owned(),
+        "INSERT INTO asked_calls (run_id, step, call_index, tool_call_id, tool_name, arguments) \
+         SELECT id, 0, 0, 'c', 'delete_task', '{}' FROM runs"
             .to_owned(),
         "INSERT INTO runs (id, conversation_id, user_id, seq) \
          SELECT gen_random_uuid(), id, user_id, 41 FROM conversations WHERE random() < 0.08"

@@ -24,6 +24,12 @@ pub(crate) enum Failure {
         /// Those that there are.
         known: String,
     },
+    /// The user has said no.
+    #[error("The user declined this call; nothing was done.")]
+    Declined,
+    /// The user has said nothing in time.
+    #[error("The user did not approve this call in time; nothing was done.")]
+    ApprovalExpired,
     /// A fault of ours, of which nothing is told.
     #[error("The tool failed for a reason of its own and changed nothing; it may work if it is tried again.")]
     Internal,
@@ -41,6 +47,8 @@ impl Failure {
             Self::TaskNotFound(_) => "TASK_NOT_FOUND",
             Self::Argument(_) | Self::NothingToChange => "VALIDATION_ERROR",
             Self::UnknownTool { .. } => "UNKNOWN_TOOL",
+            Self::Declined => "DECLINED",
+            Self::ApprovalExpired => "APPROVAL_EXPIRED",
             Self::Internal | Self::OutcomeUnknown => "INTERNAL_ERROR",
         }
     }

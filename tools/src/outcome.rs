@@ -83,6 +83,16 @@ pub fn internal_error() -> ToolOutcome {
     ToolOutcome::failure(&Failure::Internal)
 }
 
+/// The outcome of a call that its user did not want made.
+pub fn declined() -> ToolOutcome {
+    ToolOutcome::failure(&Failure::Declined)
+}
+
+/// The outcome of a call about which its user said nothing in time.
+pub fn approval_expired() -> ToolOutcome {
+    ToolOutcome::failure(&Failure::ApprovalExpired)
+}
+
 /// The outcome of a call whose commit was cut off.
 pub fn outcome_unknown() -> ToolOutcome {
     ToolOutcome::failure(&Failure::OutcomeUnknown)

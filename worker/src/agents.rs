@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use errand_agent::{Limits, ToolSpec};
+use errand_agent::{Limits, PlannedCall, ToolSpec};
 use errand_shared::{
     agents::{AgentConfig, Agents, Secrets},
     config::Exit,
@@ -26,6 +26,8 @@ pub(crate) struct Agent {
     pub(crate) instructions: Option<String>,
     /// The names of its tools: it can call no others.
     pub(crate) tools: Arc<[&'static str]>,
+    /// The names of those whose calls need the user's consent.
+    approve: Vec<String>,
 }
 
 /// All agents of this worker.
@@ -49,6 +51,11 @@ impl ReadyAgents {
     ) -> Result<Self, Exit> {
         let tools: Vec<_> = errand_tools::specs().iter().map(|spec| spec.name).collect();
         let agents = Agents::load(&settings.agents, &tools, Secrets::Read)?;
+        let required = &settings.approval.approval_required_tools;
+        if required.iter().any(|name| !tools.contains(&name.as_str())) {
+            let rule = format!("must name tools; there are {}", tools.join(", "));
+            return Err(Exit::bad_setting("APPROVAL_REQUIRED_TOOLS", rule));
+        }
         let limit =
             |model: &ModelSettings| Arc::new(ModelLimit::new(model, redis.clone(), metrics.limit.clone()));
         let shared = limit(&settings.model);
@@ -99,6 +106,13 @@ impl ReadyAgents {
 }
 
 impl Agent {
+    /// Whether a call is to be made only with its user's consent. One that is refused anyway needs none.
+    pub(crate) fn needs_consent(&self, call: &PlannedCall) -> bool {
+        call.arguments.is_ok()
+            && self.tools.contains(&call.name.as_str())
+            && self.approve.contains(&call.name)
+    }
+
     fn new(
         settings: &WorkerSettings,
         config: &AgentConfig,
@@ -125,6 +139,10 @@ impl Agent {
             limits: limits(settings, config),
             instructions: config.prompt.clone(),
             tools: tools.into(),
+            approve: config
+                .approve
+                .clone()
+                .unwrap_or_else(|| settings.approval.approval_required_tools.clone()),
         })
     }
 }

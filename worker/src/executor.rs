@@ -7,6 +7,7 @@ use errand_shared::{
     Uuid,
     chat::{ToolCallRecord, Usage},
     db::{
+        asked::{self, Closing, Opened},
         claims::{self, Lease},
         finishes::{Ending, Finish},
         steps::{self, CallRecord, StepRecord, with_user_id},
@@ -21,11 +22,13 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
+    agents::Agent,
     context::Context,
     failure::{Disposition, RunFailure},
     finisher::{self, Spent},
     in_flight::{Flight, Interrupt},
     metrics::{Attempt, End},
+    open_step::{self, Left},
     telling::Telling,
     tool_step::{self, ToolStep},
     transcript,
@@ -62,12 +65,8 @@ async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
     let driven = AssertUnwindSafe(Box::pin(drive.until_the_reply(&mut flight)))
         .catch_unwind()
         .await;
-    let ending = match driven {
-        Ok(Ok(ending)) => Ok(ending),
-        Ok(Err(failure)) => Err(failure),
-        Err(_panic) => Err(RunFailure::Panicked),
-    };
-    let outcome = match Box::pin(conclude(&context, &lease, drive, ending)).await {
+    let driven = driven.unwrap_or(Err(RunFailure::Panicked));
+    let outcome = match Box::pin(conclude(&context, &lease, drive, driven)).await {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::warn!(run.id = %lease.run_id, %error, "the run could not be concluded");
@@ -87,7 +86,7 @@ async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
             metrics.leases_lost.inc();
             return;
         }
-        Attempt::Released | Attempt::Retried | Attempt::Stranded => return,
+        Attempt::Released | Attempt::Retried | Attempt::Parked | Attempt::Stranded => return,
     };
     observe(&metrics.responses.of(end), lease.age() + took);
 }
@@ -116,6 +115,14 @@ async fn give_up(context: &Context, lease: &Lease, error: sqlx::Error) -> Result
 /// Tokens of one call that are believed, at most: sums of them stay far from the limits of a 64-bit number.
 const MOST_TOKENS: i64 = 1_000_000_000_000;
 
+/// Where driving a run has led.
+enum Driven {
+    /// It is to end like this.
+    Ended(Ending),
+    /// It waits for its user; the lease is given up.
+    Parked,
+}
+
 /// What has happened in this attempt so far.
 struct Drive<'a> {
     context: &'a Context,
@@ -124,6 +131,8 @@ struct Drive<'a> {
     tool_calls: Vec<ToolCallRecord>,
     /// The model call whose step is not journalled yet.
     open_step: Option<StepRecord>,
+    /// Whether there may be a journalled step whose calls are not all made.
+    is_left: bool,
     /// How long the model has taken.
     model: Duration,
     /// How long the tools have taken.
@@ -140,13 +149,14 @@ impl<'a> Drive<'a> {
             deadline: Instant::now() + left,
             tool_calls: transcript::records(&lease.journal, lease.user_id),
             open_step: None,
+            is_left: !Left::of(lease).is_empty(),
             model: Duration::ZERO,
             tools: Duration::ZERO,
             telling: Telling::new(context, lease, flight),
         }
     }
 
-    async fn until_the_reply(&mut self, flight: &mut Flight) -> Result<Ending, RunFailure> {
+    async fn until_the_reply(&mut self, flight: &mut Flight) -> Result<Driven, RunFailure> {
         if self.lease.cancel_requested {
             return Err(RunFailure::Cancelled);
         }
@@ -183,23 +193,20 @@ impl<'a> Drive<'a> {
                     self.open_step = Some(self.step_record(number, &answer, took));
                     run.model_answered(answer);
                 }
-                Action::CallTools { calls, .. } => {
-                    let Some(mut step) = self.open_step.take() else {
-                        // The loop asks for tools only after an answer.
-                        return Err(RunFailure::Panicked);
+                Action::CallTools { step: number, calls } => {
+                    let records = match self.open_step.take() {
+                        Some(mut step) => {
+                            run.said().clone_into(&mut step.content);
+                            kill_point::reached(KillPoint::ToolsAsked);
+                            if calls.iter().any(|call| agent.needs_consent(call)) {
+                                self.ask_consent(step, calls, agent).await?;
+                                return Ok(Driven::Parked);
+                            }
+                            self.make(step, calls, agent).await?
+                        }
+                        // The journal has the answer that asked for them.
+                        None => self.make_left(number, calls, agent).await?,
                     };
-                    run.said().clone_into(&mut step.content);
-                    kill_point::reached(KillPoint::ToolsAsked);
-                    self.telling.tools_started(calls).await;
-                    let began = Instant::now();
-                    let records = self
-                        .make(step.clone(), calls.to_vec(), Arc::clone(&agent.tools))
-                        .instrument(errand_traces::trace!("tools"))
-                        .await;
-                    let took = began.elapsed();
-                    self.tools += took;
-                    let records = records?;
-                    self.count(&step, &records, took);
                     kill_point::reached(KillPoint::StepCommitted);
                     self.telling.tools_finished(&records).await;
                     let results = records.iter().map(|record| record.result.to_string()).collect();
@@ -214,15 +221,15 @@ impl<'a> Drive<'a> {
                 }
                 Action::Reply { text } => {
                     if let Some(step) = &self.open_step {
-                        self.count(step, &[], Duration::ZERO);
+                        self.count(model_time(step), &[], Duration::ZERO);
                     }
                     self.telling.replied(text).await;
-                    return Ok(Ending::Succeeded {
+                    return Ok(Driven::Ended(Ending::Succeeded {
                         message_id: Uuid::now_v7(),
                         content: text.to_owned(),
                         tool_calls: serde_json::to_value(&self.tool_calls)
                             .map_err(|error| RunFailure::Database(sqlx::Error::Encode(error.into())))?,
-                    });
+                    }));
                 }
                 Action::Fail(failure) => return Err(RunFailure::Agent(*failure)),
             }
@@ -231,16 +238,98 @@ impl<'a> Drive<'a> {
 
     /// Makes a step's calls and commits them with their results.
     async fn make(
-        &self,
+        &mut self,
         step: StepRecord,
-        calls: Vec<PlannedCall>,
-        tools: Arc<[&'static str]>,
+        calls: &[PlannedCall],
+        agent: &Agent,
     ) -> Result<Vec<CallRecord>, RunFailure> {
+        self.telling.tools_started(calls).await;
+        let began = Instant::now();
         let Context { steps, pool, .. } = self.context;
         let lease = self.lease;
         #[cfg(feature = "sabotage-fence")]
         let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
-        tool_step::perform(steps, pool, ToolStep::new(lease, step, calls, tools)).await
+        let model = model_time(&step);
+        let step = ToolStep::new(lease, step, calls.to_vec(), Arc::clone(&agent.tools));
+        let records = tool_step::perform(steps, pool, step)
+            .instrument(errand_traces::trace!("tools"))
+            .await;
+        let took = began.elapsed();
+        self.tools += took;
+        let records = records?;
+        self.count(model, &records, took);
+        Ok(records)
+    }
+
+    /// Journals a step of which some calls need the user's consent. Then the run is parked, and this worker has no part in
+    /// it any more.
+    async fn ask_consent(
+        &mut self,
+        step: StepRecord,
+        calls: &[PlannedCall],
+        agent: &Agent,
+    ) -> Result<(), RunFailure> {
+        let Context { pool, settings, .. } = self.context;
+        let lease = self.lease;
+        #[cfg(feature = "sabotage-fence")]
+        let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
+        let asked = open_step::asked(calls, |call| agent.needs_consent(call));
+        let seconds = settings.approval.approval_timeout_seconds.into();
+        let opened = asked::open(pool, lease.run_id, lease.token, &step, &asked, seconds).await?;
+        match opened {
+            Opened::Parked(parked) => {
+                kill_point::reached(KillPoint::Parked);
+                self.count(model_time(&step), &[], Duration::ZERO);
+                let waiting = calls.iter().filter(|call| agent.needs_consent(call));
+                self.telling.parked(parked, waiting);
+                Ok(())
+            }
+            Opened::CancelRequested => {
+                self.open_step = Some(step);
+                Err(RunFailure::Cancelled)
+            }
+            Opened::Open | Opened::LeaseLost => Err(RunFailure::LeaseLost),
+        }
+    }
+
+    /// Makes the calls that are left of a journalled step, if their user consents to them.
+    async fn make_left(
+        &mut self,
+        step: u16,
+        calls: &[PlannedCall],
+        agent: &Agent,
+    ) -> Result<Vec<CallRecord>, RunFailure> {
+        kill_point::reached(KillPoint::CallsLeft);
+        self.telling.tools_started(calls).await;
+        let began = Instant::now();
+        let pool = &self.context.pool;
+        let lease = self.lease;
+        #[cfg(feature = "sabotage-fence")]
+        let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
+        let left = Left::of(lease);
+        let records = open_step::perform(pool, lease, step_number(step), calls, &left, &agent.tools)
+            .instrument(errand_traces::trace!("tools"))
+            .await;
+        let took = began.elapsed();
+        self.tools += took;
+        let records = records?;
+        self.is_left = false;
+        self.count(Duration::ZERO, &records, took);
+        Ok(records)
+    }
+
+    /// Answers the calls that are left of a journalled step, because the run ends.
+    async fn close_left(&self) -> Result<(), sqlx::Error> {
+        if !self.is_left {
+            return Ok(());
+        }
+        let Self { context, lease, .. } = self;
+        let closing = Closing {
+            run_id: lease.run_id,
+            token: Some(lease.token),
+            final_event_seq: final_seq(lease.epoch),
+        };
+        asked::close(&context.pool, &[closing]).await
     }
 
     /// Reads the calls that are journalled, as the run's user sees them.
@@ -250,10 +339,9 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    /// Counts a step and its calls, which took so long.
-    fn count(&self, step: &StepRecord, calls: &[CallRecord], tools: Duration) {
+    /// Counts a step and its calls, for which model and tools took so long.
+    fn count(&self, model: Duration, calls: &[CallRecord], tools: Duration) {
         let metrics = &self.context.metrics;
-        let model = Duration::from_millis(u64::try_from(step.model_ms).unwrap_or_default());
         observe(&metrics.step_duration, model + tools);
         if calls.is_empty() {
             return;
@@ -267,7 +355,7 @@ impl<'a> Drive<'a> {
     fn step_record(&self, number: u16, answer: &ModelAnswer, took: Duration) -> StepRecord {
         let tokens = |count: u64| i64::try_from(count).unwrap_or(MOST_TOKENS).min(MOST_TOKENS);
         StepRecord {
-            step: i16::try_from(number).unwrap_or(i16::MAX),
+            step: step_number(number),
             attempt: self.lease.attempt,
             model: answer.model.clone(),
             content: String::new(),
@@ -279,6 +367,16 @@ impl<'a> Drive<'a> {
             tools_ms: 0,
         }
     }
+}
+
+/// A step's number as the journal has it. The agent's bounds keep it small.
+fn step_number(number: u16) -> i16 {
+    i16::try_from(number).unwrap_or(i16::MAX)
+}
+
+/// How long the model took over a step.
+fn model_time(step: &StepRecord) -> Duration {
+    Duration::from_millis(u64::try_from(step.model_ms).unwrap_or_default())
 }
 
 const fn interruption(why: Interrupt) -> RunFailure {
@@ -294,12 +392,13 @@ async fn conclude(
     context: &Context,
     lease: &Lease,
     mut drive: Drive<'_>,
-    driven: Result<Ending, RunFailure>,
+    driven: Result<Driven, RunFailure>,
 ) -> Result<Attempt, sqlx::Error> {
     #[cfg(feature = "sabotage-fence")]
     let lease = &errand_shared::db::sabotage::unfenced(&context.pool, lease).await;
     let ending = match driven {
-        Ok(ending) => ending,
+        Ok(Driven::Ended(ending)) => ending,
+        Ok(Driven::Parked) => return Ok(Attempt::Parked),
         Err(failure) => {
             let disposition = failure.disposition(lease.failures, context.settings.run.run_max_attempts);
             tracing::warn!(run.id = %lease.run_id, run.attempt = lease.attempt, %failure, ?disposition, "an attempt ended");
@@ -315,13 +414,15 @@ async fn conclude(
                     return Ok(Attempt::Retried);
                 }
                 Disposition::Cancel => {
+                    drive.close_left().await?;
                     // The step that told of the cancel was committed with its calls; read them back for the answer.
                     drive.read_back().await?;
                     Ending::Cancelled
                 }
                 Disposition::Fail(reason) => {
+                    drive.close_left().await?;
                     // Without a reply nothing else shows that a crash of Postgres has lost a step.
-                    if !drive.tool_calls.is_empty() {
+                    if drive.is_left || !drive.tool_calls.is_empty() {
                         drive.read_back().await?;
                     }
                     Ending::Failed {

@@ -9,6 +9,7 @@ use errand_shared::{
     chat::{ChatResponse, RunProblem, ToolCallRecord},
     db::{
         self,
+        asked::{self, Closing},
         finishes::{self, Ending, Finish, Finished},
         group::Group,
         runs::{self, RunView},
@@ -128,10 +129,10 @@ async fn tell_ended(context: &Context, run_ids: &[Uuid]) -> Result<(), sqlx::Err
 /// # Errors
 /// A fault of Postgres.
 pub(crate) async fn finish_strays(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Error> {
-    // Begin, two locks, the finish, commit.
+    // Begin, two locks, what is left of steps, the finish, commit.
     let ended = context
         .pool
-        .in_time(5, finish_under_locks(context, finishes))
+        .in_time(6, finish_under_locks(context, finishes))
         .await??;
     let ids: Vec<_> = ended.iter().map(|run| run.run_id).collect();
     tell_ended(context, &ids).await?;
@@ -144,6 +145,8 @@ async fn finish_under_locks(context: &Context, finishes: &[Finish]) -> Result<Ve
     let mut transaction = connection.begin().await?;
     // Their workers may live, and be in the middle of a step.
     finishes::lock(&mut transaction, &run_ids).await?;
+    let closings: Vec<_> = finishes.iter().map(Closing::from).collect();
+    asked::close(&mut *transaction, &closings).await?;
     let ended = finishes::finish(&mut *transaction, finishes).await?;
     transaction.commit().await?;
     connection.keep();
@@ -182,6 +185,7 @@ fn response(finished: &Finished, ending: &Ending, tool_calls: Vec<ToolCallRecord
         usage: finished.usage,
         run_id: finished.run_id,
         status: finished.status,
+        approvals: Vec::new(),
         problem,
     }
 }

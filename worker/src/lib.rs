@@ -18,6 +18,7 @@ mod metrics;
 #[cfg(feature = "micro")]
 pub mod micro;
 mod model;
+mod open_step;
 mod queue;
 mod rescuer;
 mod retention;
@@ -27,5 +28,5 @@ mod tool_step;
 mod transcript;
 mod worker;
 
-pub use settings::{LivenessSettings, ModelSettings, RunSettings, WorkerSettings};
+pub use settings::{ApprovalSettings, LivenessSettings, ModelSettings, RunSettings, WorkerSettings};
 pub use worker::{StartError, Worker};

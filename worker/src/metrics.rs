@@ -18,6 +18,7 @@ errand_shared::label_values! {
         Released = "released",
         Retried = "retried",
         Lost = "lost",
+        Parked = "parked",
         Stranded = "stranded",
     }
 }
@@ -106,6 +107,7 @@ errand_shared::label_values! {
     pub(crate) enum Rescue: "action" {
         Requeued = "requeued",
         Ended = "ended",
+        Expired = "expired",
         Rung = "rung",
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use errand_shared::{
     Uuid,
     db::{
+        approvals,
         finishes::{Ending, Finish},
         rescue::{self, Stray},
         workers,
@@ -27,6 +28,7 @@ const PAGE: i64 = 500;
 pub(crate) struct Swept {
     requeued: usize,
     ended: usize,
+    expired: usize,
     rung: usize,
 }
 
@@ -54,6 +56,7 @@ pub(crate) async fn run(context: Arc<Context>, good_since: watch::Receiver<Optio
         for (action, runs) in [
             (Rescue::Requeued, swept.requeued),
             (Rescue::Ended, swept.ended),
+            (Rescue::Expired, swept.expired),
             (Rescue::Rung, swept.rung),
         ] {
             rescues.of(action).inc_by(runs as u64);
@@ -73,6 +76,16 @@ pub(crate) async fn sweep(context: &Context, good_since: Option<Instant>) -> Swe
         settle_all(context, Strays::Orphans, &mut swept).await;
     }
     settle_all(context, Strays::Overdue, &mut swept).await;
+    match approvals::expire(&context.pool, PAGE).await {
+        Ok(expired) => {
+            swept.expired = expired.len();
+            for queued in expired {
+                context.tell_queued(&queued);
+                context.notifier.ring(queued.user_id, queued.run_id);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "runs whose approval is due could not be read"),
+    }
     match rescue::take_due_bells(&context.pool, PAGE).await {
         Ok(due) => {
             swept.rung = due.len();

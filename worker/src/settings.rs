@@ -34,6 +34,9 @@ pub struct WorkerSettings {
     pub run: RunSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
+    pub approval: ApprovalSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
     pub liveness: LivenessSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
@@ -122,6 +125,17 @@ pub struct RunSettings {
     /// Tokens of earlier turns shown to the model, at most, by estimate.
     #[arg(long, env = "HISTORY_MAX_TOKENS", default_value_t = 16000)]
     pub history_max_tokens: u32,
+}
+
+/// Which tool calls need their user's consent.
+#[derive(Args, Clone, Debug)]
+pub struct ApprovalSettings {
+    /// Tools (comma-separated) whose calls are made only once the user has approved them; an agent may name its own.
+    #[arg(long, env = "APPROVAL_REQUIRED_TOOLS", value_delimiter = ',')]
+    pub approval_required_tools: Vec<String>,
+    /// How long an approval is waited for, in seconds; then the call counts as declined.
+    #[arg(long, env = "APPROVAL_TIMEOUT_SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(1..=604_800))]
+    pub approval_timeout_seconds: u32,
 }
 
 /// How workers know of each other's life.

@@ -8,11 +8,12 @@ use std::{borrow::Cow, sync::Arc};
 use errand_agent::PlannedCall;
 use errand_shared::{
     db::{
+        asked::Parked,
         claims::{self, Lease},
         steps::{CallRecord, with_user_id},
     },
     event_log::Watched,
-    events::{EVENTS_PER_EPOCH, Event, EventData, ROOM_AFTER_LOSS, started_seq},
+    events::{EVENTS_PER_EPOCH, Event, EventData, ROOM_AFTER_LOSS, requested_seq, started_seq},
     notifier::Teller,
 };
 use tokio::time::{Instant, sleep_until};
@@ -179,6 +180,28 @@ impl<'a> Telling<'a> {
                 success: call.success,
             };
             self.tell(data, false);
+        }
+    }
+
+    /// The run is parked until its user has decided about these calls. What is told here is of the epoch in which it waits;
+    /// the log refuses it once somebody has taken the run up.
+    pub(crate) fn parked<'c>(&self, parked: Parked, calls: impl Iterator<Item = &'c PlannedCall>) {
+        for call in calls {
+            let arguments = with_user_id(&call.journal_arguments(), self.lease.user_id);
+            let event = Event {
+                seq: requested_seq(parked.epoch, i16::try_from(call.index).unwrap_or(i16::MAX)),
+                run_id: self.lease.run_id,
+                conversation_id: self.lease.conversation_id,
+                attempt: self.lease.attempt,
+                at: self.context.clock.now(),
+                data: EventData::ApprovalRequested {
+                    tool_call_id: Cow::Borrowed(&call.id),
+                    tool_name: Cow::Borrowed(&call.name),
+                    arguments: Cow::Owned(arguments),
+                    expires_at: parked.expires_at,
+                },
+            };
+            self.context.notifier.tell(&self.teller, &event, true);
         }
     }
 

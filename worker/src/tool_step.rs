@@ -255,7 +255,8 @@ async fn attempt(
     Ok(written)
 }
 
-fn journalled(call: &PlannedCall, outcome: ToolOutcome) -> CallRecord {
+/// A call with what came of it.
+pub(crate) fn journalled(call: &PlannedCall, outcome: ToolOutcome) -> CallRecord {
     CallRecord {
         tool_call_id: call.id.clone(),
         tool_name: call.name.clone(),
@@ -287,7 +288,7 @@ async fn make(
         .collect();
     let mut made = errand_tools::call_all(connection, &calls).await?.into_iter();
     planned()
-        .map(|(step, call)| match refused(step, call)? {
+        .map(|(step, call)| match refused(call, &step.tools)? {
             Some(refused) => Ok(refused),
             None => made.next().ok_or(sqlx::Error::RowNotFound),
         })
@@ -295,9 +296,10 @@ async fn make(
 }
 
 /// The outcome of a call that is not to be made. None for one that is.
-fn refused(step: &ToolStep, call: &PlannedCall) -> Result<Option<ToolOutcome>, sqlx::Error> {
+fn refused(call: &PlannedCall, tools: &[&str]) -> Result<Option<ToolOutcome>, sqlx::Error> {
     let Some(refusal) = call.refusal() else {
-        return Ok((!step.has(call)).then(|| errand_tools::unknown_tool(&call.name, &step.tools)));
+        let is_known = tools.contains(&call.name.as_str());
+        return Ok((!is_known).then(|| errand_tools::unknown_tool(&call.name, tools)));
     };
     let result = serde_json::from_str(&refusal).map_err(|error| sqlx::Error::Encode(error.into()))?;
     Ok(Some(ToolOutcome {
@@ -313,29 +315,41 @@ async fn make_undoable(
     let mut outcomes = Vec::new();
     for step in batch {
         for call in &step.calls {
-            let outcome = match (&call.arguments, refused(step, call)?) {
-                (_, Some(refused)) => refused,
-                (Ok(arguments), None) => {
-                    let mut savepoint = connection.begin().await?;
-                    let made = errand_tools::call(&mut savepoint, step.user_id, &call.name, arguments).await;
-                    match made {
-                        Ok(outcome) => {
-                            savepoint.commit().await?;
-                            outcome
-                        }
-                        Err(sqlx::Error::Database(_)) => {
-                            savepoint.rollback().await?;
-                            errand_tools::internal_error()
-                        }
-                        Err(fault) => return Err(fault),
-                    }
-                }
-                (Err(_), None) => errand_tools::internal_error(),
-            };
-            outcomes.push(outcome);
+            outcomes.push(make_one(connection, step.user_id, call, &step.tools).await?);
         }
     }
     Ok(outcomes)
+}
+
+/// Makes one call of one of these tools in the caller's transaction, or answers it with its refusal. It is undone alone if
+/// Postgres refuses it.
+///
+/// # Errors
+/// A fault of Postgres that spoils the transaction.
+pub(crate) async fn make_one(
+    connection: &mut PgConnection,
+    user_id: Uuid,
+    call: &PlannedCall,
+    tools: &[&str],
+) -> Result<ToolOutcome, sqlx::Error> {
+    if let Some(refused) = refused(call, tools)? {
+        return Ok(refused);
+    }
+    let Ok(arguments) = &call.arguments else {
+        return Ok(errand_tools::internal_error());
+    };
+    let mut savepoint = connection.begin().await?;
+    match errand_tools::call(&mut savepoint, user_id, &call.name, arguments).await {
+        Ok(outcome) => {
+            savepoint.commit().await?;
+            Ok(outcome)
+        }
+        Err(sqlx::Error::Database(_)) => {
+            savepoint.rollback().await?;
+            Ok(errand_tools::internal_error())
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 #[cfg(test)]

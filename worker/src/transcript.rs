@@ -1,11 +1,11 @@
 //! From what a claim brought along to what the agent understands.
 
-use errand_agent::{JournalledStep, PastCall, Turn, TurnOutcome};
+use errand_agent::{JournalledStep, PastCall, PlannedCall, Turn, TurnOutcome};
 use errand_shared::{
     Uuid,
     chat::ToolCallRecord,
     db::{
-        claims::{PastMessage, PastStep, PastTurn},
+        claims::{AskedCall, PastMessage, PastStep, PastTurn},
         steps::with_user_id,
     },
 };
@@ -77,9 +77,25 @@ pub(crate) fn journal(steps: &[PastStep]) -> Vec<JournalledStep> {
                         result: call.result.to_string(),
                     })
                     .collect(),
+                open: past.asked.iter().map(left).collect(),
             }
         })
         .collect()
+}
+
+/// A call as it was planned: what was journalled is what is made.
+fn left(call: &AskedCall) -> PlannedCall {
+    let arguments = match (&call.refusal, &call.arguments) {
+        (None, serde_json::Value::Object(arguments)) => Ok(arguments.clone()),
+        (Some(refusal), _) => Err(refusal.clone()),
+        (None, _) => Err("the arguments are not a JSON object".to_owned()),
+    };
+    PlannedCall {
+        index: u16::try_from(call.call_index).unwrap_or_default(),
+        id: call.tool_call_id.clone(),
+        name: call.tool_name.clone(),
+        arguments,
+    }
 }
 
 /// The calls of an earlier attempt as the run's user sees them.

@@ -49,6 +49,7 @@ fn the_call_limit_counts_every_call_of_the_run_also_the_journalled_and_the_refus
         ..Limits::default()
     };
     let journal = vec![JournalledStep {
+        open: Vec::new(),
         step: 0,
         content: String::new(),
         calls: vec![past(0, "j", "{}")],
@@ -77,6 +78,7 @@ fn a_flood_of_calls_fails_the_run_and_nothing_else() {
 #[test]
 fn ids_are_unique_over_the_whole_run() {
     let journal = vec![JournalledStep {
+        open: Vec::new(),
         step: 0,
         content: "First.".to_owned(),
         calls: vec![past(0, "call_1", "1"), past(0, "call_2", "2")],
@@ -131,6 +133,7 @@ fn a_journal_is_replayed_as_the_run_was() {
         })
         .collect();
     let journal = vec![JournalledStep {
+        open: Vec::new(),
         step,
         content: first.said().to_owned(),
         calls: past.clone(),
@@ -155,6 +158,7 @@ fn each_attempt_has_its_own_steps() {
         ..Limits::default()
     };
     let journal = vec![JournalledStep {
+        open: Vec::new(),
         step: 9,
         content: String::new(),
         calls: vec![past(9, "a", "{}")],

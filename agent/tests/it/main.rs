@@ -4,4 +4,5 @@ mod build;
 mod history;
 mod limits;
 mod properties;
+mod resume;
 mod tables;

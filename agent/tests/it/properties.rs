@@ -95,7 +95,12 @@ fn journal() -> impl Strategy<Value = Vec<JournalledStep>> {
             .zip(steps)
             .map(|(step, (content, calls))| {
                 let calls = calls.into_iter().map(|call| PastCall { step, ..call }).collect();
-                JournalledStep { step, content, calls }
+                JournalledStep {
+                    step,
+                    content,
+                    calls,
+                    open: Vec::new(),
+                }
             })
             .collect()
     })
@@ -333,6 +338,7 @@ fn lived(
                 effects.extend(calls.iter().map(|call| format!("{call:?}")));
                 let results = calls.iter().map(|call| call.result.clone()).collect();
                 journal.push(JournalledStep {
+                    open: Vec::new(),
                     step,
                     content: attempt.said().to_owned(),
                     calls,

@@ -172,6 +172,7 @@ impl Follow {
                 usage: Usage::default(),
                 run_id: self.run_id,
                 status: RunStatus::Cancelled,
+                approvals: Vec::new(),
                 problem: None,
             },
             timing: None,

@@ -17,6 +17,7 @@ fn document() -> Value {
         .merge(routes::auth::router())
         .merge(routes::chat::router())
         .merge(routes::runs::router())
+        .merge(routes::approvals::router())
         .merge(routes::conversations::router())
         .merge(routes::messages::router())
         .merge(routes::tasks::router())

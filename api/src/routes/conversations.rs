@@ -230,6 +230,7 @@ async fn delete(
         at,
         response: ChatResponse {
             status: RunStatus::Cancelled,
+            approvals: Vec::new(),
             ..run.response
         },
         timing: None,

@@ -74,6 +74,7 @@ async fn late_news_of_an_end_that_was_taken_back_ends_no_wait() {
             usage: Usage::default(),
             run_id,
             status: RunStatus::Cancelled,
+            approvals: Vec::new(),
             problem: None,
         },
         timing: None,

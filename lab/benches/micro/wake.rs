@@ -27,6 +27,7 @@ fn end(user_id: Uuid, run_id: Uuid) -> RunEnd {
             usage: Usage::default(),
             run_id,
             status: RunStatus::Succeeded,
+            approvals: Vec::new(),
             problem: None,
         },
         timing: None,

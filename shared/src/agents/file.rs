@@ -67,6 +67,7 @@ struct Written {
     history_max_messages: Option<Spanned<u16>>,
     history_max_tokens: Option<Spanned<u32>>,
     tools: Option<Vec<Spanned<String>>>,
+    approve: Option<Vec<Spanned<String>>>,
 }
 
 /// Reads and checks a file's text.
@@ -117,7 +118,14 @@ fn check(written: Written, tools: &[&str], secrets: Secrets) -> Result<AgentConf
         max_calls_per_step: number("max_calls_per_step", written.max_calls_per_step, 1..=1000)?,
         history_max_messages: number("history_max_messages", written.history_max_messages, 0..=1000)?,
         history_max_tokens: number("history_max_tokens", written.history_max_tokens, 0..=u32::MAX)?,
-        tools: written.tools.map(|chosen| known(chosen, tools)).transpose()?,
+        tools: written
+            .tools
+            .map(|chosen| known("tools", chosen, tools))
+            .transpose()?,
+        approve: written
+            .approve
+            .map(|chosen| known("approve", chosen, tools))
+            .transpose()?,
     })
 }
 
@@ -165,15 +173,15 @@ fn number<T: PartialOrd + fmt::Display + Copy>(
     }
 }
 
-fn known(chosen: Vec<Spanned<String>>, tools: &[&str]) -> Result<Vec<String>, Fault> {
+fn known(name: &str, chosen: Vec<Spanned<String>>, tools: &[&str]) -> Result<Vec<String>, Fault> {
     let mut names: Vec<String> = Vec::with_capacity(chosen.len());
     for tool in chosen {
         if !tools.contains(&tool.get_ref().as_str()) {
-            let what = format!("tools: there is no such tool; there are {}", tools.join(", "));
+            let what = format!("{name}: there is no such tool; there are {}", tools.join(", "));
             return Err(Fault::at(&tool, what));
         }
         if names.contains(tool.get_ref()) {
-            return Err(Fault::at(&tool, "tools: this one is named twice"));
+            return Err(Fault::at(&tool, format!("{name}: this one is named twice")));
         }
         names.push(tool.into_inner());
     }

@@ -100,8 +100,31 @@ pub struct PastStep {
     pub prompt_tokens: i64,
     /// Tokens received.
     pub completion_tokens: i64,
-    /// Its calls by index.
+    /// Its calls that have results, by index.
     pub calls: Vec<PastCall>,
+    /// Those that have none yet, by index: the step was journalled before they were made.
+    pub asked: Vec<AskedCall>,
+}
+
+/// A journalled call of this run that is still to be made.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AskedCall {
+    /// Its place in its step.
+    pub call_index: i16,
+    /// The model's id of the call.
+    pub tool_call_id: String,
+    /// The tool.
+    pub tool_name: String,
+    /// The arguments without `user_id`; null if they were refused.
+    pub arguments: serde_json::Value,
+    /// Why they were refused, if they were.
+    pub refusal: Option<String>,
+    /// Whether it is to be made only with its user's consent.
+    pub needs_consent: bool,
+    /// What the user has said. A run that is claimed does not wait for an answer any more.
+    pub approved: Option<bool>,
+    /// Whether it was tried, if its effect is not in this database.
+    pub started: bool,
 }
 
 /// A committed tool call of this run.
@@ -153,7 +176,8 @@ pub async fn claim(
             UPDATE runs r SET status = 'running', lease_token = gen_random_uuid(), worker_id = $2,
                 attempt = r.attempt + 1, epoch = r.epoch + 1, claimed_at = now(),
                 first_claimed_at = COALESCE(r.first_claimed_at, now()),
-                deadline_at = COALESCE(r.deadline_at, now() + make_interval(secs => $3))
+                deadline_at = COALESCE(r.deadline_at, now() + COALESCE(r.time_left, make_interval(secs => $3))),
+                time_left = NULL
             FROM wanted w WHERE r.id = w.id
             RETURNING r.*
         )
@@ -187,7 +211,15 @@ pub async fn claim(
                     'prompt_tokens', s.prompt_tokens, 'completion_tokens', s.completion_tokens, 'calls', COALESCE((
                         SELECT jsonb_agg(jsonb_build_object('tool_call_id', k.tool_call_id, 'tool_name', k.tool_name,
                             'arguments', k.arguments, 'result', k.result) ORDER BY k.call_index)
-                        FROM tool_calls k WHERE k.run_id = s.run_id AND k.step = s.step), '[]')) ORDER BY s.step)
+                        FROM tool_calls k WHERE k.run_id = s.run_id AND k.step = s.step), '[]'),
+                    'asked', COALESCE((
+                        SELECT jsonb_agg(jsonb_build_object('call_index', a.call_index, 'tool_call_id', a.tool_call_id,
+                            'tool_name', a.tool_name, 'arguments', a.arguments, 'refusal', a.refusal,
+                            'needs_consent', a.expires_at IS NOT NULL, 'approved', a.approved,
+                            'started', a.started_at IS NOT NULL) ORDER BY a.call_index)
+                        FROM asked_calls a WHERE a.run_id = s.run_id AND a.step = s.step
+                          AND (SELECT true FROM tool_calls k WHERE k.run_id = a.run_id AND k.step = a.step
+                            AND k.call_index = a.call_index) IS NULL), '[]')) ORDER BY s.step)
                 FROM steps s WHERE s.run_id = c.id
             ), '[]') END AS "journal!: Json<Vec<PastStep>>"
         FROM claimed c

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::steps::with_user_id;
 use crate::{
-    chat::{ChatResponse, RunProblem, ToolCallRecord, Usage},
+    chat::{Approval, ChatResponse, RunProblem, ToolCallRecord, Usage},
     events::RunEnd,
     run::{RunStatus, status_column},
     timing::RunTiming,
@@ -22,6 +22,16 @@ struct JournalCall {
     arguments: serde_json::Value,
     result: serde_json::Value,
     success: bool,
+}
+
+/// A tool call that waits for approval, as the journal has it.
+#[derive(Debug, serde::Deserialize)]
+struct WaitingCall {
+    call_index: i16,
+    tool_call_id: String,
+    tool_name: String,
+    arguments: serde_json::Value,
+    expires_at: DateTime<Utc>,
 }
 
 /// A run as far as it has come.
@@ -39,6 +49,8 @@ pub struct RunView {
     pub ended: Option<(i64, DateTime<Utc>)>,
     /// Of each tool call, whether it did what it was asked for.
     pub successes: Vec<bool>,
+    /// Of each call that waits for approval, its place in its step.
+    pub waiting: Vec<i16>,
     /// The answer.
     pub response: ChatResponse,
     /// Where its time went so far, to a millisecond.
@@ -88,7 +100,13 @@ pub async fn views(
             ELSE
                 (SELECT jsonb_agg(c.value || jsonb_build_object('success', c.value #> '{result,success}') ORDER BY c.nth)
                 FROM jsonb_array_elements(m.tool_calls) WITH ORDINALITY AS c (value, nth))
-            END, '[]') AS "calls!: Json<Vec<JournalCall>>"
+            END, '[]') AS "calls!: Json<Vec<JournalCall>>",
+            COALESCE(CASE WHEN r.status = 'waiting_approval' THEN
+                (SELECT jsonb_agg(jsonb_build_object('call_index', a.call_index, 'tool_call_id', a.tool_call_id,
+                    'tool_name', a.tool_name, 'arguments', a.arguments, 'expires_at', a.expires_at) ORDER BY a.call_index)
+                FROM asked_calls a WHERE a.run_id = r.id AND a.expires_at IS NOT NULL AND a.approved IS NULL
+                    AND a.step = (SELECT s.step FROM steps s WHERE s.run_id = r.id ORDER BY s.step DESC LIMIT 1))
+            END, '[]') AS "waiting!: Json<Vec<WaitingCall>>"
         FROM runs r LEFT JOIN messages m ON m.run_id = r.id AND m.slot = 32767
         WHERE r.id = ANY($1) AND (NOT $2 OR r.status IN ('succeeded', 'failed', 'cancelled'))
         "#,
@@ -111,6 +129,18 @@ pub async fn views(
                     result: call.result,
                 })
                 .collect();
+            let waiting = row.waiting.0.iter().map(|call| call.call_index).collect();
+            let approvals = row
+                .waiting
+                .0
+                .into_iter()
+                .map(|call| Approval {
+                    arguments: with_user_id(&call.arguments, row.user_id),
+                    tool_call_id: call.tool_call_id,
+                    tool_name: call.tool_name,
+                    expires_at: call.expires_at,
+                })
+                .collect();
             let response = ChatResponse {
                 conversation_id: row.conversation_id,
                 message: row.content.unwrap_or_default(),
@@ -118,6 +148,7 @@ pub async fn views(
                 usage: Usage::new(row.prompt, row.completion),
                 run_id: row.id,
                 status: status_column(&row.status)?,
+                approvals,
                 problem: row.failure_reason.as_deref().map(RunProblem::failed),
             };
             Ok(RunView {
@@ -127,6 +158,7 @@ pub async fn views(
                 created_at: row.created_at,
                 ended: row.final_event_seq.zip(row.finished_at),
                 successes,
+                waiting,
                 response,
                 timing: RunTiming::new(
                     millis(row.queue_ms),
@@ -234,7 +266,9 @@ pub async fn request_cancel(
         r#"
         UPDATE runs SET cancel_requested_at = CASE
             WHEN status IN ('queued', 'running', 'waiting_approval') THEN COALESCE(cancel_requested_at, now())
-            ELSE cancel_requested_at END
+            ELSE cancel_requested_at END,
+            -- Should nobody end it, a rescuer looks after a parked one.
+            parked_until = CASE WHEN status = 'waiting_approval' THEN LEAST(parked_until, now()) ELSE parked_until END
         WHERE id = $2 AND user_id = $1
         RETURNING id, status, epoch
         "#,
@@ -264,7 +298,8 @@ pub async fn request_cancel_all(
 ) -> Result<Vec<CancelTarget>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        UPDATE runs SET cancel_requested_at = COALESCE(cancel_requested_at, now())
+        UPDATE runs SET cancel_requested_at = COALESCE(cancel_requested_at, now()),
+            parked_until = CASE WHEN status = 'waiting_approval' THEN LEAST(parked_until, now()) ELSE parked_until END
         WHERE user_id = $1 AND conversation_id = $2 AND status IN ('queued', 'running', 'waiting_approval')
         RETURNING id, status, epoch
         "#,
@@ -316,7 +351,7 @@ pub async fn retry(
             FOR NO KEY UPDATE
         ), queued AS (
             UPDATE runs r SET status = 'queued', finished_at = NULL, final_event_seq = NULL, failure_reason = NULL,
-                cancel_requested_at = NULL, deadline_at = NULL, first_claimed_at = NULL, failures = 0, rescues = 0,
+                cancel_requested_at = NULL, deadline_at = NULL, time_left = NULL, first_claimed_at = NULL, failures = 0, rescues = 0,
                 worker_id = NULL, epoch = r.epoch + 1, queued_at = now(), available_at = now(), ring_at = now() + interval '5 seconds'
             FROM target t JOIN locked l ON l.id = t.conversation_id AND l.last_seq = t.last_seq
             WHERE r.id = t.id AND r.status IN ('failed', 'cancelled')

@@ -16,7 +16,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// The generation of the schema that this program was written for. Each migration that adds to
 /// `schema_generations` raises it.
-pub const GENERATION: i32 = 7;
+pub const GENERATION: i32 = 8;
 
 /// Brings the schema up to this program's generation. Any number of processes may try at once: the migrator holds an
 /// advisory lock. Migrations of a newer program are left alone.

@@ -70,6 +70,8 @@ pub enum Check {
     Layout,
     /// The journal.
     Journal,
+    /// Calls that were journalled before they were made.
+    Consents,
     /// Tool rows among the messages.
     ToolRows,
     /// Tool calls at the reply.
@@ -94,7 +96,7 @@ pub enum Check {
 
 impl Check {
     /// All that hold on any database at any moment.
-    pub const ALWAYS: [Self; 19] = [
+    pub const ALWAYS: [Self; 20] = [
         Self::Messages,
         Self::Ends,
         Self::Replies,
@@ -106,6 +108,7 @@ impl Check {
         Self::Sequences,
         Self::Layout,
         Self::Journal,
+        Self::Consents,
         Self::ToolRows,
         Self::ReplyCalls,
         Self::Usage,
@@ -130,6 +133,7 @@ impl Check {
             Self::Sequences => "sequences",
             Self::Layout => "layout",
             Self::Journal => "journal",
+            Self::Consents => "consents",
             Self::ToolRows => "tool-rows",
             Self::ReplyCalls => "reply-calls",
             Self::Usage => "usage",
@@ -157,13 +161,18 @@ impl Check {
             Self::Sequences => "message numbers are unique and not above the conversation's counter",
             Self::Layout => "a run's tool rows and reply stand together, after what came before them",
             Self::Journal => "each step and each tool call is journalled once",
+            Self::Consents => {
+                "a call asked for beforehand is made as asked, answered by the end, and only with the consent it needs"
+            }
             Self::ToolRows => "the tool rows of a final run are its journal's calls; an open run has none",
             Self::ReplyCalls => "a reply's tool calls are its journal's",
             Self::Usage => "a final run's tokens are the sum over its steps",
             Self::TaskNumbers => "task numbers are unique and not above their user's counter",
             Self::Effects => "no two tool calls added or deleted one task, and what was deleted is gone",
             Self::Orphans => "no run is held by a dead worker for longer than the rescue takes",
-            Self::Overdue => "no run is held past its deadline for longer than the rescue takes",
+            Self::Overdue => {
+                "no run is held past its deadline, or parked past its time, for longer than the rescue takes"
+            }
             Self::Waiting => "no run waits though there is room for it",
             Self::Origins => "each task ever made has its one call, and each that is gone has its own",
             Self::Settled => "no run is open",
@@ -187,6 +196,7 @@ impl Check {
             Self::Sequences => conversations::sequences(connection, limits).await,
             Self::Layout => conversations::layout(connection, limits).await,
             Self::Journal => calls::journal(connection, limits).await,
+            Self::Consents => calls::consents(connection, limits).await,
             Self::ToolRows => calls::tool_rows(connection, limits).await,
             Self::ReplyCalls => calls::reply_calls(connection, limits).await,
             Self::Usage => calls::usage(connection, limits).await,

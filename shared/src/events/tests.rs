@@ -36,6 +36,7 @@ fn end(status: RunStatus, problem: Option<RunProblem>) -> RunEnd {
             usage: Usage::new(450, 85),
             run_id: Uuid::from_u128(1),
             status,
+            approvals: Vec::new(),
             problem,
         },
         timing: None,
@@ -72,6 +73,15 @@ fn every_form_of_an_event_is_as_promised_and_comes_back_as_it_was_sent() {
                 arguments: Cow::Borrowed(&call),
                 result: Cow::Borrowed(&result),
                 success: true,
+            },
+        ),
+        event(
+            1029,
+            EventData::ApprovalRequested {
+                tool_call_id: "call_2".into(),
+                tool_name: "add_task".into(),
+                arguments: Cow::Borrowed(&call),
+                expires_at: DateTime::UNIX_EPOCH,
             },
         ),
     ];

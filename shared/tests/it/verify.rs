@@ -360,6 +360,62 @@ async fn a_tool_call_that_is_journalled_twice_is_reported() {
     .await;
 }
 
+/// The first call of the run whose user had to approve.
+fn first_approved(s: &Scene) -> Vec<String> {
+    vec![format!("run {} step 0 call 0", s.deleted)]
+}
+
+#[tokio::test]
+async fn a_call_without_the_consent_that_it_needs_is_reported() {
+    for broken in [
+        "approved = false",
+        "approved = NULL, decided_at = NULL",
+        "decided_at = expires_at + interval '1 second'",
+    ] {
+        reports(
+            Check::Consents,
+            |s| {
+                format!(
+                    "UPDATE asked_calls SET {broken} WHERE run_id = '{}' AND call_index = 0",
+                    s.deleted
+                )
+            },
+            first_approved,
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_was_made_otherwise_than_it_was_shown_is_reported() {
+    reports(
+        Check::Consents,
+        |s| {
+            format!(
+                "UPDATE asked_calls SET arguments = '{{}}' WHERE run_id = '{}' AND call_index = 0",
+                s.deleted
+            )
+        },
+        first_approved,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_of_an_ended_run_that_was_never_answered_is_reported() {
+    reports(
+        Check::Consents,
+        |s| {
+            format!(
+                "DELETE FROM tool_calls WHERE run_id = '{}' AND call_index = 0",
+                s.deleted
+            )
+        },
+        first_approved,
+    )
+    .await;
+}
+
 #[tokio::test]
 async fn a_tool_row_that_is_missing_is_reported() {
     reports(

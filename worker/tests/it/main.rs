@@ -5,6 +5,8 @@ mod agents;
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod cancel;
 #[cfg(test)]
 mod control;

@@ -18,6 +18,7 @@ fn view(status: RunStatus, attempt: i32, epoch: i32, calls: usize) -> RunView {
         created_at: NOW,
         ended: status.is_final().then(|| (final_seq(epoch), NOW)),
         successes: vec![true; calls],
+        waiting: Vec::new(),
         response: ChatResponse {
             conversation_id: Uuid::from_u128(2),
             message: if status == RunStatus::Succeeded {
@@ -36,6 +37,7 @@ fn view(status: RunStatus, attempt: i32, epoch: i32, calls: usize) -> RunView {
             usage: Usage::default(),
             run_id: Uuid::from_u128(1),
             status,
+            approvals: Vec::new(),
             problem: None,
         },
         timing: RunTiming::default(),

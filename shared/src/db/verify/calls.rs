@@ -38,6 +38,34 @@ pub(super) async fn journal(connection: &mut PgConnection, limits: Limits) -> Re
     .await
 }
 
+/// What was journalled before it was made: the call that was made is the one that was asked for; one that needs consent did
+/// something only if its user had approved in time; only the last step of an open run has calls without results.
+pub(super) async fn consents(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+    sqlx::query_as!(
+        Found,
+        r#"
+        /* verify */
+        WITH bad AS MATERIALIZED (
+            SELECT 'run ' || a.run_id || ' step ' || a.step || ' call ' || a.call_index AS what
+            FROM asked_calls a
+            LEFT JOIN runs r ON r.id = a.run_id
+            LEFT JOIN tool_calls k ON k.run_id = a.run_id AND k.step = a.step AND k.call_index = a.call_index
+            LEFT JOIN (SELECT run_id, max(step) AS step FROM steps GROUP BY run_id) l ON l.run_id = a.run_id
+            WHERE CASE WHEN k.run_id IS NULL
+                THEN a.step IS DISTINCT FROM l.step OR r.status IS NULL OR r.status IN ('succeeded', 'failed', 'cancelled')
+                ELSE (k.tool_call_id, k.tool_name, k.arguments) IS DISTINCT FROM (a.tool_call_id, a.tool_name, a.arguments)
+                  OR k.success AND a.expires_at IS NOT NULL
+                    AND (a.approved IS NOT TRUE OR a.decided_at IS NULL OR a.decided_at > a.expires_at) END
+        )
+        SELECT (SELECT count(*) FROM asked_calls) AS "examined!", (SELECT count(*) FROM bad) AS "violations!",
+            ARRAY(SELECT what FROM bad ORDER BY what LIMIT $1) AS "offenders!"
+        "#,
+        limits.offenders
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// The tool rows of a final run are its journalled calls in order; an open run has none.
 pub(super) async fn tool_rows(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(

@@ -29,7 +29,7 @@ pub(super) async fn orphans(connection: &mut PgConnection, limits: Limits) -> Re
     .await
 }
 
-/// No run is running past its deadline for longer than it takes to end it.
+/// No run is running past its deadline, or parked past the time for its approval, for longer than it takes to see to it.
 pub(super) async fn overdue(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
@@ -37,10 +37,10 @@ pub(super) async fn overdue(connection: &mut PgConnection, limits: Limits) -> Re
         /* verify */
         WITH bad AS MATERIALIZED (
             SELECT 'run ' || id AS what FROM runs
-            WHERE status = 'running'
-              AND GREATEST(deadline_at, pg_postmaster_start_time()) < now() - make_interval(secs => $2)
+            WHERE GREATEST(CASE status WHEN 'running' THEN deadline_at WHEN 'waiting_approval' THEN parked_until
+                ELSE 'infinity' END, pg_postmaster_start_time()) < now() - make_interval(secs => $2)
         )
-        SELECT (SELECT count(*) FROM runs WHERE status = 'running') AS "examined!",
+        SELECT (SELECT count(*) FROM runs WHERE status IN ('running', 'waiting_approval')) AS "examined!",
             (SELECT count(*) FROM bad) AS "violations!",
             ARRAY(SELECT what FROM bad ORDER BY what LIMIT $1) AS "offenders!"
         "#,

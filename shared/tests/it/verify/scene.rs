@@ -31,7 +31,7 @@ pub(super) struct Scene {
     pub(super) conversation: Uuid,
     /// The run that added task 1.
     pub(super) added: Uuid,
-    /// The run that added and deleted task 2.
+    /// The run that added and deleted task 2, after its user had approved.
     pub(super) deleted: Uuid,
     pub(super) failed: Uuid,
     pub(super) running: Uuid,
@@ -80,6 +80,13 @@ impl Scene {
             ))
             .await
             .unwrap();
+        let asked = format!(
+            "INSERT INTO asked_calls (run_id, step, call_index, tool_call_id, tool_name, arguments, expires_at, approved, \
+             decided_at) SELECT run_id, step, call_index, tool_call_id, tool_name, arguments, now() + interval '1 minute', \
+             true, now() FROM tool_calls WHERE run_id = '{}'",
+            second.run_id
+        );
+        book.database.execute(&asked).await.unwrap();
         let other = book.begin(user, "Wait").await;
         let cancelled = following(&other, "Never mind");
         book.post(&cancelled).await;
@@ -204,6 +211,7 @@ pub(super) async fn force(connection: &mut PgConnection, statements: &str) {
         ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_pkey;
         ALTER TABLE tool_calls DROP CONSTRAINT IF EXISTS tool_calls_pkey;
         ALTER TABLE tool_calls DROP CONSTRAINT IF EXISTS tool_calls_run_id_step_fkey;
+        ALTER TABLE asked_calls DROP CONSTRAINT IF EXISTS asked_calls_run_id_step_fkey;
         ALTER TABLE steps DROP CONSTRAINT IF EXISTS steps_pkey;
         DROP INDEX IF EXISTS runs_one_at_a_time;";
     sqlx::raw_sql(AssertSqlSafe(format!("{freedom}{statements}")))

@@ -1,0 +1,141 @@
+//! Steps that are journalled before their calls are made ([`asked`]): what goes into the journal, and what is done once it
+//! is there, by whichever worker has the run then.
+
+use std::collections::HashMap;
+
+use errand_agent::PlannedCall;
+use errand_shared::{
+    db::{
+        Pool,
+        asked::{self, Answer, Asked},
+        claims::{AskedCall, Lease},
+        steps::{self, CallRecord, Recorded},
+    },
+    kill_point::{self, KillPoint},
+};
+use errand_tools::ToolOutcome;
+use tokio::time::Instant;
+
+use crate::{failure::RunFailure, tool_step};
+
+/// For how many statements' time the calls of a step may take: most take next to none of it.
+const STATEMENTS_A_STEP: u32 = 4;
+
+/// The calls as they are journalled before they are made.
+pub(crate) fn asked(calls: &[PlannedCall], needs_consent: impl Fn(&PlannedCall) -> bool) -> Vec<Asked> {
+    calls
+        .iter()
+        .map(|call| Asked {
+            index: place(call),
+            tool_call_id: call.id.clone(),
+            tool_name: call.name.clone(),
+            arguments: call.journal_arguments(),
+            refusal: call.arguments.as_ref().err().cloned(),
+            needs_consent: needs_consent(call),
+        })
+        .collect()
+}
+
+/// What the journal says of calls before they are made, by their places.
+#[derive(Debug, Default)]
+pub(crate) struct Left<'a>(HashMap<i16, &'a AskedCall>);
+
+impl<'a> Left<'a> {
+    /// What an earlier attempt has left of the run's last step.
+    pub(crate) fn of(lease: &'a Lease) -> Self {
+        let last = lease.journal.last();
+        let asked = last.map(|step| step.asked.as_slice()).unwrap_or_default();
+        Self(asked.iter().map(|call| (call.call_index, call)).collect())
+    }
+
+    /// Whether it has left nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The outcome of a call that must not be made, because its user does not consent. A run that goes on waits no more.
+    fn withheld(&self, call: &PlannedCall) -> Option<ToolOutcome> {
+        let asked = self.0.get(&place(call)).filter(|asked| asked.needs_consent)?;
+        match asked.approved {
+            Some(true) => None,
+            Some(false) => Some(errand_tools::declined()),
+            None => Some(errand_tools::approval_expired()),
+        }
+    }
+}
+
+/// Makes the calls of an open step that its user consents to, and commits them with the results of all. Each is undone alone
+/// if Postgres refuses it.
+///
+/// # Errors
+/// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`] as found under the run's lock; a fault of Postgres. Only with
+/// [`RunFailure::Cancelled`] have the calls been committed.
+pub(crate) async fn perform(
+    pool: &Pool,
+    lease: &Lease,
+    step: i16,
+    calls: &[PlannedCall],
+    left: &Left<'_>,
+    tools: &[&str],
+) -> Result<Vec<CallRecord>, RunFailure> {
+    // Nobody waits for ever for a connection that has died without a word.
+    let (recorded, records) = pool
+        .in_time(STATEMENTS_A_STEP, attempt(pool, lease, step, calls, left, tools))
+        .await
+        .flatten()?;
+    match recorded {
+        Recorded::LeaseLost => Err(RunFailure::LeaseLost),
+        Recorded::Written {
+            cancel_requested: true,
+        } => Err(RunFailure::Cancelled),
+        Recorded::Written {
+            cancel_requested: false,
+        } => Ok(records),
+    }
+}
+
+async fn attempt(
+    pool: &Pool,
+    lease: &Lease,
+    step: i16,
+    calls: &[PlannedCall],
+    left: &Left<'_>,
+    tools: &[&str],
+) -> Result<(Recorded, Vec<CallRecord>), sqlx::Error> {
+    let began = Instant::now();
+    let mut connection = pool.get().await?;
+    let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id).await?;
+    let mut records = Vec::with_capacity(calls.len());
+    for call in calls {
+        let outcome = match left.withheld(call) {
+            Some(withheld) => withheld,
+            None => tool_step::make_one(&mut transaction, lease.user_id, call, tools).await?,
+        };
+        records.push(tool_step::journalled(call, outcome));
+    }
+    let answers: Vec<_> = calls
+        .iter()
+        .zip(&records)
+        .map(|(call, record)| Answer {
+            index: place(call),
+            result: record.result.clone(),
+            success: record.success,
+        })
+        .collect();
+    let took = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
+    let recorded = asked::answer(&mut transaction, lease.run_id, lease.token, step, &answers, took).await?;
+    match recorded {
+        Recorded::Written { .. } => {
+            kill_point::reached(KillPoint::StepWritten);
+            transaction.commit().await?;
+        }
+        Recorded::LeaseLost => transaction.rollback().await?,
+    }
+    connection.keep();
+    Ok((recorded, records))
+}
+
+/// A call's place in its step. The agent's bounds keep it small.
+fn place(call: &PlannedCall) -> i16 {
+    i16::try_from(call.index).unwrap_or(i16::MAX)
+}

@@ -1,0 +1,341 @@
+//! Calls that are made only with the user's consent.
+
+use errand_model::{Behaviour, Script};
+use errand_testkit::{Builder, Reply, TestApp, User, eventually};
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+
+use crate::scene::{process, runs, swift, tasks};
+
+fn deleting(builder: Builder) -> Builder {
+    swift(builder).worker("--approval-required-tools=delete_task")
+}
+
+fn delete(task_id: i64) -> (String, String) {
+    ("delete_task".to_owned(), json!({"task_id": task_id}).to_string())
+}
+
+fn add(title: &str) -> (String, String) {
+    ("add_task".to_owned(), json!({"title": title}).to_string())
+}
+
+/// A model that asks for these calls once, and then says a word.
+fn once(calls: Vec<(String, String)>) -> Script {
+    Script::new().then([Behaviour::ToolCalls(calls), Behaviour::reply("Done.")])
+}
+
+/// Waits until a run waits for its user, and gives it as its user sees it then.
+async fn parked(app: &TestApp, user: &User, run: &Reply) -> Reply {
+    let waits = format!(
+        "SELECT count(*) FROM runs WHERE id = '{}' AND status = 'waiting_approval'",
+        run.text("run_id")
+    );
+    eventually("the run waits for its user", || async {
+        app.database.count(&waits).await == 1
+    })
+    .await;
+    user.get(&format!("/runs/{}", run.text("run_id"))).await
+}
+
+/// The ids of the calls that wait.
+fn waiting(run: &Reply) -> Vec<String> {
+    let approvals = run.body["approvals"].as_array().cloned().unwrap_or_default();
+    approvals
+        .iter()
+        .map(|approval| approval["tool_call_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn decide(user: &User, run: &Reply, tool_call_id: &str, approve: bool) -> Reply {
+    let path = format!("/runs/{}/approvals/{tool_call_id}", run.text("run_id"));
+    user.post(&path, json!({"approve": approve})).await
+}
+
+fn errors(run: &Reply) -> Vec<String> {
+    let calls = run.body["tool_calls"].as_array().unwrap();
+    calls
+        .iter()
+        .map(|call| match call["result"]["error"].as_str() {
+            Some(error) => error.split(':').next().unwrap_or_default().to_owned(),
+            None => call["result"]["success"].to_string(),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_call_waits_for_consent_and_is_made_as_it_was_shown() {
+    let app = deleting(TestApp::builder()).start().await;
+    let user = app.user("Ada").await;
+    user.post("/tasks", json!({"title": "milk"})).await;
+    user.post("/tasks", json!({"title": "eggs"})).await;
+    // Asked once more, the model would want something else.
+    app.model.script(Script::new().then([
+        Behaviour::ToolCalls(vec![add("bread"), delete(1)]),
+        Behaviour::reply("Done."),
+        Behaviour::ToolCalls(vec![delete(2)]),
+    ]));
+    let posted = user.chat_async(None, "Delete the milk").await;
+    let run = parked(&app, &user, &posted).await;
+    assert_eq!(run.status, 202, "{}", run.body);
+    assert_eq!(run.text("status"), "waiting_approval");
+    let approval = &run.body["approvals"][0];
+    assert_eq!(approval["tool_name"], "delete_task");
+    assert_eq!(
+        approval["arguments"],
+        json!({"user_id": user.id.to_string(), "task_id": 1})
+    );
+    assert!(approval["expires_at"].is_string());
+    assert_eq!(tasks(&app).await, 2, "nothing of the step is done");
+    let fields = "SELECT concat_ws(' ', lease_token, worker_id, deadline_at, time_left > interval '4 minutes') FROM runs";
+    assert_eq!(
+        app.database.texts(fields).await,
+        ["t"],
+        "no worker has it, no deadline"
+    );
+
+    let call = waiting(&run).remove(0);
+    let decided = decide(&user, &posted, &call, true).await;
+    assert_eq!(decided.status, 202, "{}", decided.body);
+    let done = user.wait(posted.id("run_id")).await;
+    assert_eq!(done.text("message"), "Done.", "{}", done.body);
+    assert_eq!(done.tools(), ["add_task", "delete_task"]);
+    assert_eq!(errors(&done), ["true", "true"]);
+    let titles = app.database.texts("SELECT title FROM tasks ORDER BY title").await;
+    assert_eq!(titles, ["bread", "eggs"]);
+    assert_eq!(app.model.requests().len(), 2, "the model was not asked again");
+    assert_eq!(runs(&app).await, ["succeeded 2 0 0"]);
+    let steps = app
+        .database
+        .count("SELECT sum(prompt_tokens)::int8 FROM steps")
+        .await;
+    assert_eq!(done.body["usage"]["prompt_tokens"], steps);
+
+    let again = decide(&user, &posted, &call, true).await;
+    assert_eq!(
+        (again.status.as_u16(), again.text("status")),
+        (200, "succeeded"),
+        "{}",
+        again.body
+    );
+    assert_eq!(decide(&user, &posted, &call, false).await.status, 409);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_declined_call_is_answered_and_the_rest_of_its_step_is_made() {
+    let app = deleting(TestApp::builder()).start().await;
+    let user = app.user("Ada").await;
+    user.post("/tasks", json!({"title": "milk"})).await;
+    user.post("/tasks", json!({"title": "eggs"})).await;
+    app.model.script(once(vec![
+        delete(1),
+        ("delete_task".to_owned(), "{".to_owned()),
+        delete(2),
+        add("bread"),
+    ]));
+    let posted = user.chat_async(None, "Delete both").await;
+    let run = parked(&app, &user, &posted).await;
+    let calls = waiting(&run);
+    assert_eq!(
+        calls.len(),
+        2,
+        "what is refused anyway needs no consent: {}",
+        run.body
+    );
+    let first = decide(&user, &posted, &calls[0], false).await;
+    assert_eq!(
+        (first.status.as_u16(), first.text("status")),
+        (202, "waiting_approval")
+    );
+    assert_eq!(waiting(&first), [calls[1].clone()]);
+    let repeated = decide(&user, &posted, &calls[0], false).await;
+    assert_eq!(
+        (repeated.status.as_u16(), repeated.text("status")),
+        (202, "waiting_approval")
+    );
+    assert_eq!(decide(&user, &posted, &calls[0], true).await.status, 409);
+    assert_eq!(decide(&user, &posted, &calls[1], true).await.status, 202);
+    let done = user.wait(posted.id("run_id")).await;
+    assert_eq!(done.text("message"), "Done.", "{}", done.body);
+    assert_eq!(errors(&done), ["DECLINED", "VALIDATION_ERROR", "true", "true"]);
+    let titles = app.database.texts("SELECT title FROM tasks ORDER BY title").await;
+    assert_eq!(titles, ["bread", "milk"]);
+    let told = app.model.requests().pop().unwrap().json().to_string();
+    assert!(
+        told.contains("The user declined this call; nothing was done."),
+        "{told}"
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_runs_user_decides_and_only_about_calls_that_wait() {
+    let app = deleting(TestApp::builder()).start().await;
+    let user = app.user("Ada").await;
+    let eve = app.user("Eve").await;
+    user.post("/tasks", json!({"title": "milk"})).await;
+    app.model.script(once(vec![add("eggs"), delete(1)]));
+    let posted = user.chat_async(None, "go").await;
+    let run = parked(&app, &user, &posted).await;
+    let call = waiting(&run).remove(0);
+    assert_eq!(decide(&eve, &posted, &call, true).await.status, 404);
+    assert_eq!(decide(&user, &posted, "nothing", true).await.status, 404);
+    assert_eq!(decide(&user, &posted, "a%00b", true).await.status, 404);
+    let other = app
+        .database
+        .texts("SELECT tool_call_id FROM asked_calls WHERE tool_name = 'add_task'")
+        .await;
+    assert_eq!(decide(&user, &posted, &other[0], true).await.status, 404);
+    let path = format!("/runs/{}/approvals/{call}", posted.text("run_id"));
+    assert_eq!(user.post(&path, json!({"approve": "yes"})).await.status, 422);
+    assert_eq!(user.post(&path, json!({})).await.status, 422);
+    assert_eq!(
+        user.post(&format!("/runs/x/approvals/{call}"), json!({"approve": true}))
+            .await
+            .status,
+        422
+    );
+    assert_eq!(tasks(&app).await, 1);
+    assert_eq!(decide(&user, &posted, &call, false).await.status, 202);
+    user.wait(posted.id("run_id")).await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_between_consent_and_effect_leaves_it_to_be_done_once() {
+    let app = deleting(TestApp::builder().workers(0)).start().await;
+    let user = app.user("Ada").await;
+    user.post("/tasks", json!({"title": "milk"})).await;
+    app.model.script(once(vec![delete(1), add("eggs")]));
+    let asker = process(&app, &[]).await;
+    let posted = user.chat_async(None, "Delete the milk").await;
+    let run = parked(&app, &user, &posted).await;
+    let call = waiting(&run).remove(0);
+    // The one that has asked is not needed any more.
+    asker.kill().await;
+    assert_eq!(runs(&app).await, ["waiting_approval 1 0 0"]);
+
+    // Holds up whoever is about to do it.
+    let mut holder = PgConnection::connect_with(app.database.options()).await.unwrap();
+    let mut hold = holder.begin().await.unwrap();
+    sqlx::raw_sql("SELECT FROM task_counters FOR UPDATE")
+        .execute(&mut *hold)
+        .await
+        .unwrap();
+    assert_eq!(decide(&user, &posted, &call, true).await.status, 202);
+    let victim = process(&app, &[]).await;
+    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("the worker is about to do it", || async {
+        app.database.count(blocked).await > 0
+    })
+    .await;
+    victim.kill().await;
+    hold.rollback().await.unwrap();
+    let heir = app.start_worker().await;
+    let done = user.wait(posted.id("run_id")).await;
+    assert_eq!(done.text("message"), "Done.", "{}", done.body);
+    assert_eq!(errors(&done), ["true", "true"]);
+    assert_eq!(app.database.texts("SELECT title FROM tasks").await, ["eggs"]);
+    assert_eq!(runs(&app).await, ["succeeded 3 0 1"]);
+    assert_eq!(app.model.requests().len(), 2);
+    heir.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_nobody_approves_in_time_counts_as_declined() {
+    let app = deleting(TestApp::builder())
+        .worker("--approval-timeout-seconds=1")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    user.post("/tasks", json!({"title": "milk"})).await;
+    app.model.script(once(vec![delete(1)]));
+    let posted = user.chat_async(None, "Delete the milk").await;
+    let run = parked(&app, &user, &posted).await;
+    let call = waiting(&run).remove(0);
+    let done = user.wait(posted.id("run_id")).await;
+    assert_eq!(done.text("message"), "Done.", "{}", done.body);
+    assert_eq!(errors(&done), ["APPROVAL_EXPIRED"]);
+    assert_eq!(tasks(&app).await, 1);
+    assert_eq!(decide(&user, &posted, &call, true).await.status, 409);
+    assert_eq!(runs(&app).await, ["succeeded 2 0 0"]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_parked_run_can_be_cancelled_anywhere_and_tried_again() {
+    let mut app = deleting(TestApp::builder()).start().await;
+    let other = app.add_api().await;
+    let user = app.user("Ada").await;
+    user.post("/tasks", json!({"title": "milk"})).await;
+    app.model
+        .script(Script::new().then([Behaviour::ToolCalls(vec![delete(1)]), Behaviour::reply("Next.")]));
+    let posted = user.chat_async(None, "Delete the milk").await;
+    let run = parked(&app, &user, &posted).await;
+    let call = waiting(&run).remove(0);
+    let there = user.at(app.url_of(other));
+    let cancelled = there
+        .post(&format!("/runs/{}/cancel", posted.text("run_id")), Value::Null)
+        .await;
+    assert_eq!(cancelled.status, 202, "{}", cancelled.body);
+    let ended = user.wait(posted.id("run_id")).await;
+    assert_eq!(ended.text("status"), "cancelled", "{}", ended.body);
+    assert_eq!(errors(&ended), ["NOT_DONE"], "the journal says what became of it");
+    assert_eq!(decide(&user, &posted, &call, true).await.status, 409);
+    assert_eq!(tasks(&app).await, 1);
+    // Its history is one that a provider takes.
+    let next = user.chat_in(posted.id("conversation_id"), "And on").await;
+    assert_eq!(next.text("message"), "Next.", "{}", next.body);
+
+    app.model.script(Script::new().then([
+        Behaviour::ToolCalls(vec![delete(1)]),
+        Behaviour::ToolCalls(vec![delete(1)]),
+        Behaviour::reply("Gone."),
+    ]));
+    let posted = user.chat_async(None, "Delete it").await;
+    parked(&app, &user, &posted).await;
+    user.post(&format!("/runs/{}/cancel", posted.text("run_id")), Value::Null)
+        .await;
+    let retry = user
+        .post(&format!("/runs/{}/retry", posted.text("run_id")), Value::Null)
+        .await;
+    assert_eq!(retry.status, 202, "{}", retry.body);
+    let run = parked(&app, &user, &posted).await;
+    let second = waiting(&run).remove(0);
+    assert_ne!(second, call, "consent is asked for anew");
+    decide(&user, &posted, &second, true).await;
+    let done = user.wait(posted.id("run_id")).await;
+    assert_eq!(done.text("message"), "Gone.", "{}", done.body);
+    assert_eq!(errors(&done), ["NOT_DONE", "true"]);
+    assert_eq!(tasks(&app).await, 0);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_follows_in_the_conversation_waits_and_others_do_not() {
+    let app = deleting(TestApp::builder()).start().await;
+    let user = app.user("Ada").await;
+    user.post("/tasks", json!({"title": "milk"})).await;
+    app.model.script(
+        Script::new()
+            .when(
+                "milk",
+                [Behaviour::ToolCalls(vec![delete(1)]), Behaviour::reply("Done.")],
+            )
+            .otherwise(Behaviour::reply("Hello.")),
+    );
+    let posted = user.chat_async(None, "Delete the milk").await;
+    let run = parked(&app, &user, &posted).await;
+    let next = user.chat_async(Some(posted.id("conversation_id")), "hi").await;
+    let elsewhere = user.chat("hi").await;
+    assert_eq!(elsewhere.text("message"), "Hello.", "{}", elsewhere.body);
+    assert_eq!(
+        runs(&app).await,
+        ["waiting_approval 1 0 0", "queued 0 0 0", "succeeded 1 0 0"]
+    );
+    decide(&user, &posted, &waiting(&run)[0], true).await;
+    assert_eq!(user.wait(next.id("run_id")).await.text("message"), "Hello.");
+    assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Done.");
+    app.stop().await;
+}
