@@ -268,7 +268,8 @@ pub async fn request_cancel(
             WHEN status IN ('queued', 'running', 'waiting_approval') THEN COALESCE(cancel_requested_at, now())
             ELSE cancel_requested_at END,
             -- Should nobody end it, a rescuer looks after a parked one.
-            parked_until = CASE WHEN status = 'waiting_approval' THEN LEAST(parked_until, now()) ELSE parked_until END
+            parked_until = CASE WHEN status = 'waiting_approval'
+                THEN LEAST(parked_until, now() + interval '5 seconds') ELSE parked_until END
         WHERE id = $2 AND user_id = $1
         RETURNING id, status, epoch
         "#,
@@ -299,7 +300,8 @@ pub async fn request_cancel_all(
     let rows = sqlx::query!(
         r#"
         UPDATE runs SET cancel_requested_at = COALESCE(cancel_requested_at, now()),
-            parked_until = CASE WHEN status = 'waiting_approval' THEN LEAST(parked_until, now()) ELSE parked_until END
+            parked_until = CASE WHEN status = 'waiting_approval'
+                THEN LEAST(parked_until, now() + interval '5 seconds') ELSE parked_until END
         WHERE user_id = $1 AND conversation_id = $2 AND status IN ('queued', 'running', 'waiting_approval')
         RETURNING id, status, epoch
         "#,

@@ -297,6 +297,7 @@ async fn a_parked_run_can_be_cancelled_anywhere_and_tried_again() {
     parked(&app, &user, &posted).await;
     user.post(&format!("/runs/{}/cancel", posted.text("run_id")), Value::Null)
         .await;
+    assert_eq!(user.wait(posted.id("run_id")).await.text("status"), "cancelled");
     let retry = user
         .post(&format!("/runs/{}/retry", posted.text("run_id")), Value::Null)
         .await;
