@@ -83,10 +83,10 @@ async fn real_chats_keep_every_promise() {
     let report = report(&verified);
     assert_eq!(report["ok"], true);
     let checks = report["checks"].as_array().unwrap();
-    assert_eq!(checks.len(), 19);
+    assert_eq!(checks.len(), 20);
     assert_eq!(checks[0]["check"], "messages");
     assert!(checks[0]["examined"].as_i64().unwrap() >= 9, "{report}");
-    assert_eq!(text(&verified.stderr).lines().count(), 19);
+    assert_eq!(text(&verified.stderr).lines().count(), 20);
     app.stop().await;
 }
 
