@@ -71,7 +71,12 @@ impl Api {
         let ended = Lifecycle::new();
         let readers = Readers::new(settings.live.live_buffer_events as usize);
         let waiter = Waiter::new(readers.clone());
-        waiter.start(pool.clone(), settings.chat.wait_sweep_ms, &lifecycle);
+        waiter.start(
+            pool.clone(),
+            settings.chat.wait_sweep_ms,
+            Clock::system(),
+            &lifecycle,
+        );
         lifecycle.spawn_until_stopped(live::listen(waiter.clone(), readers.clone(), redis.clone()));
         let notifier = Notifier::start(redis.clone(), settings.events, &ended);
         let sockets = TaskTracker::new();

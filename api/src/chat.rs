@@ -28,7 +28,7 @@ use crate::{
     metrics,
     request_id::RequestId,
     state::{App, within},
-    waiter::{Outcome, Wait},
+    waiter::{Change, Outcome, Wait},
 };
 
 /// How often a post is tried while its conversation changes under it.
@@ -194,7 +194,7 @@ pub(crate) async fn chat(
     let posting = post(app, message).await?;
     let accepted = began.elapsed();
     let told = match posting {
-        Posting::Fresh(fresh, wait) => wait_out(app, wait, patience, user_id, *fresh).await,
+        Posting::Fresh(fresh, wait) => wait_out(app, wait, patience, user_id, *fresh, 0).await,
         Posting::Known(run_id) => attach(app, user_id, run_id, patience).await,
     };
     Ok((told?, accepted))
@@ -305,7 +305,7 @@ pub(crate) async fn attach(
         }
         wait.is_stored();
         let left = deadline.saturating_duration_since(Instant::now());
-        let told = wait_out(app, wait, left, user_id, run.response).await?;
+        let told = wait_out(app, wait, left, user_id, run.response, run.epoch).await?;
         if !told.run.status.is_final() {
             return Ok(told);
         }
@@ -391,38 +391,51 @@ async fn write(app: &App, post: &Post) -> Result<Posted, sqlx::Error> {
     alone.into_iter().next().ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Waits until the run ends, the patience does, or the process stops; gives the run as far as it has come.
+/// Waits until the run ends, begins to wait for its user, the patience does, or the process stops; gives the run as far as
+/// it has come. `seen` is the epoch in which it was seen: a run that was parked by then does not end the wait.
 async fn wait_out(
     app: &App,
     mut wait: Wait,
     patience: Duration,
     user_id: Uuid,
     so_far: ChatResponse,
+    mut seen: i32,
 ) -> Result<Told, ApiError> {
     if patience.is_zero() {
         return Ok(so_far.into());
     }
-    let waiting = wait.outcome().instrument(errand_traces::trace!("wait"));
-    let ended = tokio::select! {
-        outcome = waiting => Some(outcome),
-        () = tokio::time::sleep(patience) => None,
-        () = app.lifecycle.stopped() => None,
-    };
-    match ended {
-        Some(Outcome::Final(end)) => {
-            let end = Arc::unwrap_or_clone(end);
-            Ok(Told {
-                run: end.response,
-                timing: end.timing,
-            })
-        }
-        Some(Outcome::Gone) => Err(gone()),
+    let until = Instant::now() + patience;
+    loop {
+        let waiting = wait.change(seen).instrument(errand_traces::trace!("wait"));
+        let change = tokio::select! {
+            change = waiting => Some(change),
+            () = tokio::time::sleep_until(until) => None,
+            () = app.lifecycle.stopped() => None,
+        };
+        let is_over = match change {
+            Some(Change::Ended(Outcome::Final(end))) => {
+                let end = Arc::unwrap_or_clone(end);
+                return Ok(Told {
+                    run: end.response,
+                    timing: end.timing,
+                });
+            }
+            Some(Change::Ended(Outcome::Gone)) => return Err(gone()),
+            Some(Change::Parked) => false,
+            None => true,
+        };
         // Whoever waited in vain is told how far it has come; with Postgres away, how far it had.
-        None => match app.database(runs::view(&app.pool, user_id, so_far.run_id)).await {
-            Ok(now) => now.map(Told::from).ok_or_else(gone),
-            Err(ApiError::DatabaseAway { .. }) => Ok(so_far.into()),
-            Err(error) => Err(error),
-        },
+        let now = match app.database(runs::view(&app.pool, user_id, so_far.run_id)).await {
+            Ok(now) => now.ok_or_else(gone)?,
+            Err(ApiError::DatabaseAway { .. }) => return Ok(so_far.into()),
+            Err(error) => return Err(error),
+        };
+        // Parked and decided in no time: it goes on.
+        let goes_on = matches!(now.response.status, RunStatus::Queued | RunStatus::Running);
+        if is_over || !goes_on {
+            return Ok(now.into());
+        }
+        seen = now.epoch;
     }
 }
 

@@ -19,7 +19,7 @@ impl Waiters {
     pub fn wait(&self, user_id: Uuid, run_id: Uuid) -> impl Future<Output = ()> + use<> {
         let mut wait = self.0.wait_for(user_id, run_id);
         async move {
-            wait.outcome().await;
+            wait.change(i32::MAX).await;
         }
     }
 

@@ -12,12 +12,15 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use errand_shared::db::Pool;
 use errand_shared::{
     Uuid,
+    clock::Clock,
     db::runs::{self, RunView},
     events::RunEnd,
     lifecycle::Lifecycle,
+    run::RunStatus,
 };
 use tokio::sync::{Notify, watch};
 
@@ -28,7 +31,16 @@ const PAGE: usize = 1000;
 /// How much slower Postgres is looked at while Redis tells the news.
 const SLOWER: u32 = 5;
 
-/// How a wait ended.
+/// What a wait has come to.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// The run is final, or gone.
+    Ended(Outcome),
+    /// The run waits for its user.
+    Parked,
+}
+
+/// How a run ended.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     /// The run is final.
@@ -53,6 +65,8 @@ struct Shared {
 struct Entry {
     user_id: Uuid,
     outcome: Arc<watch::Sender<Option<Outcome>>>,
+    /// The last epoch in which the run is known to have been parked; -1 if there is none.
+    parked: watch::Sender<i32>,
     /// Waits on this entry.
     waits: usize,
     /// Whether the run is known to be stored, so that its absence means something.
@@ -65,6 +79,7 @@ pub(crate) struct Wait {
     waiter: Waiter,
     run_id: Uuid,
     outcome: watch::Receiver<Option<Outcome>>,
+    parked: watch::Receiver<i32>,
     sender: Arc<watch::Sender<Option<Outcome>>>,
 }
 
@@ -84,6 +99,7 @@ impl Waiter {
         let fresh = || Entry {
             user_id,
             outcome: Arc::new(watch::Sender::new(None)),
+            parked: watch::Sender::new(-1),
             waits: 0,
             stored: false,
         };
@@ -95,11 +111,13 @@ impl Waiter {
         }
         entry.waits += 1;
         let sender = Arc::clone(&entry.outcome);
+        let parked = entry.parked.subscribe();
         drop(waiting);
         Wait {
             waiter: self.clone(),
             run_id,
             outcome: sender.subscribe(),
+            parked,
             sender,
         }
     }
@@ -115,8 +133,8 @@ impl Waiter {
     }
 
     /// Looks in Postgres until the process stops.
-    pub(crate) fn start(&self, pool: Pool, sweep: Duration, lifecycle: &Lifecycle) {
-        lifecycle.spawn_until_stopped(look(self.clone(), pool, sweep));
+    pub(crate) fn start(&self, pool: Pool, sweep: Duration, clock: Clock, lifecycle: &Lifecycle) {
+        lifecycle.spawn_until_stopped(look(self.clone(), pool, sweep, clock));
     }
 
     /// Says that the news is being heard: what was told before is looked for.
@@ -149,6 +167,31 @@ impl Waiter {
         }
     }
 
+    /// Tells that a run waits for its user since this epoch, to who waits for it.
+    pub(crate) fn tell_parked(&self, run_id: Uuid, epoch: i32) {
+        if let Some(entry) = self.waiting().get(&run_id) {
+            entry.parked.send_if_modified(|known| {
+                let is_news = *known < epoch;
+                *known = epoch.max(*known);
+                is_news
+            });
+        }
+    }
+
+    /// The same as it was read, to who waits and who reads.
+    fn tell_waiting(&self, view: &RunView, at: DateTime<Utc>) {
+        self.tell_parked(view.response.run_id, view.epoch);
+        if !self.0.readers.has(view.user_id) {
+            return;
+        }
+        for event in view.requests(at) {
+            match LiveEvent::new(&event) {
+                Ok(event) => self.0.readers.deliver(view.user_id, Live::Event(event)),
+                Err(error) => tracing::error!(%error, "an event could not be written"),
+            }
+        }
+    }
+
     fn tell_gone(&self, run_id: Uuid) {
         if let Some(entry) = self.waiting().get(&run_id) {
             entry.outcome.send_replace(Some(Outcome::Gone));
@@ -170,17 +213,26 @@ impl Wait {
         }
     }
 
-    /// Ends when the run has.
-    pub(crate) async fn outcome(&mut self) -> Outcome {
-        match self
-            .outcome
-            .wait_for(Option::is_some)
-            .await
-            .map(|outcome| outcome.clone())
-        {
-            Ok(Some(outcome)) => outcome,
-            // The sender lives as long as any wait does.
-            Ok(None) | Err(_) => Outcome::Gone,
+    /// Ends when the run has, or when it has been parked after the epoch in which it was seen last.
+    pub(crate) async fn change(&mut self, seen: i32) -> Change {
+        let ended = async {
+            let outcome = self.outcome.wait_for(Option::is_some).await;
+            outcome.map(|outcome| outcome.clone())
+        };
+        let parked = async {
+            if self.parked.wait_for(|epoch| *epoch > seen).await.is_err() {
+                // Another entry has taken the place of this one, and hears the news.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = ended => Change::Ended(match outcome {
+                Ok(Some(outcome)) => outcome,
+                // The sender lives as long as any wait does.
+                Ok(None) | Err(_) => Outcome::Gone,
+            }),
+            () = parked => Change::Parked,
         }
     }
 }
@@ -202,7 +254,7 @@ impl Drop for Wait {
     }
 }
 
-async fn look(waiter: Waiter, pool: Pool, sweep: Duration) {
+async fn look(waiter: Waiter, pool: Pool, sweep: Duration, clock: Clock) {
     loop {
         let distance = if waiter.is_told() { sweep * SLOWER } else { sweep };
         tokio::select! {
@@ -215,7 +267,7 @@ async fn look(waiter: Waiter, pool: Pool, sweep: Duration) {
             .map(|(run_id, entry)| (*run_id, entry.stored))
             .collect();
         for page in waits.chunks(PAGE) {
-            if let Err(error) = look_at(&waiter, &pool, page).await {
+            if let Err(error) = look_at(&waiter, &pool, page, clock.now()).await {
                 tracing::warn!(%error, "waited-for runs could not be read");
                 break;
             }
@@ -223,11 +275,19 @@ async fn look(waiter: Waiter, pool: Pool, sweep: Duration) {
     }
 }
 
-async fn look_at(waiter: &Waiter, pool: &Pool, waits: &[(Uuid, bool)]) -> Result<(), sqlx::Error> {
+async fn look_at(
+    waiter: &Waiter,
+    pool: &Pool,
+    waits: &[(Uuid, bool)],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
     let run_ids: Vec<_> = waits.iter().map(|(run_id, _)| *run_id).collect();
-    let ended = runs::views(pool, &run_ids, true).await?;
-    for end in ended.into_iter().filter_map(RunView::into_end) {
-        waiter.tell_end(end);
+    for view in runs::views(pool, &run_ids, true).await? {
+        if view.response.status == RunStatus::WaitingApproval {
+            waiter.tell_waiting(&view, now);
+        } else if let Some(end) = view.into_end() {
+            waiter.tell_end(end);
+        }
     }
     let stored: Vec<_> = waits
         .iter()

@@ -37,8 +37,10 @@ pub(crate) struct Book {
     pub(crate) at_once: Vec<String>,
     /// Keys that stand for several runs.
     pub(crate) doubled_keys: Vec<String>,
-    /// How many runs with tool calls had more than one attempt.
+    /// How many runs with tool calls had more attempts than they would have without faults.
     pub(crate) tools_again: usize,
+    /// How many calls were made with their user's consent.
+    pub(crate) consented: usize,
 }
 
 /// Steps of an earlier attempt that are younger than the claim of the latest; and replies whose last step is not of the
@@ -59,8 +61,13 @@ const AT_ONCE: &str = "
 
 const DOUBLED_KEYS: &str = "SELECT format('key %s of %s', key, user_id) FROM idempotency_keys GROUP BY user_id, key HAVING count(*) > 1";
 
-const TOOLS_AGAIN: &str =
-    "SELECT id::text FROM runs WHERE attempt > 1 AND EXISTS (SELECT FROM tool_calls WHERE run_id = runs.id)";
+/// Whoever waits for its user is claimed twice in the best case.
+const TOOLS_AGAIN: &str = "
+    SELECT id::text FROM runs WHERE EXISTS (SELECT FROM tool_calls WHERE run_id = runs.id)
+      AND attempt > 1 + (SELECT count(DISTINCT step) FROM asked_calls WHERE run_id = runs.id)";
+
+const CONSENTED: &str = "
+    SELECT run_id::text FROM tool_calls JOIN asked_calls USING (run_id, step, call_index) WHERE approved AND success";
 
 impl Book {
     /// Reads it all.
@@ -120,6 +127,7 @@ impl Book {
             at_once: texts(stack, AT_ONCE).await?,
             doubled_keys: texts(stack, DOUBLED_KEYS).await?,
             tools_again: texts(stack, TOOLS_AGAIN).await?.len(),
+            consented: texts(stack, CONSENTED).await?.len(),
         })
     }
 }

@@ -189,7 +189,10 @@ impl Client {
             .post(self.url(api, &format!("/api/{}/chat", user.id)))
             .bearer_auth(&user.token)
             .header("idempotency-key", &sent.key)
-            .json(&json!({"message": sent.text, "conversation_id": sent.conversation_asked()}));
+            .json(
+                &json!({"message": sent.text, "conversation_id": sent.conversation_asked(),
+                "agent": sent.agent.filter(|_| sent.place == 0)}),
+            );
         let request = match manner {
             Manner::Wait => request
                 .header("prefer", "wait=20")
@@ -202,7 +205,7 @@ impl Client {
                 .timeout(Duration::from_secs(15)),
             Manner::Events => {
                 let request = request.header("accept", "text/event-stream");
-                return self.try_events(sent, request).await;
+                return self.try_events(user, sent, request).await;
             }
         };
         match self
@@ -219,11 +222,11 @@ impl Client {
     }
 
     /// One try whose answer is a stream.
-    async fn try_events(&self, sent: &mut Sent, request: RequestBuilder) {
+    async fn try_events(&self, user: &User, sent: &mut Sent, request: RequestBuilder) {
         if let Ok(answer) = request.send().await
             && answer.status() == StatusCode::OK
         {
-            self.read(sent, answer).await;
+            self.read(user, sent, answer).await;
         }
     }
 
@@ -245,12 +248,52 @@ impl Client {
                     self.note(sent, &body);
                     sent.answer = Some(body);
                 }
-                Told::Open(body) => self.note(sent, &body),
+                Told::Open(body) => {
+                    self.note(sent, &body);
+                    let approvals = body.get("approvals").and_then(Value::as_array);
+                    for call in approvals.into_iter().flatten() {
+                        self.approve(user, run, call, api).await;
+                    }
+                }
                 Told::Nothing => sleep(PAUSE).await,
             }
             api += 1;
         }
         true
+    }
+
+    /// Consents to a call that waits for it: asks until it is told that the call waits no more.
+    pub(crate) async fn approve(&self, user: &User, run: Uuid, call: &Value, api: usize) {
+        let id = call
+            .get("tool_call_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let path = format!("/api/{}/runs/{run}/approvals/{id}", user.id);
+        let began = Instant::now();
+        for api in api.. {
+            let request = self
+                .http
+                .post(self.url(api, &path))
+                .bearer_auth(&user.token)
+                .json(&json!({"approve": true}))
+                .timeout(Duration::from_secs(15));
+            match request.send().await.map(|answer| answer.status()) {
+                // By itself, by an earlier try whose answer was lost, or because the run was cancelled.
+                Ok(StatusCode::OK | StatusCode::ACCEPTED | StatusCode::CONFLICT) => return,
+                Ok(StatusCode::SERVICE_UNAVAILABLE) | Err(_) => {}
+                Ok(status) => {
+                    let detail = format!("{status} for the approval of {id} of {run}");
+                    self.record
+                        .broken("every answer is one of the contract's", detail);
+                }
+            }
+            if began.elapsed() > self.patience {
+                self.record
+                    .broken("a user's consent is taken in the end", run.to_string());
+                return;
+            }
+            sleep(PAUSE).await;
+        }
     }
 
     /// Asks for the run's end.

@@ -10,12 +10,15 @@ use crate::{
     client::{Client, Manner, User},
     reader::Seen,
     record::Sent,
+    stack::CAREFUL_AGENT,
 };
 
 /// Conversations at once.
 pub(crate) const LANES: usize = 16;
 /// Messages of one conversation, at most.
 const LONGEST: usize = 30;
+/// How many of a hundred conversations have the agent whose tasks are added only with their user's consent.
+const CAREFUL: u32 = 30;
 
 /// Starts all lanes, of whose messages so many in ten go through both APIs at once; they end after their last answer once `lifecycle` is stopped.
 pub(crate) fn start(client: &Client, users: &[User], seed: u64, twins: u32, lifecycle: &Lifecycle) {
@@ -30,6 +33,7 @@ pub(crate) fn start(client: &Client, users: &[User], seed: u64, twins: u32, life
             user: user.clone(),
             others,
             dice: SmallRng::seed_from_u64(seed.wrapping_add(number as u64 + 1)),
+            agent: None,
             conversation: None,
             place: 0,
             twins,
@@ -51,6 +55,7 @@ pub(crate) fn message(user: &User, task: bool, conversation: Option<Uuid>, place
         },
         task: task.then_some(title),
         key: Uuid::now_v7().to_string(),
+        agent: None,
         conversation,
         place,
         run: None,
@@ -66,6 +71,7 @@ struct Lane {
     user: User,
     others: Vec<User>,
     dice: SmallRng,
+    agent: Option<&'static str>,
     conversation: Option<Uuid>,
     place: usize,
     twins: u32,
@@ -74,6 +80,9 @@ struct Lane {
 impl Lane {
     async fn run(mut self, lifecycle: Lifecycle) {
         while !lifecycle.is_stopping() {
+            if self.place == 0 {
+                self.agent = self.dice.random_ratio(CAREFUL, 100).then_some(CAREFUL_AGENT);
+            }
             if !self.burst().await {
                 // The conversation is stuck, which is noted; another one goes on.
                 self.conversation = None;
@@ -95,6 +104,7 @@ impl Lane {
         for nth in 0..count {
             let task = self.dice.random_bool(0.6);
             let mut sent = message(&self.user, task, self.conversation, self.place);
+            sent.agent = self.agent;
             let manner = self.manner(nth + 1 == count);
             let api = self.dice.random_range(0..2);
             if !self.client.deliver(&self.user, &mut sent, api, manner).await {

@@ -48,7 +48,7 @@ impl Client {
                 request = request.header("last-event-id", last);
             }
             match request.send().await {
-                Ok(answer) if answer.status() == StatusCode::OK => self.read(sent, answer).await,
+                Ok(answer) if answer.status() == StatusCode::OK => self.read(user, sent, answer).await,
                 Ok(answer) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => {
                     let detail = format!("{} for the events of {run}", answer.status());
                     self.record
@@ -63,13 +63,20 @@ impl Client {
         true
     }
 
-    /// Reads a stream to its end, or to where it breaks.
-    pub(crate) async fn read(&self, sent: &mut Sent, answer: Response) {
+    /// Reads a stream to its end, or to where it breaks, and consents to what it asks for.
+    pub(crate) async fn read(&self, user: &User, sent: &mut Sent, answer: Response) {
         let before = sent.seen.last;
         let mut events = answer.bytes_stream().eventsource();
         // A living stream is never silent for longer than the client's read time-out.
         while let Some(Ok(event)) = events.next().await {
             self.take(sent, &event);
+            if event.event == "approval.requested"
+                && let Some(run) = sent.run
+            {
+                let envelope: Value = serde_json::from_str(&event.data).unwrap_or_default();
+                let call = envelope.get("data").unwrap_or(&Value::Null);
+                self.approve(user, run, call, 0).await;
+            }
             if sent.answer.is_some() {
                 if !matches!(timeout(ENDS_WITHIN, events.next()).await, Ok(None | Some(Err(_)))) {
                     let detail = format!("{:?}", sent.run);

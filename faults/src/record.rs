@@ -19,6 +19,8 @@ pub(crate) struct Sent {
     pub(crate) task: Option<String>,
     /// The idempotency key, the same for every try.
     pub(crate) key: String,
+    /// The agent that is chosen if the message is the first of its conversation; the default one if none.
+    pub(crate) agent: Option<&'static str>,
     /// The conversation, once it is known.
     pub(crate) conversation: Option<Uuid>,
     /// Place among the conversation's messages, as sent.

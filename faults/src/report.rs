@@ -23,8 +23,10 @@ pub(crate) struct Report {
     read: usize,
     /// Readers whose stream was cut off in its middle.
     cut_off: usize,
-    /// Runs with tool calls that had more than one attempt.
+    /// Runs with tool calls that had more attempts than they would have without faults.
     tools_again: usize,
+    /// Calls that were made with their user's consent.
+    consented: usize,
     /// Runs by how they ended.
     runs: BTreeMap<String, usize>,
     /// Failed runs by reason.
@@ -86,6 +88,7 @@ impl Report {
             read: sent.iter().filter(|sent| sent.seen.has_begun()).count(),
             cut_off: sent.iter().filter(|sent| sent.seen.cut_off).count(),
             tools_again: book.tools_again,
+            consented: book.consented,
             runs,
             failures,
             faults,
@@ -121,8 +124,8 @@ impl Report {
             self.read, self.cut_off
         ));
         say(&format!(
-            "{} runs with tool calls needed more than one attempt",
-            self.tools_again
+            "{} runs with tool calls needed more attempts than a round without faults, {} calls were made with consent",
+            self.tools_again, self.consented
         ));
         let taken_up = &self.taken_up;
         if taken_up.count > 0 {

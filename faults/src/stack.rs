@@ -36,6 +36,10 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     // So that an endless answer ends while the round lasts.
     ("MODEL_TIMEOUT_MS", "15000"),
 ];
+/// An agent whose tasks are added only with their user's consent.
+pub(crate) const CAREFUL_AGENT: &str = "careful";
+/// The file with that agent.
+const AGENTS: &str = "[agents.careful]\nprompt = \"You keep a list of tasks.\"\napprove = [\"add_task\"]\n";
 /// Connections of the second API and the third worker, so that their pools run dry.
 const TINY_POOL: &str = "2";
 /// How long Postgres and Redis may take to start.
@@ -150,6 +154,7 @@ impl Stack {
             folder,
             model,
         };
+        fs::write(stack.agents_file(), AGENTS)?;
         for (name, stores) in [("api-1", &near), ("api-2", &far)] {
             let address = format!("127.0.0.1:{}", ports::any_free()?);
             stack.api_urls.push(format!("http://{address}"));
@@ -177,6 +182,7 @@ impl Stack {
         env.extend([
             pair("DATABASE_URL", database),
             pair("REDIS_URL", redis),
+            pair("AGENTS_FILE", &self.agents_file().to_string_lossy()),
             pair("LOG_FORMAT", "json"),
             // Each request, so that one whose answer was lost can be looked for.
             pair("RUST_LOG", "info,errand_api::request_id=debug"),
@@ -193,6 +199,10 @@ impl Stack {
             folder: self.folder.path.clone(),
         };
         Ok(Program::keep(spec, &self.lifecycle))
+    }
+
+    fn agents_file(&self) -> PathBuf {
+        self.folder.path.join("agents.toml")
     }
 
     /// All programs.

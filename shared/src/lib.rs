@@ -18,6 +18,7 @@ pub mod limits;
 pub mod metrics;
 pub mod notifier;
 pub mod open_files;
+pub mod parked;
 pub mod redis_client;
 pub mod run;
 pub mod telemetry;

@@ -26,6 +26,7 @@ use crate::{
     hint::Hint,
     kill_point::{self, KillPoint},
     lifecycle::Lifecycle,
+    parked::ParkedNews,
     redis_client::RedisClient,
 };
 
@@ -57,6 +58,7 @@ enum Notice {
         user_id: Uuid,
         payload: Vec<u8>,
     },
+    Parked(ParkedNews),
     Call(Call),
 }
 
@@ -148,6 +150,11 @@ impl Notifier {
     pub fn tell(&self, teller: &Teller, event: &Event<'_>, begin: bool) {
         let mode = if begin { Mode::Begin } else { Mode::Append };
         self.append(mode, teller.user_id, event, Some(Arc::clone(&teller.feedback)));
+    }
+
+    /// Tells every API instance that a run waits for its user. Only after the commit that parked it.
+    pub fn tell_parked(&self, news: ParkedNews) {
+        self.put(Notice::Parked(news));
     }
 
     /// Calls out to the workers.

@@ -111,6 +111,11 @@ impl RedisClient {
         format!("{}finals", self.prefix)
     }
 
+    /// The channel on which runs are told that were parked.
+    pub fn parked_channel(&self) -> String {
+        format!("{}parked", self.prefix)
+    }
+
     /// The log of a run's events.
     pub fn run_key(&self, run_id: Uuid) -> String {
         format!("{}run:{run_id}", self.prefix)

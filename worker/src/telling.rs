@@ -15,6 +15,7 @@ use errand_shared::{
     event_log::Watched,
     events::{EVENTS_PER_EPOCH, Event, EventData, ROOM_AFTER_LOSS, requested_seq, started_seq},
     notifier::Teller,
+    parked::ParkedNews,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -203,6 +204,10 @@ impl<'a> Telling<'a> {
             };
             self.context.notifier.tell(&self.teller, &event, true);
         }
+        self.context.notifier.tell_parked(ParkedNews {
+            run_id: self.lease.run_id,
+            epoch: parked.epoch,
+        });
     }
 
     fn watched(&self) -> Watched {

@@ -102,6 +102,20 @@ export class Thread {
     }
   }
 
+  /** Says yes or no to a call that waits for it. */
+  async decide(turn, id, approve) {
+    const { heard } = turn;
+    try {
+      const { body } = await runs.decide(turn.runId, id, approve);
+      // The socket may have told more before this answer.
+      if (turn.heard === heard) turn.take(body);
+    } catch (problem) {
+      // Somebody else has decided, or the time for it is over: what stands is shown.
+      if (problem.status === 404 || problem.status === 409) await this.#look(turn);
+      throw problem;
+    }
+  }
+
   async retry(turn) {
     const { heard } = turn;
     await runs.retry(turn.runId);

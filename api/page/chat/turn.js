@@ -25,6 +25,8 @@ export class Turn {
   answer = '';
   /** `{id, name, arguments, result, success}`; a result that is undefined is yet to come. */
   tools = [];
+  /** `{id, name, arguments, expiresAt}`: the calls about which the user is to decide. */
+  approvals = [];
   /** Why it failed, as a sentence. */
   failure = null;
   /** Of an unsent message: its problem. */
@@ -59,12 +61,12 @@ export class Turn {
     }
     switch (type) {
       case 'run.queued': this.answer = ''; this.reopen(); return;
-      case 'run.started': this.state = 'running'; break;
+      case 'run.started': this.state = 'running'; this.approvals = []; break;
       case 'message.delta': this.state = 'running'; this.answer += data.text; break;
       case 'message.reset': this.answer = data.text ?? ''; break;
       case 'tool.started': this.state = 'running'; this.#tool(data); break;
       case 'tool.finished': this.#tool(data); break;
-      case 'approval.requested': this.state = 'waiting_approval'; break;
+      case 'approval.requested': this.state = 'waiting_approval'; this.#asked(data); break;
       case 'run.succeeded': case 'looked': this.take(data.response); return;
       case 'run.failed': this.#end('failed', data.problem?.detail); return;
       case 'run.cancelled': this.#end('cancelled'); return;
@@ -97,6 +99,8 @@ export class Turn {
     // An answer that was under way when the end was told takes nothing back: only a retry does.
     if (this.isFinal) return;
     this.state = response.status;
+    this.approvals = [];
+    for (const call of response.approvals ?? []) this.#asked(call);
     this.changed.tell();
   }
 
@@ -118,7 +122,7 @@ export class Turn {
   /** It is queued again. */
   reopen() {
     if (this.isFinal) this.answer = '';
-    Object.assign(this, { state: 'queued', failure: null, problem: null, stopping: false });
+    Object.assign(this, { state: 'queued', approvals: [], failure: null, problem: null, stopping: false });
     this.changed.tell();
   }
 
@@ -132,8 +136,12 @@ export class Turn {
     if (!known) this.tools.push(tool);
   }
 
+  #asked({ tool_call_id: id, tool_name: name, arguments: given, expires_at: expiresAt }) {
+    if (!this.approvals.some((one) => one.id === id)) this.approvals.push({ id, name, arguments: given, expiresAt });
+  }
+
   #end(state, why = null) {
-    Object.assign(this, { state, stopping: false, failure: state === 'failed' ? why : null });
+    Object.assign(this, { state, approvals: [], stopping: false, failure: state === 'failed' ? why : null });
     this.changed.tell();
   }
 }

@@ -36,6 +36,7 @@ export const runs = {
   look: (id, wait = 0, signal) => get(`/runs/${id}?wait=${wait}`, { signal, patience: (wait + 20) * 1000 }),
   cancel: (id) => call('POST', `/runs/${id}/cancel`),
   retry: (id) => call('POST', `/runs/${id}/retry`),
+  decide: (id, toolCallId, approve) => call('POST', `/runs/${id}/approvals/${encodeURIComponent(toolCallId)}`, { body: { approve } }),
 };
 
 export const tasks = {

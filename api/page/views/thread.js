@@ -103,6 +103,7 @@ export class ThreadView {
     this.#views.set(turn, view);
     let was = turn.state;
     this.#closed.push(turn.changed.on(() => {
+      if (turn.state === 'waiting_approval' && was !== turn.state) this.#said.textContent = 'Errand needs your approval.';
       if (turn.state === 'succeeded' && ['queued', 'running'].includes(was)) this.#said.textContent = `Errand: ${turn.answer}`;
       if (turn.state === 'failed' && was !== 'failed') this.#said.textContent = turn.failure ?? 'The run failed.';
       was = turn.state;

@@ -10,18 +10,29 @@ const WORDS = {
   delete_task: ['Deleting a task', 'Deleted a task'],
 };
 
+/** What became of calls that were not made, by the code of their error. */
+const REFUSED = {
+  DECLINED: 'declined', APPROVAL_EXPIRED: 'not approved in time', NOT_DONE: 'not done', OUTCOME_UNKNOWN: 'outcome unknown',
+};
+
+/** What a tool does, and what it has done. */
+export const words = (name) => WORDS[name] ?? [`Calling ${name}`, `Called ${name}`];
+
+/** Arguments as they are. */
+export const given = (value) => h('pre', { tabindex: 0 }, h('code', {}, json(value)));
+
 /** Shows a call, or shows again what has changed of it. */
 export function toolView(tool, element = h('details', { class: 'tool', 'data-tool': tool.name })) {
   const done = tool.result !== undefined;
   const state = done ? (tool.success ? 'done' : 'failed') : 'running';
   if (element.dataset.state === state) return element;
   element.dataset.state = state;
-  const [doing, did] = WORDS[tool.name] ?? [`Calling ${tool.name}`, `Called ${tool.name}`];
-  const words = state === 'failed' ? `${doing}: refused` : done ? did : `${doing}…`;
+  const [doing, did] = words(tool.name);
+  const told = state === 'failed' ? `${doing}: ${REFUSED[code(tool)] ?? 'refused'}` : done ? did : `${doing}…`;
   fill(element,
     h('summary', {},
       h('span', { class: 'tool-state' }, state === 'running' ? h('span', { class: 'spinner' }) : icon(state === 'done' ? 'check' : 'cross')),
-      h('span', { class: 'tool-words' }, words), subject(tool) && h('span', { class: 'tool-subject' }, subject(tool))),
+      h('span', { class: 'tool-words' }, told), subject(tool) && h('span', { class: 'tool-subject' }, subject(tool))),
     h('div', { class: 'tool-body' },
       part('Arguments', tool.arguments), done && part('Result', tool.result)));
   return element;
@@ -36,6 +47,12 @@ function subject({ arguments: given, result }) {
 }
 
 function part(name, value) {
-  const text = JSON.stringify(value, (key, inner) => (key === 'user_id' ? undefined : inner), 2) ?? '';
-  return [h('h4', {}, name), h('pre', { tabindex: 0 }, h('code', {}, text))];
+  return [h('h4', {}, name), given(value)];
 }
+
+/** The user's own id says nothing to them. */
+function json(value) {
+  return JSON.stringify(value, (key, inner) => (key === 'user_id' ? undefined : inner), 2) ?? '';
+}
+
+const code = ({ result }) => String(result?.error ?? '').split(':', 1)[0];

@@ -2,6 +2,7 @@
 
 import { fill, h, icon } from '../dom.js';
 import { markdown } from '../chat/markdown.js';
+import { approvalView } from './approval.js';
 import { toolView } from './tool.js';
 import { tried } from './notes.js';
 
@@ -11,10 +12,11 @@ export class TurnView {
     said: h('div', { class: 'said' }),
     fate: h('div', { class: 'fate' }),
     tools: h('div', { class: 'tools' }),
+    approvals: h('div', { class: 'approvals' }),
     answer: h('div', { class: 'answer prose' }),
     foot: h('div', { class: 'foot' }),
   };
-  #shown = { text: null, answer: null, foot: null };
+  #shown = { text: null, answer: null, approvals: '', foot: null };
   #frame = null;
   #closed;
 
@@ -57,8 +59,22 @@ export class TurnView {
       this.#shown.answer = turn.answer;
       fill(this.#parts.answer, markdown(turn.answer));
     }
+    this.#approvals();
     this.element.setAttribute('aria-busy', String(turn.isOpen));
     this.#feet();
+  }
+
+  /** The calls that wait; those that are there already stay as they are, with the focus. */
+  #approvals() {
+    const { turn, thread } = this;
+    const ids = turn.approvals.map(({ id }) => id);
+    if (this.#shown.approvals === ids.join()) return;
+    this.#shown.approvals = ids.join();
+    const { approvals } = this.#parts;
+    for (const one of [...approvals.children]) if (!ids.includes(one.dataset.call)) one.remove();
+    for (const approval of turn.approvals.slice(approvals.children.length)) {
+      approvals.append(approvalView(approval, (approve) => thread.decide(turn, approval.id, approve)));
+    }
   }
 
   #feet() {
@@ -92,7 +108,7 @@ function foot({ turn, thread }, last) {
   switch (turn.state) {
     case 'queued': return working(turn, turn.stopping ? 'Stopping…' : 'In the queue…');
     case 'running': return working(turn, turn.stopping ? 'Stopping…' : 'Thinking…');
-    case 'waiting_approval': return working(turn, 'Waits for an approval.');
+    case 'waiting_approval': return working(turn, turn.stopping ? 'Stopping…' : 'Waits for your approval.');
     case 'failed': return h('div', { class: 'callout bad', role: 'alert' }, h('span', {}, turn.failure ?? 'The run failed.'), again);
     case 'cancelled': return h('div', { class: 'callout' },
       h('span', {}, turn.tools.length > 0 ? 'Stopped. What the tools above have done stays done.' : 'Stopped.'), again);

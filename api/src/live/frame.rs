@@ -32,6 +32,12 @@ pub(super) enum Request {
     },
     /// End a run.
     Cancel { run_id: Uuid },
+    /// Say yes or no to a tool call that waits for it.
+    Approve {
+        run_id: Uuid,
+        tool_call_id: String,
+        approve: bool,
+    },
     /// Say something.
     Ping {},
 }
@@ -123,6 +129,14 @@ mod tests {
             (
                 format!(r#"{{"type":"cancel","run_id":"{id}"}}"#),
                 Request::Cancel { run_id: id },
+            ),
+            (
+                format!(r#"{{"type":"approve","run_id":"{id}","tool_call_id":"c","approve":true}}"#),
+                Request::Approve {
+                    run_id: id,
+                    tool_call_id: "c".to_owned(),
+                    approve: true,
+                },
             ),
             (r#"{"type":"ping"}"#.to_owned(), Request::Ping {}),
         ];

@@ -5,7 +5,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use errand_shared::{Uuid, event_log, finals::FinalNews, redis_client::RedisClient};
+use errand_shared::{Uuid, event_log, finals::FinalNews, parked::ParkedNews, redis_client::RedisClient};
 use futures::StreamExt;
 use redis::{Msg, RedisError, aio::PubSubSink};
 
@@ -40,11 +40,17 @@ pub(crate) async fn listen(waiter: Waiter, readers: Readers, redis: RedisClient)
 
 async fn hear(waiter: &Waiter, readers: &Readers, redis: &RedisClient) -> Result<(), RedisError> {
     let (mut sink, mut news) = redis.subscriber().await?.split();
-    redis.in_time(sink.subscribe(redis.finals_channel())).await?;
+    let (finals, parked) = (redis.finals_channel(), redis.parked_channel());
+    redis.in_time(sink.subscribe(&[&finals, &parked])).await?;
     waiter.is_hearing();
-    let finals = redis.finals_channel();
     let hearing = async {
         while let Some(message) = news.next().await {
+            if message.get_channel_name() == parked {
+                if let Some(ParkedNews { run_id, epoch }) = ParkedNews::decode(message.get_payload_bytes()) {
+                    waiter.tell_parked(run_id, epoch);
+                }
+                continue;
+            }
             take(waiter, readers, &finals, &message);
         }
         Ok(())

@@ -36,6 +36,16 @@ pub(super) enum Told<'a> {
     Made(Box<Event<'a>>),
 }
 
+impl Told<'_> {
+    /// Its number.
+    const fn seq(&self) -> i64 {
+        match self {
+            Self::Logged(entry) => entry.seq,
+            Self::Made(event) => event.seq,
+        }
+    }
+}
+
 /// Whether a log shows a later end than a row: the row was read too early.
 pub(super) fn is_ahead(log: &[Entry], view: &RunView) -> bool {
     let epoch = i64::from(view.epoch);
@@ -75,10 +85,18 @@ pub(super) fn snapshot<'a>(
             .filter(|entry| entry.seq > last && !entry.event.is_empty());
         snapshot.told.extend(unseen.map(Told::Logged));
     }
+    snapshot.ask(view, last, now);
     snapshot
 }
 
 impl<'a> Snapshot<'a> {
+    /// Of a run that waits for its user: asks, if the log does not; its worker may have died before it could.
+    fn ask(&mut self, view: &'a RunView, last: i64, now: DateTime<Utc>) {
+        let last = self.told.last().map_or(last, Told::seq);
+        let lacking = view.requests(now).filter(|event| event.seq > last);
+        self.told.extend(lacking.map(|event| Told::Made(Box::new(event))));
+    }
+
     /// Tells from the journal what the log does not have any more.
     fn fill_gap(&mut self, view: &'a RunView, log: &[Entry], last: i64, now: DateTime<Utc>) {
         let first = log.first().map(|entry| entry.seq);

@@ -19,6 +19,7 @@ use super::{
     frame::{self, Answer, Request},
 };
 use crate::{
+    approve,
     auth::Identity,
     cancel,
     chat::{self, NewMessage, Posting},
@@ -172,6 +173,14 @@ impl Socket {
             }
             Request::Cancel { run_id } => {
                 cancel::cancel(&self.app, self.user_id, run_id).await?;
+                Ok(Vec::new())
+            }
+            Request::Approve {
+                run_id,
+                tool_call_id,
+                approve,
+            } => {
+                approve::decide(&self.app, self.user_id, run_id, &tool_call_id, approve).await?;
                 Ok(Vec::new())
             }
             Request::Ping {} => Ok(vec![text(&Answer::Pong {})?]),

@@ -5,6 +5,8 @@ mod admin;
 #[cfg(test)]
 mod admin_looks;
 #[cfg(test)]
+mod approval;
+#[cfg(test)]
 mod chat;
 #[cfg(test)]
 mod chromium;

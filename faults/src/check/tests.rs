@@ -16,6 +16,7 @@ fn story() -> (Book, Vec<Sent>) {
         text: format!("text {place}"),
         task: (place == 0).then(|| "milk".to_owned()),
         key: format!("key {place}"),
+        agent: None,
         conversation: Some(CONVERSATION),
         place,
         run: Some(Uuid::from_u128(10 + place as u128)),
@@ -45,6 +46,7 @@ fn story() -> (Book, Vec<Sent>) {
         at_once: Vec::new(),
         doubled_keys: Vec::new(),
         tools_again: 0,
+        consented: 0,
     };
     (book, vec![sent(0), sent(1)])
 }

@@ -1,6 +1,6 @@
 //! Runs as their users see them, and what users do to them: cancel, retry.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgExecutor, types::Json};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::steps::with_user_id;
 use crate::{
     chat::{Approval, ChatResponse, RunProblem, ToolCallRecord, Usage},
-    events::RunEnd,
+    events::{Event, EventData, RunEnd, requested_seq},
     run::{RunStatus, status_column},
     timing::RunTiming,
 };
@@ -58,6 +58,24 @@ pub struct RunView {
 }
 
 impl RunView {
+    /// The events by which its user is asked about the calls that wait for approval, as its worker tells them.
+    pub fn requests(&self, at: DateTime<Utc>) -> impl Iterator<Item = Event<'_>> {
+        let calls = self.waiting.iter().zip(&self.response.approvals);
+        calls.map(move |(index, call)| Event {
+            seq: requested_seq(self.epoch, *index),
+            run_id: self.response.run_id,
+            conversation_id: self.response.conversation_id,
+            attempt: self.attempt,
+            at,
+            data: EventData::ApprovalRequested {
+                tool_call_id: Cow::Borrowed(&call.tool_call_id),
+                tool_name: Cow::Borrowed(&call.tool_name),
+                arguments: Cow::Borrowed(&call.arguments),
+                expires_at: call.expires_at,
+            },
+        })
+    }
+
     /// The run's end, if it is final.
     pub fn into_end(self) -> Option<RunEnd> {
         let (seq, at) = self.ended.filter(|_| self.response.status.is_final())?;
@@ -72,15 +90,15 @@ impl RunView {
     }
 }
 
-/// Runs as far as they have come, in no order; runs that are not there are left out. With `only_final`, those still open
-/// are left out too. One query whatever their number.
+/// Runs as far as they have come, in no order; runs that are not there are left out. With `only_halted`, those that go on by
+/// themselves are left out too: what is left has ended or waits for its user. One query whatever their number.
 ///
 /// # Errors
 /// A fault of Postgres.
 pub async fn views(
     executor: impl PgExecutor<'_>,
     run_ids: &[Uuid],
-    only_final: bool,
+    only_halted: bool,
 ) -> Result<Vec<RunView>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
@@ -108,10 +126,10 @@ pub async fn views(
                     AND a.step = (SELECT s.step FROM steps s WHERE s.run_id = r.id ORDER BY s.step DESC LIMIT 1))
             END, '[]') AS "waiting!: Json<Vec<WaitingCall>>"
         FROM runs r LEFT JOIN messages m ON m.run_id = r.id AND m.slot = 32767
-        WHERE r.id = ANY($1) AND (NOT $2 OR r.status IN ('succeeded', 'failed', 'cancelled'))
+        WHERE r.id = ANY($1) AND (NOT $2 OR r.status IN ('waiting_approval', 'succeeded', 'failed', 'cancelled'))
         "#,
         run_ids,
-        only_final
+        only_halted
     )
     .fetch_all(executor)
     .await?;

@@ -129,6 +129,9 @@ impl Sender {
                 Notice::Told { user_id, payload } => {
                     pipeline.publish(self.redis.user_channel(*user_id), payload.as_slice());
                 }
+                Notice::Parked(news) => {
+                    pipeline.publish(self.redis.parked_channel(), news.encode().as_slice());
+                }
                 Notice::Call(call) => {
                     pipeline.publish(self.redis.control_channel(), call.encode().as_slice());
                 }

@@ -7,6 +7,8 @@ mod answers;
 #[cfg(test)]
 mod approvals;
 #[cfg(test)]
+mod approvals_live;
+#[cfg(test)]
 mod cancel;
 #[cfg(test)]
 mod control;
