@@ -46,6 +46,14 @@ pub(crate) fn check(book: &Book, record: &Record) {
     }
 }
 
+/// Notes every call of somebody else's tool that had its effect more than once, by the keys of the effects.
+pub(crate) fn elsewhere(keys: &[String], record: &Record) {
+    let mut seen = HashSet::new();
+    for key in keys.iter().filter(|key| !seen.insert(*key)) {
+        record.broken("another's tool acts at most once a call", key);
+    }
+}
+
 fn each_run(run: &Run, record: &Record) {
     let is_final = matches!(run.status.as_str(), "succeeded" | "failed" | "cancelled");
     if !is_final {

@@ -240,6 +240,17 @@ impl Injector<'_> {
                 }
                 self.stack.model.script(Script::new());
             }
+            KillPoint::CallStarted | KillPoint::CallAnswered => {
+                let mut sent = load::message(self.user, false, None, 0);
+                let pay = Behaviour::tool_call("shop__pay", r#"{"amount":1}"#);
+                let script = Script::new().when(&sent.text, [pay, Behaviour::reply("Paid.")]);
+                self.stack.model.script(script);
+                if self.client.deliver(self.user, &mut sent, 0, Manner::Async).await {
+                    self.client.follow(self.user, &mut sent, 1).await;
+                    self.client.record.sent(sent);
+                }
+                self.stack.model.script(Script::new());
+            }
             // Somebody must die with runs in hand.
             KillPoint::Requeued => {
                 if let Ok(worker) = self.one(programs) {

@@ -73,6 +73,9 @@ pub(crate) async fn run(plan: &Plan) -> Result<Report> {
     let took = began.elapsed();
     let book = Book::read(&stack).await?;
     check::check(&book, &record);
+    let effects = stack.shop.effects();
+    let keys: Vec<_> = effects.into_iter().map(|effect| effect.key).collect();
+    check::elsewhere(&keys, &record);
     let verified = verify(&stack, &record).await?;
     stack.end_programs().await;
     programs(&stack, &record);

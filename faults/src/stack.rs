@@ -15,6 +15,7 @@ use errand_quickstart::{
     secret::Secret,
 };
 use errand_shared::lifecycle::Lifecycle;
+use errand_testkit::McpFixture;
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection,
     postgres::{PgConnectOptions, PgRow},
@@ -38,8 +39,8 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
 ];
 /// An agent whose tasks are added only with their user's consent.
 pub(crate) const CAREFUL_AGENT: &str = "careful";
-/// The file with that agent.
-const AGENTS: &str = "[agents.careful]\nprompt = \"You keep a list of tasks.\"\napprove = [\"add_task\"]\n";
+/// What the file of agents says of that one.
+const CAREFUL: &str = "[agents.careful]\nprompt = \"You keep a list of tasks.\"\napprove = [\"add_task\"]\n";
 /// Connections of the second API and the third worker, so that their pools run dry.
 const TINY_POOL: &str = "2";
 /// How long Postgres and Redis may take to start.
@@ -51,6 +52,8 @@ pub(crate) struct Stack {
     pub(crate) postgres: Mutex<Postgres>,
     pub(crate) redis: Mutex<Redis>,
     pub(crate) model: Server,
+    /// Somebody else's MCP server, on which nothing is inflicted.
+    pub(crate) shop: McpFixture,
     pub(crate) apis: Vec<Program>,
     pub(crate) workers: Vec<Program>,
     /// The ways of the second API and the third worker.
@@ -153,8 +156,9 @@ impl Stack {
             lifecycle,
             folder,
             model,
+            shop: McpFixture::start(),
         };
-        fs::write(stack.agents_file(), AGENTS)?;
+        fs::write(stack.agents_file(), stack.shop.agents_file("") + CAREFUL)?;
         for (name, stores) in [("api-1", &near), ("api-2", &far)] {
             let address = format!("127.0.0.1:{}", ports::any_free()?);
             stack.api_urls.push(format!("http://{address}"));

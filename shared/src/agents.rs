@@ -3,6 +3,9 @@
 //! The API must know their names, a worker the whole. Without a file there is one, the to-do agent.
 
 mod file;
+mod servers;
+
+pub use servers::{ALL_TOOLS, CHOICE_SEPARATOR, Consent, McpServer, McpTransport};
 
 use std::{
     collections::BTreeMap,
@@ -58,7 +61,7 @@ pub struct AgentConfig {
     pub history_max_messages: Option<u16>,
     /// The same in tokens, by estimate.
     pub history_max_tokens: Option<u32>,
-    /// The tools that it has; all if absent.
+    /// The tools that it has, those of servers as `server.tool` or `server.*`; all if absent.
     pub tools: Option<Vec<String>>,
     /// Those whose calls need the user's consent, in place of the settings' list.
     pub approve: Option<Vec<String>>,
@@ -69,6 +72,7 @@ pub struct AgentConfig {
 pub struct Agents {
     default: String,
     named: BTreeMap<String, AgentConfig>,
+    servers: Vec<McpServer>,
 }
 
 impl Default for Agents {
@@ -76,6 +80,7 @@ impl Default for Agents {
         Self {
             default: BUILT_IN.to_owned(),
             named: BTreeMap::from([(BUILT_IN.to_owned(), AgentConfig::default())]),
+            servers: Vec::new(),
         }
     }
 }
@@ -104,6 +109,11 @@ impl Agents {
     /// The name of the one that answers where none was chosen.
     pub fn default_name(&self) -> &str {
         &self.default
+    }
+
+    /// The MCP servers whose tools agents may have, in the file's order.
+    pub fn servers(&self) -> &[McpServer] {
+        &self.servers
     }
 
     /// All of them, by name.

@@ -64,6 +64,10 @@ points! {
     Parked = "parked",
     /// Worker: a run goes on with calls that were journalled before they were made; none of them is made yet.
     CallsLeft = "calls-left",
+    /// Worker: a call of somebody else's tool is marked as started; nobody has been asked.
+    CallStarted = "call-started",
+    /// Worker: somebody else's tool has answered, and its answer is not journalled.
+    CallAnswered = "call-answered",
     /// Worker: the end is decided, and not yet written.
     BeforeFinish = "before-finish",
     /// Worker: the end is committed, and nobody told.

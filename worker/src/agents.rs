@@ -1,11 +1,15 @@
 //! The agents, ready to work: each with its model, its bounds, its tools and its words.
 
+mod others;
+
 use std::{collections::HashMap, sync::Arc};
 
 use errand_agent::{Limits, PlannedCall, ToolSpec};
+use errand_mcp::{Server, Servers};
 use errand_shared::{
     agents::{AgentConfig, Agents, Secrets},
     config::Exit,
+    lifecycle::Lifecycle,
     redis_client::RedisClient,
 };
 
@@ -14,6 +18,7 @@ use crate::{
     model::{ModelClient, ModelLimit},
     settings::{ModelSettings, WorkerSettings},
 };
+use others::Others;
 
 /// One agent.
 #[derive(Debug)]
@@ -24,10 +29,14 @@ pub(crate) struct Agent {
     pub(crate) limits: Limits,
     /// Who it is, if it is not the to-do agent.
     pub(crate) instructions: Option<String>,
-    /// The names of its tools: it can call no others.
+    /// The names of its tools: it can call no others but those of [`Self::others`].
     pub(crate) tools: Arc<[&'static str]>,
-    /// The names of those whose calls need the user's consent.
+    /// The tools of other people's servers that it has.
+    pub(crate) others: Others,
+    /// The names of those of its tools whose calls need the user's consent.
     approve: Vec<String>,
+    /// The same of other people's; a server may want it of more.
+    approve_others: Others,
 }
 
 /// All agents of this worker.
@@ -40,7 +49,7 @@ pub(crate) struct ReadyAgents {
 }
 
 impl ReadyAgents {
-    /// The agents that the settings and their file describe.
+    /// The agents that the settings and their file describe. What they have of connections ends with the lifecycle.
     ///
     /// # Errors
     /// A bad setting, or what is wrong with the file.
@@ -48,6 +57,7 @@ impl ReadyAgents {
         settings: &WorkerSettings,
         redis: &RedisClient,
         metrics: &WorkerMetrics,
+        ended: &Lifecycle,
     ) -> Result<Self, Exit> {
         let tools: Vec<_> = errand_tools::specs().iter().map(|spec| spec.name).collect();
         let agents = Agents::load(&settings.agents, &tools, Secrets::Read)?;
@@ -56,6 +66,7 @@ impl ReadyAgents {
             let rule = format!("must name tools; there are {}", tools.join(", "));
             return Err(Exit::bad_setting("APPROVAL_REQUIRED_TOOLS", rule));
         }
+        let servers = Servers::start(agents.servers(), ended, &metrics.mcp)?;
         let limit =
             |model: &ModelSettings| Arc::new(ModelLimit::new(model, redis.clone(), metrics.limit.clone()));
         let shared = limit(&settings.model);
@@ -68,7 +79,7 @@ impl ReadyAgents {
                 } else {
                     Arc::clone(&shared)
                 };
-                let agent = Agent::new(settings, config, model, limit, metrics)?;
+                let agent = Agent::new(settings, config, model, limit, metrics, &servers)?;
                 Ok((name.to_owned(), agent))
             })
             .collect::<Result<_, Exit>>()?;
@@ -108,9 +119,28 @@ impl ReadyAgents {
 impl Agent {
     /// Whether a call is to be made only with its user's consent. One that is refused anyway needs none.
     pub(crate) fn needs_consent(&self, call: &PlannedCall) -> bool {
-        call.arguments.is_ok()
-            && self.tools.contains(&call.name.as_str())
-            && self.approve.contains(&call.name)
+        if call.arguments.is_err() {
+            return false;
+        }
+        match self.server_of(call) {
+            Some(server) => {
+                self.approve_others.server_of(&call.name).is_some() || server.needs_consent(&call.name)
+            }
+            None => self.tools.contains(&call.name.as_str()) && self.approve.contains(&call.name),
+        }
+    }
+
+    /// Whether the step of a call is journalled before it is made.
+    pub(crate) fn is_opened_for(&self, call: &PlannedCall) -> bool {
+        self.needs_consent(call) || self.server_of(call).is_some()
+    }
+
+    /// The server that is to be asked for a call; none if it is not somebody else's tool, or is refused anyway.
+    pub(crate) fn server_of(&self, call: &PlannedCall) -> Option<&Arc<Server>> {
+        if call.arguments.is_err() {
+            return None;
+        }
+        self.others.server_of(&call.name)
     }
 
     fn new(
@@ -119,6 +149,7 @@ impl Agent {
         model: ModelSettings,
         limit: Arc<ModelLimit>,
         metrics: &WorkerMetrics,
+        servers: &Servers,
     ) -> Result<Self, Exit> {
         let specs = errand_tools::specs().iter().filter(|spec| {
             let chosen = config.tools.as_ref();
@@ -134,15 +165,18 @@ impl Agent {
                 (spec.name, offer)
             })
             .unzip();
+        let approve = config
+            .approve
+            .clone()
+            .unwrap_or_else(|| settings.approval.approval_required_tools.clone());
         Ok(Self {
             model: ModelClient::new(model, offers, limit, metrics.model.clone())?,
             limits: limits(settings, config),
             instructions: config.prompt.clone(),
             tools: tools.into(),
-            approve: config
-                .approve
-                .clone()
-                .unwrap_or_else(|| settings.approval.approval_required_tools.clone()),
+            others: Others::new(servers, config.tools.as_deref()),
+            approve_others: Others::new(servers, Some(&approve)),
+            approve,
         })
     }
 }

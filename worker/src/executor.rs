@@ -17,13 +17,14 @@ use errand_shared::{
     metrics::observe,
     run::RunStatus,
 };
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::{
     agents::Agent,
     context::Context,
+    external::{self, At, ExternalCall},
     failure::{Disposition, RunFailure},
     finisher::{self, Spent},
     in_flight::{Flight, Interrupt},
@@ -183,8 +184,13 @@ impl<'a> Drive<'a> {
                 Action::CallModel { messages } => {
                     let number = run.step();
                     let asked = Instant::now();
+                    let (model, telling) = (&agent.model, &mut self.telling);
+                    let answering = async {
+                        let others = agent.others.offers().await;
+                        model.ask(messages, &others, self.deadline, telling).await
+                    };
                     let answer = tokio::select! {
-                        answer = agent.model.ask(messages, self.deadline, &mut self.telling) => Ok(answer),
+                        answer = answering => Ok(answer),
                         why = flight.interrupted() => Err(interruption(why)),
                     };
                     let took = asked.elapsed();
@@ -194,21 +200,27 @@ impl<'a> Drive<'a> {
                     run.model_answered(answer);
                 }
                 Action::CallTools { step: number, calls } => {
-                    let records = match self.open_step.take() {
-                        Some(mut step) => {
-                            run.said().clone_into(&mut step.content);
-                            kill_point::reached(KillPoint::ToolsAsked);
-                            if calls.iter().any(|call| agent.needs_consent(call)) {
-                                self.ask_consent(step, calls, agent).await?;
+                    let is_mended = self.open_step.is_none() && is_partly_done(lease);
+                    let records = if let Some(mut step) = self.open_step.take() {
+                        run.said().clone_into(&mut step.content);
+                        kill_point::reached(KillPoint::ToolsAsked);
+                        if calls.iter().any(|call| agent.is_opened_for(call)) {
+                            let model = model_time(&step);
+                            if self.open(step, calls, agent).await? {
                                 return Ok(Driven::Parked);
                             }
+                            let left = Left::default();
+                            Box::pin(self.make_left(number, calls, agent, &left, model, flight)).await?
+                        } else {
                             self.make(step, calls, agent).await?
                         }
+                    } else {
                         // The journal has the answer that asked for them.
-                        None => self.make_left(number, calls, agent).await?,
+                        kill_point::reached(KillPoint::CallsLeft);
+                        let left = Left::of(lease);
+                        let records = self.make_left(number, calls, agent, &left, Duration::ZERO, flight);
+                        Box::pin(records).await?
                     };
-                    kill_point::reached(KillPoint::StepCommitted);
-                    self.telling.tools_finished(&records).await;
                     let results = records.iter().map(|record| record.result.to_string()).collect();
                     self.tool_calls
                         .extend(records.into_iter().map(|record| ToolCallRecord {
@@ -217,6 +229,10 @@ impl<'a> Drive<'a> {
                             arguments: with_user_id(&record.arguments, lease.user_id),
                             result: record.result,
                         }));
+                    if is_mended {
+                        // Some of the step's calls had results before, and those are in another order then.
+                        self.read_back().await?;
+                    }
                     run.tools_finished(results);
                 }
                 Action::Reply { text } => {
@@ -258,17 +274,19 @@ impl<'a> Drive<'a> {
         self.tools += took;
         let records = records?;
         self.count(model, &records, took);
+        kill_point::reached(KillPoint::StepCommitted);
+        self.telling.tools_finished(&records).await;
         Ok(records)
     }
 
-    /// Journals a step of which some calls need the user's consent. Then the run is parked, and this worker has no part in
-    /// it any more.
-    async fn ask_consent(
+    /// Journals a step before its calls are made. If some of them need the user's consent the run is parked then, and this
+    /// worker has no part in it any more. True if so.
+    async fn open(
         &mut self,
         step: StepRecord,
         calls: &[PlannedCall],
         agent: &Agent,
-    ) -> Result<(), RunFailure> {
+    ) -> Result<bool, RunFailure> {
         let Context { pool, settings, .. } = self.context;
         let lease = self.lease;
         #[cfg(feature = "sabotage-fence")]
@@ -282,40 +300,92 @@ impl<'a> Drive<'a> {
                 self.count(model_time(&step), &[], Duration::ZERO);
                 let waiting = calls.iter().filter(|call| agent.needs_consent(call));
                 self.telling.parked(parked, waiting);
-                Ok(())
+                Ok(true)
+            }
+            Opened::Open => {
+                self.is_left = true;
+                Ok(false)
             }
             Opened::CancelRequested => {
                 self.open_step = Some(step);
                 Err(RunFailure::Cancelled)
             }
-            Opened::Open | Opened::LeaseLost => Err(RunFailure::LeaseLost),
+            Opened::LeaseLost => Err(RunFailure::LeaseLost),
         }
     }
 
-    /// Makes the calls that are left of a journalled step, if their user consents to them.
+    /// Makes the calls that are left of a journalled step, if their user consents to them: those of our own tools together,
+    /// then those of other people's at the same time. `model` is what the model took over the step, if that is not counted
+    /// yet.
     async fn make_left(
         &mut self,
         step: u16,
         calls: &[PlannedCall],
         agent: &Agent,
+        left: &Left<'_>,
+        model: Duration,
+        flight: &mut Flight,
     ) -> Result<Vec<CallRecord>, RunFailure> {
-        kill_point::reached(KillPoint::CallsLeft);
         self.telling.tools_started(calls).await;
         let began = Instant::now();
+        let made = self.make_all_left(step_number(step), calls, agent, left, flight);
+        let made = made.instrument(errand_traces::trace!("tools")).await;
+        let took = began.elapsed();
+        self.tools += took;
+        let mut records = made?;
+        self.is_left = false;
+        self.count(model, &records, took);
+        kill_point::reached(KillPoint::StepCommitted);
+        records.sort_by_key(|record| calls.iter().position(|call| call.id == record.tool_call_id));
+        Ok(records)
+    }
+
+    async fn make_all_left(
+        &mut self,
+        step: i16,
+        calls: &[PlannedCall],
+        agent: &Agent,
+        left: &Left<'_>,
+        flight: &mut Flight,
+    ) -> Result<Vec<CallRecord>, RunFailure> {
         let pool = &self.context.pool;
         let lease = self.lease;
         #[cfg(feature = "sabotage-fence")]
         let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
-        let left = Left::of(lease);
-        let records = open_step::perform(pool, lease, step_number(step), calls, &left, &agent.tools)
-            .instrument(errand_traces::trace!("tools"))
-            .await;
-        let took = began.elapsed();
-        self.tools += took;
-        let records = records?;
-        self.is_left = false;
-        self.count(Duration::ZERO, &records, took);
-        Ok(records)
+        let mut records = Vec::with_capacity(calls.len());
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for call in calls {
+            match agent.server_of(call) {
+                None => ours.push(call.clone()),
+                Some(server) => theirs.push(ExternalCall {
+                    call,
+                    server: Arc::clone(server),
+                }),
+            }
+        }
+        if !ours.is_empty() {
+            records = open_step::perform(pool, lease, step, &ours, left, &agent.tools).await?;
+            self.telling.tools_finished(&records).await;
+        }
+        let at = At {
+            pool,
+            lease,
+            step,
+            left,
+            deadline: self.deadline,
+        };
+        let mut answers = std::pin::pin!(external::perform(at, theirs));
+        loop {
+            let answer = tokio::select! {
+                answer = answers.next() => answer,
+                why = flight.interrupted() => return Err(interruption(why)),
+            };
+            let Some(record) = answer.transpose()? else {
+                return Ok(records);
+            };
+            self.telling.tools_finished(std::slice::from_ref(&record)).await;
+            records.push(record);
+        }
     }
 
     /// Answers the calls that are left of a journalled step, because the run ends.
@@ -367,6 +437,12 @@ impl<'a> Drive<'a> {
             tools_ms: 0,
         }
     }
+}
+
+/// Whether some of the last step's calls were made and others are left.
+fn is_partly_done(lease: &Lease) -> bool {
+    let last = lease.journal.last();
+    last.is_some_and(|step| !step.asked.is_empty() && !step.calls.is_empty())
 }
 
 /// A step's number as the journal has it. The agent's bounds keep it small.

@@ -10,6 +10,7 @@ mod agents;
 mod calls;
 mod context;
 mod executor;
+mod external;
 mod failure;
 mod finisher;
 mod heartbeat;

@@ -1,5 +1,6 @@
 //! The worker's metrics, as `docs/METRICS.md` has them.
 
+use errand_mcp::McpMetrics;
 use errand_shared::{
     db::Pool,
     metrics::{By, Counter, Gauge, Histogram, Metrics, Span, whole},
@@ -179,6 +180,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) tools_duration: Histogram,
     /// What the rescuer did.
     pub(crate) rescues: By<Rescue, Counter>,
+    /// Other people's MCP servers.
+    pub(crate) mcp: McpMetrics,
     tools: Vec<ToolCalls>,
 }
 
@@ -266,12 +269,9 @@ impl WorkerMetrics {
                 "Storing a run's end",
                 Span::Short,
             ),
-            tools_duration: registry.histogram(
-                "tools_duration_seconds",
-                "The transaction of a step's tools",
-                Span::Short,
-            ),
+            tools_duration: registry.histogram("tools_duration_seconds", "A step's tools", Span::Short),
             rescues: registry.counters("rescuer_runs", "Runs that this worker's sweeps dealt with"),
+            mcp: McpMetrics::new(&mut registry),
             tools: tool_calls(&mut registry),
             registry,
         }

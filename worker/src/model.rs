@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_openai::{Client, config::OpenAIConfig};
 use backon::{ExponentialBuilder, Retryable};
-use errand_agent::{Message, ModelAnswer};
+use errand_agent::{Message, ModelAnswer, ToolSpec};
 use errand_shared::{config::Exit, metrics::observe};
 use futures::StreamExt;
 use serde_json::value::RawValue;
@@ -42,8 +42,9 @@ const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
 pub(crate) struct ModelClient {
     client: Client<OpenAIConfig>,
     settings: ModelSettings,
-    /// As JSON. None if there are none.
-    tools: Option<Box<RawValue>>,
+    tools: Vec<ToolSpec>,
+    /// The same as JSON, written once for all requests that are offered no others. None if there are none.
+    written: Option<Box<RawValue>>,
     limit: Arc<ModelLimit>,
     metrics: ModelMetrics,
 }
@@ -52,13 +53,13 @@ pub(crate) struct ModelClient {
 const BYTES_A_TOKEN: usize = 4;
 
 impl ModelClient {
-    /// A client that offers these tools with every call.
+    /// A client that offers these tools with every call, before others that a call may bring.
     ///
     /// # Errors
     /// If the settings make no HTTP client.
     pub(crate) fn new(
         settings: ModelSettings,
-        tools: Vec<errand_agent::ToolSpec>,
+        tools: Vec<ToolSpec>,
         limit: Arc<ModelLimit>,
         metrics: ModelMetrics,
     ) -> Result<Self, Exit> {
@@ -76,19 +77,22 @@ impl ModelClient {
         Ok(Self {
             client,
             settings,
-            tools: wire::offers(tools).map_err(|error| Exit::bad_setting("tools", error))?,
+            written: wire::offers(tools.iter()).map_err(|error| Exit::bad_setting("tools", error))?,
+            tools,
             limit,
             metrics,
         })
     }
 
     /// Asks the model, trying again after passing faults until `deadline`; who reads the run hears the answer as it comes.
+    /// `others` are tools that are on offer this time only.
     ///
     /// # Errors
     /// The last fault.
     pub(crate) async fn ask(
         &self,
         messages: &[Message],
+        others: &[ToolSpec],
         deadline: Instant,
         telling: &mut Telling<'_>,
     ) -> Result<ModelAnswer, ModelFault> {
@@ -97,7 +101,16 @@ impl ModelClient {
             .with_max_delay(self.settings.model_retry_max_ms)
             .with_max_times(self.settings.model_retries as usize)
             .with_jitter();
-        let request = Request::new(&self.settings, messages, self.tools.as_deref());
+        let all = (!others.is_empty()).then(|| wire::offers(self.tools.iter().chain(others)));
+        let all = all
+            .transpose()
+            .map_err(|error| ModelFault::Malformed(error.to_string()))?
+            .flatten();
+        let request = Request::new(
+            &self.settings,
+            messages,
+            all.as_deref().or(self.written.as_deref()),
+        );
         // One try at a time: it is never waited for.
         let telling = Mutex::new(telling);
         let thought = self.estimate(messages);

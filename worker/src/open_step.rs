@@ -54,7 +54,7 @@ impl<'a> Left<'a> {
     }
 
     /// The outcome of a call that must not be made, because its user does not consent. A run that goes on waits no more.
-    fn withheld(&self, call: &PlannedCall) -> Option<ToolOutcome> {
+    pub(crate) fn withheld(&self, call: &PlannedCall) -> Option<ToolOutcome> {
         let asked = self.0.get(&place(call)).filter(|asked| asked.needs_consent)?;
         match asked.approved {
             Some(true) => None,
@@ -62,9 +62,14 @@ impl<'a> Left<'a> {
             None => Some(errand_tools::approval_expired()),
         }
     }
+
+    /// Whether a worker that is gone had begun to make this call.
+    pub(crate) fn was_started(&self, call: &PlannedCall) -> bool {
+        self.0.get(&place(call)).is_some_and(|asked| asked.started)
+    }
 }
 
-/// Makes the calls of an open step that its user consents to, and commits them with the results of all. Each is undone alone
+/// Makes those calls of an open step whose effects this database has, and that its user consents to, and commits them with the results of all. Each is undone alone
 /// if Postgres refuses it.
 ///
 /// # Errors
@@ -136,6 +141,6 @@ async fn attempt(
 }
 
 /// A call's place in its step. The agent's bounds keep it small.
-fn place(call: &PlannedCall) -> i16 {
+pub(crate) fn place(call: &PlannedCall) -> i16 {
     i16::try_from(call.index).unwrap_or(i16::MAX)
 }

@@ -97,7 +97,7 @@ impl Worker {
             steps: tool_step::group(&settings, &pool, &ended),
             finishes: finisher::group(&settings, &pool, &ended),
             worker_id: Uuid::now_v7(),
-            agents: ReadyAgents::new(&settings, &redis, &metrics)?,
+            agents: ReadyAgents::new(&settings, &redis, &metrics, &ended)?,
             notifier,
             in_flight,
             clock: Clock::system(),

@@ -1,5 +1,7 @@
 //! The file of agents as it is written: read with the places of what stands in it, so that what is wrong can be shown.
 
+mod servers;
+
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
 use serde::{
@@ -8,7 +10,7 @@ use serde::{
 };
 use toml::Spanned;
 
-use super::{AgentConfig, Agents, BUILT_IN, Secrets};
+use super::{AgentConfig, Agents, BUILT_IN, McpServer, Secrets};
 use crate::config::Secret;
 
 /// Characters of a name.
@@ -27,6 +29,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
+    /// A broken rule at this place.
     fn at<T>(place: &Spanned<T>, what: impl Into<String>) -> Self {
         Self {
             offset: place.span().start,
@@ -50,6 +53,8 @@ struct Document {
     default: Option<Spanned<String>>,
     #[serde(default)]
     agents: BTreeMap<Spanned<String>, Written>,
+    #[serde(default)]
+    mcp_servers: Vec<servers::Written>,
 }
 
 #[derive(Deserialize)]
@@ -76,10 +81,11 @@ pub(super) fn read(text: &str, tools: &[&str], secrets: Secrets) -> Result<Agent
         offset: error.span().map_or(0, |span| span.start),
         what: error.message().replace('\n', "; "),
     })?;
+    let servers = servers::check_all(document.mcp_servers, secrets)?;
     let mut named = BTreeMap::new();
     for (name, written) in document.agents {
         check_name(&name)?;
-        named.insert(name.into_inner(), check(written, tools, secrets)?);
+        named.insert(name.into_inner(), check(written, tools, &servers, secrets)?);
     }
     named.entry(BUILT_IN.to_owned()).or_default();
     let default = match document.default {
@@ -89,7 +95,11 @@ pub(super) fn read(text: &str, tools: &[&str], secrets: Secrets) -> Result<Agent
         Some(default) => default.into_inner(),
         None => BUILT_IN.to_owned(),
     };
-    Ok(Agents { default, named })
+    Ok(Agents {
+        default,
+        named,
+        servers,
+    })
 }
 
 fn check_name(name: &Spanned<String>) -> Result<(), Fault> {
@@ -105,13 +115,18 @@ fn check_name(name: &Spanned<String>) -> Result<(), Fault> {
     ))
 }
 
-fn check(written: Written, tools: &[&str], secrets: Secrets) -> Result<AgentConfig, Fault> {
+fn check(
+    written: Written,
+    tools: &[&str],
+    servers: &[McpServer],
+    secrets: Secrets,
+) -> Result<AgentConfig, Fault> {
     Ok(AgentConfig {
         prompt: text("prompt", written.prompt, PROMPT_CHARS)?,
         model: text("model", written.model, WORD_CHARS)?,
         temperature: number("temperature", written.temperature, 0.0..=2.0)?,
         max_tokens: number("max_tokens", written.max_tokens, 1..=u32::MAX)?,
-        base_url: url(written.base_url)?,
+        base_url: url("base_url", written.base_url)?,
         api_key: secret("api_key", written.api_key, secrets)?,
         max_steps: number("max_steps", written.max_steps, 1..=1000)?,
         max_calls: number("max_calls", written.max_calls, 1..=10_000)?,
@@ -120,11 +135,11 @@ fn check(written: Written, tools: &[&str], secrets: Secrets) -> Result<AgentConf
         history_max_tokens: number("history_max_tokens", written.history_max_tokens, 0..=u32::MAX)?,
         tools: written
             .tools
-            .map(|chosen| known("tools", chosen, tools))
+            .map(|chosen| known("tools", chosen, tools, servers))
             .transpose()?,
         approve: written
             .approve
-            .map(|chosen| known("approve", chosen, tools))
+            .map(|chosen| known("approve", chosen, tools, servers))
             .transpose()?,
     })
 }
@@ -145,7 +160,7 @@ fn text(
     Ok(Some(value.into_inner()))
 }
 
-fn url(value: Option<Spanned<String>>) -> Result<Option<String>, Fault> {
+fn url(name: &str, value: Option<Spanned<String>>) -> Result<Option<String>, Fault> {
     if let Some(value) = &value
         && !["http://", "https://"].iter().any(|scheme| {
             value
@@ -154,9 +169,9 @@ fn url(value: Option<Spanned<String>>) -> Result<Option<String>, Fault> {
                 .is_some_and(|rest| !rest.is_empty())
         })
     {
-        return Err(Fault::at(value, "base_url: must be an http or https URL"));
+        return Err(Fault::at(value, format!("{name}: must be an http or https URL")));
     }
-    text("base_url", value, WORD_CHARS)
+    text(name, value, WORD_CHARS)
 }
 
 fn number<T: PartialOrd + fmt::Display + Copy>(
@@ -173,11 +188,23 @@ fn number<T: PartialOrd + fmt::Display + Copy>(
     }
 }
 
-fn known(name: &str, chosen: Vec<Spanned<String>>, tools: &[&str]) -> Result<Vec<String>, Fault> {
+fn known(
+    name: &str,
+    chosen: Vec<Spanned<String>>,
+    tools: &[&str],
+    servers: &[McpServer],
+) -> Result<Vec<String>, Fault> {
     let mut names: Vec<String> = Vec::with_capacity(chosen.len());
     for tool in chosen {
-        if !tools.contains(&tool.get_ref().as_str()) {
-            let what = format!("{name}: there is no such tool; there are {}", tools.join(", "));
+        let text = tool.get_ref().as_str();
+        if !tools.contains(&text) && !servers::can_choose(text, servers) {
+            let mut there_are = tools.join(", ");
+            for server in servers {
+                there_are.push_str(", ");
+                there_are.push_str(&server.name);
+                there_are.push_str(".*");
+            }
+            let what = format!("{name}: there is no such tool; there are {there_are}");
             return Err(Fault::at(&tool, what));
         }
         if names.contains(tool.get_ref()) {
@@ -251,7 +278,7 @@ mod tests {
 
     const TOOLS: [&str; 2] = ["add_task", "list_tasks"];
 
-    fn fault(text: &str) -> String {
+    pub(super) fn fault(text: &str) -> String {
         let fault = read(text, &TOOLS, Secrets::Read).unwrap_err();
         format!("{}: {}", fault.line(text), fault.what)
     }

@@ -294,6 +294,12 @@ async fn a_cancelled_parked_run_that_nobody_has_ended_is_due() {
         .await
         .unwrap()
         .unwrap();
+    assert!(
+        approvals::expire(book.pool(), 10).await.unwrap().is_empty(),
+        "whoever cancels ends it"
+    );
+    let later = "UPDATE runs SET parked_until = parked_until - interval '5 seconds'";
+    book.database.execute(later).await.unwrap();
     assert_eq!(approvals::expire(book.pool(), 10).await.unwrap().len(), 1);
     assert!(book.claim(lease.run_id).await.cancel_requested);
     book.close().await;

@@ -44,34 +44,36 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The tools on offer as JSON, written once for all requests. None if there are none.
+/// The tools on offer as JSON. None if there are none.
 ///
 /// # Errors
 /// If they can't be written as JSON.
-pub(super) fn offers(tools: Vec<ToolSpec>) -> Result<Option<Box<RawValue>>, serde_json::Error> {
-    if tools.is_empty() {
+pub(super) fn offers<'a>(
+    tools: impl Iterator<Item = &'a ToolSpec>,
+) -> Result<Option<Box<RawValue>>, serde_json::Error> {
+    let offers: Vec<_> = tools.map(ToolOffer::from).collect();
+    if offers.is_empty() {
         return Ok(None);
     }
-    let offers: Vec<_> = tools.into_iter().map(ToolOffer::from).collect();
     serde_json::value::to_raw_value(&offers).map(Some)
 }
 
 /// A tool on offer.
 #[derive(Debug, Serialize)]
-struct ToolOffer {
+struct ToolOffer<'a> {
     r#type: &'static str,
-    function: FunctionOffer,
+    function: FunctionOffer<'a>,
 }
 
 #[derive(Debug, Serialize)]
-struct FunctionOffer {
-    name: String,
-    description: String,
-    parameters: serde_json::Value,
+struct FunctionOffer<'a> {
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a serde_json::Value,
 }
 
-impl From<ToolSpec> for ToolOffer {
-    fn from(spec: ToolSpec) -> Self {
+impl<'a> From<&'a ToolSpec> for ToolOffer<'a> {
+    fn from(spec: &'a ToolSpec) -> Self {
         let ToolSpec {
             name,
             description,

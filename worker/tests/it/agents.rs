@@ -1,13 +1,11 @@
 //! Agents of a file: each conversation is answered by the one that it has chosen, with that one's words, model and tools.
 
-use std::path::PathBuf;
-
 use errand_model::{Behaviour, Script};
 use errand_testkit::{Reply, TestApp, User};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::scene::{runs, tasks};
+use crate::scene::{AgentsFile, runs, tasks};
 
 const FILE: &str = r#"
 [agents.shopper]
@@ -22,28 +20,7 @@ tools = ["list_tasks"]
 tools = []
 "#;
 
-/// A file of agents that is gone when the test ends.
-struct File(PathBuf);
-
-impl File {
-    fn new(text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("errand-agents-{}.toml", errand_shared::Uuid::now_v7()));
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn setting(&self) -> String {
-        format!("--agents-file={}", self.0.display())
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).unwrap();
-    }
-}
-
-async fn start(file: &File) -> TestApp {
+async fn start(file: &AgentsFile) -> TestApp {
     TestApp::builder()
         .api(file.setting())
         .worker(file.setting())
@@ -75,7 +52,7 @@ fn offered(request: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_conversation_is_answered_by_the_agent_of_its_first_message() {
-    let file = File::new(FILE);
+    let file = AgentsFile::new(FILE);
     let app = start(&file).await;
     let user = app.user("Ada").await;
     app.model
@@ -122,7 +99,7 @@ async fn a_conversation_is_answered_by_the_agent_of_its_first_message() {
 
 #[tokio::test]
 async fn an_agent_calls_no_tool_that_it_does_not_have_and_keeps_to_its_own_bounds() {
-    let file = File::new(FILE);
+    let file = AgentsFile::new(FILE);
     let app = start(&file).await;
     let user = app.user("Ada").await;
     let add = Behaviour::tool_call("add_task", r#"{"title":"milk"}"#);
@@ -151,7 +128,7 @@ async fn an_agent_calls_no_tool_that_it_does_not_have_and_keeps_to_its_own_bound
 
 #[tokio::test]
 async fn who_may_not_be_chosen_is_422_and_nothing_is_stored() {
-    let file = File::new(FILE);
+    let file = AgentsFile::new(FILE);
     let app = start(&file).await;
     let user = app.user("Ada").await;
     let first = chat(&user, json!({"message": "hello", "agent": "todo"})).await;
@@ -182,7 +159,7 @@ async fn who_may_not_be_chosen_is_422_and_nothing_is_stored() {
 
 #[tokio::test]
 async fn a_run_whose_agent_no_worker_has_fails_and_says_so() {
-    let file = File::new(FILE);
+    let file = AgentsFile::new(FILE);
     let app = TestApp::builder()
         .api(file.setting())
         .worker("--run-max-attempts=2")
@@ -202,7 +179,7 @@ async fn a_run_whose_agent_no_worker_has_fails_and_says_so() {
 
 #[tokio::test]
 async fn the_file_s_default_answers_where_nobody_has_chosen() {
-    let file = File::new(&format!("default = \"talker\"\n{FILE}"));
+    let file = AgentsFile::new(&format!("default = \"talker\"\n{FILE}"));
     let app = start(&file).await;
     let user = app.user("Ada").await;
     app.model

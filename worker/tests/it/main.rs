@@ -23,6 +23,10 @@ mod limit;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
+mod mcp_crash;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod proxy;

@@ -1,0 +1,4 @@
+//! The servers from outside.
+
+#[cfg(test)]
+mod stdio;

@@ -1,0 +1,323 @@
+//! Other people's MCP servers in chats: what is offered, what is called, and what a server's faults come to.
+
+use std::time::{Duration, Instant};
+
+use errand_model::{Behaviour, Script};
+use errand_testkit::{
+    Builder, McpAnnotations, McpFault, McpFixture, Reply, TestApp, eventually, mcp_tool, mcp_tool_with,
+};
+use serde_json::{Value, json};
+
+use crate::scene::{AgentsFile, runs, tasks};
+
+fn known(builder: Builder, file: &AgentsFile) -> Builder {
+    builder.api(file.setting()).worker(file.setting())
+}
+
+async fn start(file: &AgentsFile) -> TestApp {
+    known(TestApp::builder(), file).start().await
+}
+
+fn call(tool: &str, arguments: &Value) -> (String, String) {
+    (tool.to_owned(), arguments.to_string())
+}
+
+fn pay(amount: i64) -> (String, String) {
+    call("shop__pay", &json!({"amount": amount}))
+}
+
+/// A model that asks for these calls once, and then says a word.
+fn once(calls: Vec<(String, String)>) -> Script {
+    Script::new().then([Behaviour::ToolCalls(calls), Behaviour::reply("Done.")])
+}
+
+/// The results of a reply's calls.
+fn results(reply: &Reply) -> Vec<Value> {
+    let calls = reply.body["tool_calls"].as_array().unwrap();
+    calls.iter().map(|call| call["result"].clone()).collect()
+}
+
+/// Of each call whether it succeeded, else the word before the colon of its error.
+fn codes(reply: &Reply) -> Vec<String> {
+    results(reply)
+        .iter()
+        .map(|result| match result["error"].as_str() {
+            Some(error) => error.split(':').next().unwrap_or_default().to_owned(),
+            None => result["success"].to_string(),
+        })
+        .collect()
+}
+
+/// The tools that the model was offered last.
+fn offered(app: &TestApp) -> Vec<String> {
+    let request = app.model.requests().last().unwrap().json();
+    let tools = request["tools"].as_array().cloned().unwrap_or_default();
+    tools
+        .iter()
+        .map(|tool| tool["function"]["name"].as_str().unwrap().to_owned())
+        .filter(|name| name.starts_with("shop__"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_servers_tools_are_offered_beside_ours_and_called_once() {
+    let shop = McpFixture::start();
+    let file = AgentsFile::new(&shop.agents_file("headers = { x-key = { env = \"PATH\" } }"));
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    let milk = call("add_task", &json!({"title": "milk"}));
+    app.model.script(once(vec![
+        pay(3),
+        milk,
+        call("shop__look", &json!({"amount": 0})),
+    ]));
+    let reply = user.chat("buy milk").await;
+    assert_eq!(reply.text("message"), "Done.", "{}", reply.body);
+    assert_eq!(codes(&reply), ["true"; 3]);
+    assert_eq!(
+        results(&reply)[0],
+        json!({"success": true, "message": "pay {\"amount\":3}"})
+    );
+    assert_eq!(
+        reply.body["tool_calls"][0]["arguments"]["user_id"],
+        user.id.to_string()
+    );
+    assert_eq!(offered(&app), ["shop__pay", "shop__put", "shop__look"]);
+    assert_eq!(tasks(&app).await, 1);
+    let mut effects = shop.effects();
+    effects.sort_by(|one, other| one.tool.cmp(&other.tool));
+    let done: Vec<_> = effects
+        .iter()
+        .map(|effect| (effect.tool.as_str(), &effect.arguments))
+        .collect();
+    assert_eq!(
+        done,
+        [("look", &json!({"amount": 0})), ("pay", &json!({"amount": 3}))]
+    );
+    let run_id = reply.text("run_id");
+    let keys: Vec<_> = effects.iter().map(|effect| effect.key.clone()).collect();
+    assert_eq!(keys, [format!("{run_id}-0-2"), format!("{run_id}-0-0")]);
+    let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
+    for headers in shop.requests() {
+        assert_eq!(headers["x-key"].to_str().unwrap(), path);
+    }
+    // What the model is told next time is what came of it.
+    app.model
+        .script(Script::new().otherwise(Behaviour::reply("Yes.")));
+    let next = user.chat_in(reply.id("conversation_id"), "is it paid?").await;
+    assert_eq!(next.status, 200, "{}", next.body);
+    let request = app.model.requests().last().unwrap().json();
+    assert!(request["messages"].to_string().contains("pay {"), "{request}");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_fails_is_an_answer_that_the_model_can_make_something_of() {
+    let shop = McpFixture::start();
+    let file = AgentsFile::new(&shop.agents_file("max_result_bytes = 2048\ntimeout_seconds = 1"));
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    let cases = [
+        (
+            None,
+            call("shop__pay", &json!({"amount": "three"})),
+            "VALIDATION_ERROR",
+            0,
+        ),
+        (None, call("shop__pay", &json!({})), "VALIDATION_ERROR", 0),
+        (None, call("shop__steal", &json!({})), "TOOL_UNAVAILABLE", 0),
+        (None, call("mall__pay", &json!({})), "UNKNOWN_TOOL", 0),
+        (
+            Some(McpFault::Fail("no\0 money".to_owned())),
+            pay(1),
+            "TOOL_FAILED",
+            1,
+        ),
+        (
+            Some(McpFault::Refuse("not so".to_owned())),
+            pay(1),
+            "TOOL_FAILED",
+            1,
+        ),
+        (Some(McpFault::Huge(1_000_000)), pay(1), "true", 1),
+        (Some(McpFault::Hang), pay(1), "OUTCOME_UNKNOWN", 1),
+        (
+            Some(McpFault::Hang),
+            call("shop__look", &json!({"amount": 1})),
+            "TOOL_UNAVAILABLE",
+            1,
+        ),
+        (None, pay(1), "true", 1),
+    ];
+    let mut effects = 0;
+    for (fault, asked, code, more) in cases {
+        if let Some(fault) = fault.clone() {
+            shop.next_call(fault);
+        }
+        app.model.script(once(vec![asked.clone()]));
+        let reply = user.chat("go on").await;
+        assert_eq!(reply.text("message"), "Done.", "{asked:?}: {}", reply.body);
+        assert_eq!(codes(&reply), [code], "{asked:?}: {}", reply.body);
+        effects += more;
+        assert_eq!(shop.effects().len(), effects, "{asked:?}");
+        let result = results(&reply)[0].to_string();
+        assert!(result.len() < 4096, "{asked:?}: {} bytes", result.len());
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_in_mid_call_leaves_an_honest_answer_and_is_used_again_once_it_is_back() {
+    let mut shop = McpFixture::start();
+    let file = AgentsFile::new(&shop.agents_file(""));
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    app.model.script(once(vec![pay(3)]));
+    shop.next_call(McpFault::Hang);
+    let posted = user.chat_async(None, "pay").await;
+    shop.has_done(1).await;
+    shop.die();
+    let began = Instant::now();
+    let reply = user.wait(posted.id("run_id")).await;
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(reply.text("message"), "Done.", "{}", reply.body);
+    assert_eq!(codes(&reply), ["OUTCOME_UNKNOWN"]);
+
+    // While it is away chats go on without it, at once.
+    app.model.script(once(vec![pay(4)]));
+    let began = Instant::now();
+    let reply = user.chat("pay again").await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(codes(&reply), ["TOOL_UNAVAILABLE"]);
+    assert_eq!(offered(&app), Vec::<String>::new());
+
+    shop.come_back().await;
+    app.model.script(Script::new().otherwise(Behaviour::reply("Hm.")));
+    eventually("its tools are offered again", || async {
+        user.chat("anything?").await;
+        offered(&app).len() == 3
+    })
+    .await;
+    app.model.script(once(vec![pay(5)]));
+    let reply = user.chat("pay").await;
+    assert_eq!(codes(&reply), ["true"], "{}", reply.body);
+    assert_eq!(shop.effects().len(), 2);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_run_leaves_its_call_and_says_that_nobody_knows() {
+    let shop = McpFixture::start();
+    let file = AgentsFile::new(&shop.agents_file(""));
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    app.model.script(once(vec![pay(3)]));
+    shop.next_call(McpFault::Hang);
+    let posted = user.chat_async(None, "pay").await;
+    shop.has_done(1).await;
+    let cancel = user
+        .post(&format!("/runs/{}/cancel", posted.text("run_id")), Value::Null)
+        .await;
+    assert_eq!(cancel.status, 202, "{}", cancel.body);
+    let cancelled = user.wait(posted.id("run_id")).await;
+    assert_eq!(cancelled.text("status"), "cancelled");
+    assert_eq!(codes(&cancelled), ["OUTCOME_UNKNOWN"], "{}", cancelled.body);
+    assert_eq!(runs(&app).await, ["cancelled 1 0 0"]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_server_offers_may_change() {
+    let shop = McpFixture::start();
+    let file = AgentsFile::new(&shop.agents_file("tools = [\"pay\", \"sell\", \"odd\"]"));
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    app.model.script(Script::new().otherwise(Behaviour::reply("Hm.")));
+    user.chat("anything?").await;
+    assert_eq!(offered(&app), ["shop__pay"]);
+    shop.change_tools(vec![
+        mcp_tool("sell", McpAnnotations::new()),
+        mcp_tool("put", McpAnnotations::new()),
+        mcp_tool_with(
+            "odd",
+            &json!({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1/"}}}),
+        ),
+    ]);
+    eventually("the new list is known", || async {
+        user.chat("and now?").await;
+        offered(&app) == ["shop__sell"]
+    })
+    .await;
+    // A server that can't stop to change does not keep us busy.
+    let before = shop.lists();
+    for _ in 0..50 {
+        shop.change_tools(vec![mcp_tool("pay", McpAnnotations::new())]);
+    }
+    eventually("the new list is known", || async {
+        user.chat("and now?").await;
+        offered(&app) == ["shop__pay"]
+    })
+    .await;
+    assert!(shop.lists() - before <= 3, "{}", shop.lists() - before);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_has_the_tools_that_it_has_chosen_and_no_others() {
+    let shop = McpFixture::start();
+    let agents = "[agents.one]\ntools = [\"shop.look\"]\n[agents.all]\ntools = [\"add_task\", \"shop.*\"]\n\
+                  [agents.none]\ntools = [\"add_task\"]";
+    let file = AgentsFile::new(&shop.agents_file(agents));
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    for (agent, expected) in [
+        ("one", vec!["shop__look"]),
+        ("all", vec!["shop__pay", "shop__put", "shop__look"]),
+        ("none", vec![]),
+    ] {
+        app.model.script(once(vec![pay(1)]));
+        let reply = user
+            .post("/chat", json!({"message": "pay", "agent": agent}))
+            .await;
+        let code = if agent == "all" { "true" } else { "UNKNOWN_TOOL" };
+        assert_eq!(codes(&reply), [code], "{agent}: {}", reply.body);
+        assert_eq!(offered(&app), expected, "{agent}");
+    }
+    assert_eq!(shop.effects().len(), 1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn no_redirect_is_followed() {
+    let shop = McpFixture::start();
+    let thief = McpFixture::start();
+    let text = format!(
+        "[[mcp_servers]]\nname = \"shop\"\nurl = \"{}\"\nallow_private = true\n\
+         headers = {{ authorization = {{ env = \"PATH\" }} }}",
+        shop.redirecting_url(&thief.url())
+    );
+    let file = AgentsFile::new(&text);
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    app.model.script(Script::new().otherwise(Behaviour::reply("Hm.")));
+    assert_eq!(user.chat("anything?").await.text("message"), "Hm.");
+    assert_eq!(offered(&app), Vec::<String>::new());
+    assert!(!shop.requests().is_empty());
+    assert_eq!(thief.requests().len(), 0);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_private_server_is_not_connected_to_unless_its_operator_allows_it() {
+    let shop = McpFixture::start();
+    // By a name, because an address in its place is refused at the start.
+    let url = shop.url().replace("127.0.0.1", "localhost");
+    let file = AgentsFile::new(&format!("[[mcp_servers]]\nname = \"shop\"\nurl = \"{url}\""));
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    app.model.script(once(vec![pay(1)]));
+    let reply = user.chat("pay").await;
+    assert_eq!(codes(&reply), ["TOOL_UNAVAILABLE"], "{}", reply.body);
+    assert_eq!(shop.requests().len(), 0);
+    app.stop().await;
+}

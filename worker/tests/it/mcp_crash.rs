@@ -1,0 +1,144 @@
+//! Workers that die around a call of somebody else's tool: it has its effect at most once, unless twice is as good.
+
+use errand_model::{Behaviour, Script};
+use errand_testkit::{McpFault, McpFixture, Reply, TestApp, eventually};
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+use crate::scene::{AgentsFile, process, runs, swift};
+
+async fn start(file: &AgentsFile) -> TestApp {
+    swift(TestApp::builder().workers(0))
+        .api(file.setting())
+        .worker(file.setting())
+        .start()
+        .await
+}
+
+/// A model that asks for one call of this tool, and then says a word. Asked once more it would want something else.
+fn once(tool: &str) -> Script {
+    let call = |amount: i64| Behaviour::tool_call(tool, json!({"amount": amount}).to_string());
+    Script::new().then([call(3), Behaviour::reply("Done."), call(4)])
+}
+
+fn result(reply: &Reply) -> String {
+    let result = &reply.body["tool_calls"][0]["result"];
+    match result["error"].as_str() {
+        Some(error) => error.split(':').next().unwrap_or_default().to_owned(),
+        None => result["success"].to_string(),
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_worker_dies_is_made_again_only_if_that_does_no_harm() {
+    for (tool, code, effects) in [
+        ("shop__pay", "OUTCOME_UNKNOWN", 1),
+        ("shop__put", "true", 2),
+        ("shop__look", "true", 2),
+    ] {
+        let shop = McpFixture::start();
+        let file = AgentsFile::new(&shop.agents_file(""));
+        let app = start(&file).await;
+        let user = app.user("Ada").await;
+        app.model.script(once(tool));
+        shop.next_call(McpFault::Hang);
+        let victim = process(&app, &[]).await;
+        let posted = user.chat_async(None, "go").await;
+        shop.has_done(1).await;
+        victim.kill().await;
+        let heir = app.start_worker().await;
+        let reply = user.wait(posted.id("run_id")).await;
+        assert_eq!(reply.text("message"), "Done.", "{tool}: {}", reply.body);
+        assert_eq!(result(&reply), code, "{tool}: {}", reply.body);
+        let done = shop.effects();
+        assert_eq!(done.len(), effects, "{tool}");
+        // Every try of one call bears the same key, and what was journalled is what is asked for.
+        for effect in &done {
+            assert_eq!(
+                (&effect.key, &effect.arguments),
+                (&done[0].key, &json!({"amount": 3})),
+                "{tool}"
+            );
+        }
+        assert_eq!(runs(&app).await, ["succeeded 2 0 1"], "{tool}");
+        assert_eq!(
+            app.model.requests().len(),
+            2,
+            "{tool}: the model is not asked for the call again"
+        );
+        heir.stop().await;
+        app.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_operators_word_that_a_tool_is_idempotent_counts() {
+    let shop = McpFixture::start();
+    let file = AgentsFile::new(&shop.agents_file("idempotent = [\"pay\"]"));
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    app.model.script(once("shop__pay"));
+    shop.next_call(McpFault::Hang);
+    let victim = process(&app, &[]).await;
+    let posted = user.chat_async(None, "go").await;
+    shop.has_done(1).await;
+    victim.kill().await;
+    let heir = app.start_worker().await;
+    let reply = user.wait(posted.id("run_id")).await;
+    assert_eq!(result(&reply), "true", "{}", reply.body);
+    assert_eq!(shop.effects().len(), 2);
+    heir.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_whose_worker_dies_before_its_mark_is_made_once_by_another() {
+    let shop = McpFixture::start();
+    let file = AgentsFile::new(&shop.agents_file(""));
+    let app = start(&file).await;
+    let user = app.user("Ada").await;
+    app.model.script(once("shop__pay"));
+    // Whoever is about to set the mark waits for this lock.
+    let mut holder = PgConnection::connect_with(app.database.options()).await.unwrap();
+    sqlx::raw_sql("SELECT pg_advisory_lock(7)")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    app.database
+        .execute(
+            "CREATE FUNCTION wait_for_it() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NEW; END $$; \
+             CREATE TRIGGER wait_for_it BEFORE UPDATE ON asked_calls FOR EACH ROW EXECUTE FUNCTION wait_for_it()",
+        )
+        .await
+        .unwrap();
+    let victim = process(&app, &[]).await;
+    let posted = user.chat_async(None, "go").await;
+    let held = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("the worker is about to set the mark", || async {
+        app.database.count(held).await > 0
+    })
+    .await;
+    victim.kill().await;
+    // Postgres would go on with a statement that it has, also for a client that is gone.
+    sqlx::raw_sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    )
+    .execute(&mut holder)
+    .await
+    .unwrap();
+    sqlx::raw_sql("SELECT pg_advisory_unlock(7)")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    assert_eq!(shop.effects().len(), 0);
+    let heir = app.start_worker().await;
+    let reply = user.wait(posted.id("run_id")).await;
+    assert_eq!(reply.text("message"), "Done.", "{}", reply.body);
+    assert_eq!(result(&reply), "true", "{}", reply.body);
+    assert_eq!(shop.effects().len(), 1);
+    assert_eq!(app.model.requests().len(), 2);
+    heir.stop().await;
+    app.stop().await;
+}
