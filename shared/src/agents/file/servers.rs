@@ -325,7 +325,7 @@ mod tests {
                     tools: None,
                     idempotent: Vec::new(),
                     approve: Consent::Never,
-                    timeout: Duration::from_secs(60),
+                    timeout: Duration::from_mins(1),
                     connect_timeout: Duration::from_secs(10),
                     max_concurrent_calls: 32,
                     max_result_bytes: 65_536,
