@@ -3,7 +3,7 @@
 use errand_model::{Behaviour, Script};
 use errand_testkit::{Builder, Reply, TestApp, User, eventually};
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::scene::{process, runs, swift, tasks};
 
@@ -201,44 +201,62 @@ async fn only_the_runs_user_decides_and_only_about_calls_that_wait() {
     app.stop().await;
 }
 
-#[tokio::test]
-async fn a_worker_killed_between_consent_and_effect_leaves_it_to_be_done_once() {
-    let app = deleting(TestApp::builder().workers(0)).start().await;
+/// A worker dies while `hold` holds up what it does with the user's consent.
+async fn killed_while(app: &TestApp, hold: &str) {
     let user = app.user("Ada").await;
     user.post("/tasks", json!({"title": "milk"})).await;
     app.model.script(once(vec![delete(1), add("eggs")]));
-    let asker = process(&app, &[]).await;
+    let asker = process(app, &[]).await;
     let posted = user.chat_async(None, "Delete the milk").await;
-    let run = parked(&app, &user, &posted).await;
+    let run = parked(app, &user, &posted).await;
     let call = waiting(&run).remove(0);
     // The one that has asked is not needed any more.
     asker.kill().await;
-    assert_eq!(runs(&app).await, ["waiting_approval 1 0 0"]);
 
-    // Holds up whoever is about to do it.
     let mut holder = PgConnection::connect_with(app.database.options()).await.unwrap();
-    let mut hold = holder.begin().await.unwrap();
-    sqlx::raw_sql("SELECT FROM task_counters FOR UPDATE")
-        .execute(&mut *hold)
+    let mut lock = holder.begin().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(hold.to_owned()))
+        .execute(&mut *lock)
         .await
         .unwrap();
     assert_eq!(decide(&user, &posted, &call, true).await.status, 202);
-    let victim = process(&app, &[]).await;
+    let victim = process(app, &[]).await;
     let blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("the worker is about to do it", || async {
+    eventually("the worker is at it", || async {
         app.database.count(blocked).await > 0
     })
     .await;
     victim.kill().await;
-    hold.rollback().await.unwrap();
+    lock.rollback().await.unwrap();
     let heir = app.start_worker().await;
     let done = user.wait(posted.id("run_id")).await;
     assert_eq!(done.text("message"), "Done.", "{}", done.body);
     assert_eq!(errors(&done), ["true", "true"]);
     assert_eq!(app.database.texts("SELECT title FROM tasks").await, ["eggs"]);
-    assert_eq!(runs(&app).await, ["succeeded 3 0 1"]);
-    assert_eq!(app.model.requests().len(), 2);
+    assert_eq!(runs(app).await, ["succeeded 3 0 1"]);
+    assert_eq!(app.model.requests().len(), 2, "the model was not asked again");
     heir.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_between_consent_and_effect_leaves_it_to_be_done_once() {
+    let app = deleting(TestApp::builder().workers(0)).start().await;
+    killed_while(&app, "SELECT FROM task_counters FOR UPDATE").await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_between_effect_and_record_leaves_it_to_be_done_once() {
+    let app = deleting(TestApp::builder().workers(0)).start().await;
+    app.database
+        .execute(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 PERFORM pg_advisory_xact_lock(7); RETURN NEW; END $$; \
+             CREATE TRIGGER wait BEFORE INSERT ON tool_calls FOR EACH ROW EXECUTE FUNCTION wait()",
+        )
+        .await
+        .unwrap();
+    killed_while(&app, "SELECT pg_advisory_xact_lock(7)").await;
     app.stop().await;
 }
 
