@@ -1,0 +1,210 @@
+//! The tool calls of a run's steps: with the step's commit, or after it if they need consent or are somebody else's.
+
+use std::{sync::Arc, time::Duration};
+
+use errand_agent::PlannedCall;
+use errand_shared::{
+    db::{
+        asked::{self, Closing, Opened},
+        steps::{self, CallRecord, StepRecord},
+    },
+    events::final_seq,
+    kill_point::{self, KillPoint},
+    metrics::observe,
+};
+use futures::StreamExt;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::{Drive, interruption};
+use crate::{
+    agents::Agent,
+    context::Context,
+    external::{self, At, ExternalCall},
+    failure::RunFailure,
+    in_flight::Flight,
+    open_step::{self, Left},
+    tool_step::{self, ToolStep},
+};
+
+impl Drive<'_> {
+    /// Makes a step's calls and commits them with their results.
+    pub(super) async fn make(
+        &mut self,
+        step: StepRecord,
+        calls: &[PlannedCall],
+        agent: &Agent,
+    ) -> Result<Vec<CallRecord>, RunFailure> {
+        self.telling.tools_started(calls).await;
+        let began = Instant::now();
+        let Context { steps, pool, .. } = self.context;
+        let lease = self.lease;
+        #[cfg(feature = "sabotage-fence")]
+        let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
+        let model = model_time(&step);
+        let step = ToolStep::new(lease, step, calls.to_vec(), Arc::clone(&agent.tools));
+        let records = tool_step::perform(steps, pool, step)
+            .instrument(errand_traces::trace!("tools"))
+            .await;
+        let took = began.elapsed();
+        self.tools += took;
+        let records = records?;
+        self.count(model, &records, took);
+        kill_point::reached(KillPoint::StepCommitted);
+        self.telling.tools_finished(&records).await;
+        Ok(records)
+    }
+
+    /// Journals a step before its calls are made. If some of them need the user's consent the run is parked then, and this
+    /// worker has no part in it any more. True if so.
+    pub(super) async fn open(
+        &mut self,
+        step: StepRecord,
+        calls: &[PlannedCall],
+        agent: &Agent,
+    ) -> Result<bool, RunFailure> {
+        let Context { pool, settings, .. } = self.context;
+        let lease = self.lease;
+        #[cfg(feature = "sabotage-fence")]
+        let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
+        let asked = open_step::asked(calls, |call| agent.needs_consent(call));
+        let seconds = settings.approval.approval_timeout_seconds.into();
+        let opened = asked::open(pool, lease.run_id, lease.token, &step, &asked, seconds).await?;
+        match opened {
+            Opened::Parked(parked) => {
+                kill_point::reached(KillPoint::Parked);
+                self.count(model_time(&step), &[], Duration::ZERO);
+                let waiting = calls.iter().filter(|call| agent.needs_consent(call));
+                self.telling.parked(parked, waiting);
+                Ok(true)
+            }
+            Opened::Open => {
+                self.is_left = true;
+                Ok(false)
+            }
+            Opened::CancelRequested => {
+                self.open_step = Some(step);
+                Err(RunFailure::Cancelled)
+            }
+            Opened::LeaseLost => Err(RunFailure::LeaseLost),
+        }
+    }
+
+    /// Makes the calls that are left of a journalled step, if their user consents to them: those of our own tools together,
+    /// then those of other people's at the same time. `model` is what the model took over the step, if that is not counted
+    /// yet.
+    pub(super) async fn make_left(
+        &mut self,
+        step: u16,
+        calls: &[PlannedCall],
+        agent: &Agent,
+        left: &Left<'_>,
+        model: Duration,
+        flight: &mut Flight,
+    ) -> Result<Vec<CallRecord>, RunFailure> {
+        self.telling.tools_started(calls).await;
+        let began = Instant::now();
+        let made = self.make_all_left(step_number(step), calls, agent, left, flight);
+        let made = made.instrument(errand_traces::trace!("tools")).await;
+        let took = began.elapsed();
+        self.tools += took;
+        let mut records = made?;
+        self.is_left = false;
+        self.count(model, &records, took);
+        kill_point::reached(KillPoint::StepCommitted);
+        records.sort_by_key(|record| calls.iter().position(|call| call.id == record.tool_call_id));
+        Ok(records)
+    }
+
+    pub(super) async fn make_all_left(
+        &mut self,
+        step: i16,
+        calls: &[PlannedCall],
+        agent: &Agent,
+        left: &Left<'_>,
+        flight: &mut Flight,
+    ) -> Result<Vec<CallRecord>, RunFailure> {
+        let pool = &self.context.pool;
+        let lease = self.lease;
+        #[cfg(feature = "sabotage-fence")]
+        let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
+        let mut records = Vec::with_capacity(calls.len());
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for call in calls {
+            match agent.server_of(call) {
+                None => ours.push(call.clone()),
+                Some(server) => theirs.push(ExternalCall {
+                    call,
+                    server: Arc::clone(server),
+                }),
+            }
+        }
+        if !ours.is_empty() {
+            records = open_step::perform(pool, lease, step, &ours, left, &agent.tools).await?;
+            self.telling.tools_finished(&records).await;
+        }
+        let at = At {
+            pool,
+            lease,
+            step,
+            left,
+            deadline: self.deadline,
+        };
+        let mut answers = std::pin::pin!(external::perform(at, theirs));
+        loop {
+            let answer = tokio::select! {
+                answer = answers.next() => answer,
+                why = flight.interrupted() => return Err(interruption(why)),
+            };
+            let Some(record) = answer.transpose()? else {
+                return Ok(records);
+            };
+            self.telling.tools_finished(std::slice::from_ref(&record)).await;
+            records.push(record);
+        }
+    }
+
+    /// Answers the calls that are left of a journalled step, because the run ends.
+    pub(super) async fn close_left(&self) -> Result<(), sqlx::Error> {
+        if !self.is_left {
+            return Ok(());
+        }
+        let Self { context, lease, .. } = self;
+        let closing = Closing {
+            run_id: lease.run_id,
+            token: Some(lease.token),
+            final_event_seq: final_seq(lease.epoch),
+        };
+        asked::close(&context.pool, &[closing]).await
+    }
+
+    /// Reads the calls that are journalled, as the run's user sees them.
+    pub(super) async fn read_back(&mut self) -> Result<(), sqlx::Error> {
+        let Self { context, lease, .. } = self;
+        self.tool_calls = steps::calls_of(&context.pool, lease.run_id, lease.user_id).await?;
+        Ok(())
+    }
+
+    /// Counts a step and its calls, for which model and tools took so long.
+    pub(super) fn count(&self, model: Duration, calls: &[CallRecord], tools: Duration) {
+        let metrics = &self.context.metrics;
+        observe(&metrics.step_duration, model + tools);
+        if calls.is_empty() {
+            return;
+        }
+        observe(&metrics.tools_duration, tools);
+        for call in calls {
+            metrics.tool_called(&call.tool_name, call.success);
+        }
+    }
+}
+
+/// A step's number as the journal has it. The agent's bounds keep it small.
+pub(super) fn step_number(number: u16) -> i16 {
+    i16::try_from(number).unwrap_or(i16::MAX)
+}
+
+/// How long the model took over a step.
+pub(super) fn model_time(step: &StepRecord) -> Duration {
+    Duration::from_millis(u64::try_from(step.model_ms).unwrap_or_default())
+}
