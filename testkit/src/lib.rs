@@ -3,6 +3,7 @@
 //!
 //! `DATABASE_URL` and `REDIS_URL` name the servers; `cargo alltests` starts private ones and sets both.
 
+mod agents_file;
 mod app;
 mod database;
 mod environment;
@@ -13,6 +14,7 @@ mod process;
 mod socket;
 mod user;
 
+pub use agents_file::AgentsFile;
 pub use app::{Builder, RunningWorker, TestApp};
 pub use database::Database;
 pub use environment::{database_url, redis_url, variable};

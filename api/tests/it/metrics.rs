@@ -6,7 +6,7 @@ use std::{
 };
 
 use errand_model::{Behaviour, Script};
-use errand_testkit::{TestApp, eventually};
+use errand_testkit::{AgentsFile, McpFixture, TestApp, eventually};
 use reqwest::Method;
 
 /// Metrics by name: the type and the labels.
@@ -79,7 +79,13 @@ fn value_of<'a>(text: &'a str, series: &str) -> &'a str {
 
 #[tokio::test]
 async fn every_metric_is_documented_and_every_documented_one_is_there() {
-    let app = TestApp::start().await;
+    let shop = McpFixture::start();
+    let file = AgentsFile::new(&shop.agents_file(""));
+    let app = TestApp::builder()
+        .api(file.setting())
+        .worker(file.setting())
+        .start()
+        .await;
     let user = app.user("Ada").await;
     assert_eq!(user.chat("Add a task to buy milk").await.status, 200);
     assert_eq!(

@@ -1,11 +1,11 @@
 //! Agents of a file: each conversation is answered by the one that it has chosen, with that one's words, model and tools.
 
 use errand_model::{Behaviour, Script};
-use errand_testkit::{Reply, TestApp, User};
+use errand_testkit::{AgentsFile, Reply, TestApp, User};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::scene::{AgentsFile, runs, tasks};
+use crate::scene::{runs, tasks};
 
 const FILE: &str = r#"
 [agents.shopper]

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use errand_model::{Behaviour, Script};
 use errand_testkit::{
-    Builder, McpAnnotations, McpFault, McpFixture, Reply, TestApp, eventually, mcp_tool, mcp_tool_with,
+    AgentsFile, Builder, McpAnnotations, McpFault, McpFixture, Reply, TestApp, eventually, mcp_tool,
+    mcp_tool_with,
 };
 use serde_json::{Value, json};
 
-use crate::scene::{AgentsFile, runs, tasks};
+use crate::scene::{runs, tasks};
 
 fn known(builder: Builder, file: &AgentsFile) -> Builder {
     builder.api(file.setting()).worker(file.setting())

@@ -1,11 +1,11 @@
 //! Workers that die around a call of somebody else's tool: it has its effect at most once, unless twice is as good.
 
 use errand_model::{Behaviour, Script};
-use errand_testkit::{McpFault, McpFixture, Reply, TestApp, eventually};
+use errand_testkit::{AgentsFile, McpFault, McpFixture, Reply, TestApp, eventually};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use crate::scene::{AgentsFile, process, runs, swift};
+use crate::scene::{process, runs, swift};
 
 async fn start(file: &AgentsFile) -> TestApp {
     swift(TestApp::builder().workers(0))

@@ -1,7 +1,5 @@
 //! What the tests share: short beats, workers as processes, a model that adds one task a chat.
 
-use std::path::PathBuf;
-
 use errand_model::{Behaviour, Script};
 use errand_testkit::{Builder, TestApp, WorkerProcess};
 
@@ -58,25 +56,4 @@ pub(crate) async fn runs(app: &TestApp) -> Vec<String> {
     app.database
         .texts("SELECT concat_ws(' ', status, attempt, failures, rescues) FROM runs ORDER BY id")
         .await
-}
-
-/// A file of agents that is gone when the test ends.
-pub(crate) struct AgentsFile(PathBuf);
-
-impl AgentsFile {
-    pub(crate) fn new(text: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("errand-agents-{}.toml", errand_shared::Uuid::now_v7()));
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn setting(&self) -> String {
-        format!("--agents-file={}", self.0.display())
-    }
-}
-
-impl Drop for AgentsFile {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).unwrap();
-    }
 }
