@@ -105,7 +105,10 @@ impl Lane {
             let task = self.dice.random_bool(0.6);
             let mut sent = message(&self.user, task, self.conversation, self.place);
             sent.agent = self.agent;
-            let manner = self.manner(nth + 1 == count);
+            let is_last = nth + 1 == count;
+            // Whoever reads the last run's events sees no question about the runs before it, which it waits for.
+            let may_read = is_last && (count == 1 || self.agent.is_none());
+            let manner = self.manner(is_last, may_read);
             let api = self.dice.random_range(0..2);
             if !self.client.deliver(&self.user, &mut sent, api, manner).await {
                 answered = false;
@@ -145,21 +148,19 @@ impl Lane {
     /// Waits for a run's answer, or reads its events.
     async fn end_of(&mut self, sent: &mut Sent) -> bool {
         let api = self.dice.random_range(0..2);
-        // Not where the user is asked for consent: that a reader is asked does not hold yet after Redis has been full
-        // (docs/RELIABILITY.md).
-        if self.dice.random_bool(0.4) && self.agent.is_none() {
+        if self.dice.random_bool(0.4) {
             self.client.watch(&self.user, sent, api).await
         } else {
             self.client.follow(&self.user, sent, api).await
         }
     }
 
-    fn manner(&mut self, is_last: bool) -> Manner {
+    fn manner(&mut self, is_last: bool, may_read: bool) -> Manner {
         match self.dice.random_range(0..10) {
             drawn if drawn < self.twins => Manner::Twins,
             1 => Manner::HangUp(self.dice.random_range(1..200)),
             2..=4 => Manner::Async,
-            5 if is_last && self.agent.is_none() => Manner::Events,
+            5 if may_read => Manner::Events,
             _ if is_last => Manner::Wait,
             _ => Manner::Async,
         }

@@ -7,7 +7,7 @@ use eventsource_stream::{Event, Eventsource};
 use futures::StreamExt;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
     client::{Client, PAUSE, User},
@@ -67,8 +67,9 @@ impl Client {
     pub(crate) async fn read(&self, user: &User, sent: &mut Sent, answer: Response) {
         let before = sent.seen.last;
         let mut events = answer.bytes_stream().eventsource();
-        // A living stream is never silent for longer than the client's read time-out.
-        while let Some(Ok(event)) = events.next().await {
+        let until = Instant::now() + self.patience;
+        // A living stream is never silent for longer than the client's read time-out, but comments are no events.
+        while let Ok(Some(Ok(event))) = timeout_at(until, events.next()).await {
             self.take(sent, &event);
             if event.event == "approval.requested"
                 && let Some(run) = sent.run
