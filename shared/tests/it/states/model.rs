@@ -1,5 +1,7 @@
 //! What docs/run-states.md says, as plain data: which row every action leaves behind. Knows no SQL, no ids, no clock.
 
+mod consents;
+
 use std::collections::HashSet;
 
 use errand_shared::{
@@ -7,6 +9,8 @@ use errand_shared::{
     events::final_seq,
     run::RunStatus,
 };
+
+pub(crate) use self::consents::{Ask, Opening};
 
 /// Open runs of a user, at most.
 pub(crate) const MAX_OPEN: usize = 5;
@@ -21,6 +25,8 @@ pub(crate) struct Model {
     pub(crate) runs: Vec<Run>,
     /// Every lease that was ever given: its run and its epoch.
     pub(crate) leases: Vec<(usize, i32)>,
+    /// Every call that was ever journalled before it was made, in this order.
+    pub(crate) asked: Vec<Ask>,
     keys: HashSet<(usize, u8)>,
 }
 
@@ -50,17 +56,33 @@ pub(crate) struct Run {
     pub(crate) cancel: bool,
     /// Whether its back-off is over.
     pub(crate) due: bool,
-    /// Whether its deadline is over.
+    pub(crate) time: Time,
+    /// Whether its deadline is over, or was when it was parked.
     pub(crate) late: bool,
+    /// Whether its time for consent is over, while it is parked.
+    parked_over: bool,
     /// Whether its worker has been silent since it was claimed.
     pub(crate) abandoned: bool,
     pub(crate) final_seq: Option<i64>,
     pub(crate) steps: i16,
+    /// Calls that have results.
     pub(crate) calls: i64,
+    /// Of those, calls that did what they were asked for.
+    pub(crate) made: i64,
     pub(crate) tokens: i64,
     pub(crate) gone: bool,
     /// The numbers of the final events that anybody was told.
     told: Vec<i64>,
+}
+
+/// What a run's deadline does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// It was not claimed since it was queued.
+    Untimed,
+    Runs,
+    /// It was parked, and not claimed since.
+    Stands,
 }
 
 /// What a rescuer saw of a run.
@@ -128,11 +150,14 @@ impl Model {
             worker: None,
             cancel: false,
             due: true,
+            time: Time::Untimed,
             late: false,
+            parked_over: false,
             abandoned: false,
             final_seq: None,
             steps: 0,
             calls: 0,
+            made: 0,
             tokens: 0,
             gone: false,
             told: Vec::new(),
@@ -157,6 +182,7 @@ impl Model {
         for &number in &ready {
             let run = &mut self.runs[number];
             run.status = RunStatus::Running;
+            run.time = Time::Runs;
             run.attempt += 1;
             run.epoch += 1;
             run.lease = Some(self.leases.len());
@@ -183,6 +209,7 @@ impl Model {
         }
         run.steps += 1;
         run.calls += i64::from(calls);
+        run.made += i64::from(calls);
         Stepped::Written {
             cancel_requested: run.cancel,
         }
@@ -285,6 +312,7 @@ impl Model {
             run.rescues += 1;
             return;
         };
+        self.close(seen.run);
         self.end(seen.run, status, seen.epoch + 1);
     }
 
@@ -298,11 +326,13 @@ impl Model {
         Some((run.status, run.epoch))
     }
 
-    /// The API ends a run that it saw queued, in that epoch; false if the run has changed hands since.
-    pub(crate) fn end_queued(&mut self, number: usize, epoch: i32) -> bool {
+    /// The API ends a run that it saw queued or parked, in that epoch; false if the run has changed hands since.
+    pub(crate) fn end_unheld(&mut self, number: usize, epoch: i32) -> bool {
         let run = &self.runs[number];
-        let ends = !run.gone && run.status == RunStatus::Queued && run.epoch == epoch;
+        let unheld = matches!(run.status, RunStatus::Queued | RunStatus::WaitingApproval);
+        let ends = !run.gone && unheld && run.epoch == epoch;
         if ends {
+            self.close(number);
             self.end(number, RunStatus::Cancelled, epoch + 1);
         }
         ends
@@ -323,6 +353,7 @@ impl Model {
             .retain(|(_, of, role)| *of != number || *role != "tool");
         let run = &mut self.runs[number];
         run.queue_again();
+        run.time = Time::Untimed;
         (run.cancel, run.late, run.failures, run.rescues, run.final_seq) = (false, false, 0, 0, None);
         Ok(run.epoch)
     }
@@ -348,10 +379,11 @@ impl Model {
                 .iter()
                 .filter(|run| run.conversation == number)
                 .collect();
-            let live = runs.iter().position(|run| run.status == RunStatus::Running);
+            let is_live = |run: &Run| matches!(run.status, RunStatus::Running | RunStatus::WaitingApproval);
+            let live = runs.iter().position(|run| is_live(run));
             let open = runs.iter().position(|run| is_open(run.status));
             assert!(live.is_none() || live == open, "the first open run goes first");
-            let live = runs.iter().filter(|run| run.status == RunStatus::Running);
+            let live = runs.iter().filter(|run| is_live(run));
             assert!(live.count() <= 1, "one at a time");
             let replies: Vec<_> = conversation
                 .messages
@@ -369,7 +401,14 @@ impl Model {
                 run.told.is_sorted_by(|a, b| a < b),
                 "event numbers never go back: {run:?}"
             );
+            if run.status == RunStatus::WaitingApproval {
+                assert!(
+                    run.lease.is_none() && run.worker.is_none() && run.time == Time::Stands,
+                    "a parked run is nobody's, and its time stands: {run:?}"
+                );
+            }
         }
+        self.check_consents();
     }
 }
 

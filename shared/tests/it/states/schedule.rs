@@ -39,6 +39,34 @@ pub(super) enum Action {
         again: bool,
         fate: Fate,
     },
+    /// A step that is journalled before its calls are made; of each call whether it needs consent.
+    Open {
+        lease: Pick,
+        needs_consent: Vec<bool>,
+        fate: Fate,
+    },
+    Start {
+        lease: Pick,
+        call: Pick,
+    },
+    Answer {
+        lease: Pick,
+        call: Pick,
+        success: bool,
+        fate: Fate,
+    },
+    Decide {
+        user: usize,
+        call: Pick,
+        approve: bool,
+        fate: Fate,
+    },
+    /// The rescuer looks after parked runs.
+    Expire,
+    /// A parked run has waited for an hour.
+    HourPasses {
+        run: Pick,
+    },
     Finish {
         lease: Pick,
         status: RunStatus,
@@ -64,7 +92,7 @@ pub(super) enum Action {
         user: usize,
         run: Pick,
     },
-    EndQueued {
+    EndUnheld {
         target: Pick,
     },
     Retry {
@@ -103,6 +131,15 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(lease, calls, again, fate)| Action::Step { lease, calls, again, fate }),
         4 => (index(), prop_oneof![Just(RunStatus::Succeeded), Just(RunStatus::Failed)], any::<bool>(), fate())
             .prop_map(|(lease, status, last_step, fate)| Action::Finish { lease, status, last_step, fate }),
+        6 => (index(), vec(any::<bool>(), 1..4), fate())
+            .prop_map(|(lease, needs_consent, fate)| Action::Open { lease, needs_consent, fate }),
+        4 => (index(), index()).prop_map(|(lease, call)| Action::Start { lease, call }),
+        4 => (index(), index(), any::<bool>(), fate())
+            .prop_map(|(lease, call, success, fate)| Action::Answer { lease, call, success, fate }),
+        8 => (0..USERS, index(), any::<bool>(), fate())
+            .prop_map(|(user, call, approve, fate)| Action::Decide { user, call, approve, fate }),
+        2 => Just(Action::Expire),
+        2 => index().prop_map(|run| Action::HourPasses { run }),
         2 => (lease, any::<bool>()).prop_map(|(lease, fault)| Action::Release { lease, fault }),
         1 => worker.clone().prop_map(|worker| Action::ReleaseAll { worker }),
         3 => worker.clone().prop_map(|worker| Action::Vanish { worker }),
@@ -110,7 +147,7 @@ pub(super) fn action() -> impl Strategy<Value = Action> {
         3 => Just(Action::Look),
         3 => Just(Action::Settle),
         2 => (user.clone(), index()).prop_map(|(user, run)| Action::RequestCancel { user, run }),
-        2 => index().prop_map(|target| Action::EndQueued { target }),
+        2 => index().prop_map(|target| Action::EndUnheld { target }),
         3 => (user.clone(), index()).prop_map(|(user, run)| Action::Retry { user, run }),
         1 => (user, index()).prop_map(|(user, conversation)| Action::Delete { user, conversation }),
         1 => index().prop_map(|run| Action::BackOffEnds { run }),

@@ -1,0 +1,188 @@
+//! What makes a turn: a post, a claim, steps, a finish; each may die before its commit or after it.
+
+use errand_shared::{
+    Uuid,
+    chat::Usage,
+    db::{
+        asked::{self, Closing},
+        claims,
+        finishes::{self, Ending, Finish},
+        posts::{self, Posted},
+        steps::{self, CallRecord, Recorded, StepRecord},
+        tasks,
+    },
+    events::final_seq,
+    run::RunStatus,
+};
+use serde_json::json;
+
+use super::{
+    model::{MAX_OPEN, Stepped, TOKENS_A_STEP},
+    schedule::{Fate, Pick},
+    stage::{Stage, pick},
+};
+use crate::book::{WIDE, opening};
+
+impl Stage<'_> {
+    pub(super) async fn post(&mut self, user: usize, place: Option<&Pick>, key: Option<u8>, fate: Fate) {
+        let places: Vec<_> = (0..self.conversations.len()).collect();
+        let place = place.and_then(|place| pick(place, &places));
+        let mut post = opening(self.users[user], "hi");
+        if let Some(place) = place {
+            post.conversation_id = self.conversations[place];
+            post.new_conversation = false;
+        }
+        post.key = key.map(|key| (key.to_string(), [key; 32]));
+        let mut transaction = self.book.pool().begin().await.unwrap();
+        let batch = std::slice::from_ref(&post);
+        let posted = posts::store(&mut *transaction, batch, MAX_OPEN.try_into().unwrap())
+            .await
+            .unwrap();
+        if fate == Fate::DiesBefore {
+            return transaction.rollback().await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+        assert_eq!(posted, [self.model.post(user, place, key)]);
+        if posted == [Posted::Stored] {
+            self.runs.push(post.run_id);
+            self.conversations
+                .extend(post.new_conversation.then_some(post.conversation_id));
+        }
+    }
+
+    pub(super) async fn claim(&mut self, worker: usize, hints: &[Pick], fate: Fate) {
+        let hints: Vec<_> = hints.iter().filter_map(|hint| self.any_run(hint)).collect();
+        let ids: Vec<_> = hints.iter().map(|run| self.runs[*run]).collect();
+        let mut transaction = self.book.pool().begin().await.unwrap();
+        let mut leases = claims::claim(&mut *transaction, self.workers[worker], &ids, WIDE)
+            .await
+            .unwrap();
+        if fate == Fate::DiesBefore {
+            return transaction.rollback().await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+        leases.sort_by_key(|lease| lease.run_id);
+        let claimed = self.model.claim(worker, &hints);
+        assert_eq!(
+            leases.iter().map(|lease| lease.run_id).collect::<Vec<_>>(),
+            self.ids(claimed)
+        );
+        for lease in leases {
+            let run = &self.model.runs[self.model.leases[self.leases.len()].0];
+            assert_eq!(
+                (lease.attempt, lease.failures, lease.epoch, lease.cancel_requested),
+                (run.attempt, run.failures, run.epoch, run.cancel)
+            );
+            // The journal is what was committed, no less and no more.
+            assert_eq!(lease.journal.len(), usize::try_from(run.steps).unwrap());
+            let calls: usize = lease.journal.iter().map(|step| step.calls.len()).sum();
+            assert_eq!(i64::try_from(calls).unwrap(), run.calls);
+            self.compare_left(&lease);
+            if fate == Fate::Lives {
+                self.known.push(self.leases.len());
+            }
+            self.leases.push(lease);
+        }
+    }
+
+    /// A step as the worker of this lease would make it: the journal's next, or its last once more.
+    pub(super) fn next_step(&self, lease: usize, again: bool) -> StepRecord {
+        let run = &self.model.runs[self.model.leases[lease].0];
+        StepRecord {
+            step: if again { (run.steps - 1).max(0) } else { run.steps },
+            attempt: self.leases[lease].attempt,
+            model: "m".to_owned(),
+            content: String::new(),
+            usage: Usage::new(TOKENS_A_STEP, 0),
+            model_ms: 1,
+            tools_ms: 1,
+        }
+    }
+
+    pub(super) async fn step(&mut self, number: usize, made: u8, again: bool, fate: Fate) {
+        let lease = &self.leases[number];
+        let step = self.next_step(number, again);
+        let call = CallRecord {
+            tool_call_id: "c".to_owned(),
+            tool_name: "add_task".to_owned(),
+            arguments: json!({}),
+            result: json!({}),
+            success: true,
+        };
+        let calls = vec![call; usize::from(made)];
+        let mut connection = self.book.pool().acquire().await.unwrap();
+        let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id)
+            .await
+            .unwrap();
+        for _ in &calls {
+            tasks::add(&mut *transaction, lease.user_id, "milk", None)
+                .await
+                .unwrap();
+        }
+        let recorded = steps::record(&mut transaction, lease.run_id, lease.token, &step, &calls).await;
+        if fate == Fate::DiesBefore {
+            return transaction.rollback().await.unwrap();
+        }
+        let stepped = match recorded {
+            Ok(Recorded::Written { cancel_requested }) => {
+                transaction.commit().await.unwrap();
+                Stepped::Written { cancel_requested }
+            }
+            Ok(Recorded::LeaseLost) => {
+                transaction.rollback().await.unwrap();
+                Stepped::LeaseLost
+            }
+            Err(error) => {
+                let twice = ["steps_pkey", "tool_calls_pkey"];
+                assert!(
+                    twice.iter().any(|key| errand_shared::db::violates(&error, key)),
+                    "{error}"
+                );
+                transaction.rollback().await.unwrap();
+                Stepped::Twice
+            }
+        };
+        assert_eq!(stepped, self.model.step(number, made, again));
+    }
+
+    pub(super) async fn finish(&mut self, number: usize, status: RunStatus, last_step: bool, fate: Fate) {
+        let lease = &self.leases[number];
+        let ending = if status == RunStatus::Succeeded {
+            Ending::Succeeded {
+                message_id: Uuid::now_v7(),
+                content: "Hello!".to_owned(),
+                tool_calls: json!([]),
+            }
+        } else {
+            failed()
+        };
+        let finish = Finish {
+            run_id: lease.run_id,
+            token: Some(lease.token),
+            final_event_seq: final_seq(lease.epoch),
+            ending,
+            last_step: last_step.then(|| self.next_step(number, false)),
+        };
+        if status != RunStatus::Succeeded {
+            // In a commit of its own, so that a worker may die between the two.
+            asked::close(self.book.pool(), &[Closing::from(&finish)])
+                .await
+                .unwrap();
+            self.model.close_left(number);
+        }
+        let mut transaction = self.book.pool().begin().await.unwrap();
+        let ended = finishes::finish(&mut *transaction, &[finish]).await.unwrap();
+        if fate == Fate::DiesBefore {
+            return transaction.rollback().await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+        assert_eq!(!ended.is_empty(), self.model.finish(number, status, last_step));
+    }
+}
+
+pub(super) fn failed() -> Ending {
+    Ending::Failed {
+        reason: "it failed".to_owned(),
+        error: "it failed".to_owned(),
+    }
+}
