@@ -191,11 +191,12 @@ pub(crate) async fn chat(
 ) -> Result<(Told, Duration), ApiError> {
     let began = Instant::now();
     let user_id = message.user_id;
-    let posting = post(app, message).await?;
+    // On the heap, and only as long as it lasts: thousands wait for what comes after.
+    let posting = Box::pin(post(app, message)).await?;
     let accepted = began.elapsed();
     let told = match posting {
         Posting::Fresh(fresh, wait) => wait_out(app, wait, patience, user_id, *fresh, 0).await,
-        Posting::Known(run_id) => attach(app, user_id, run_id, patience).await,
+        Posting::Known(run_id) => Box::pin(attach(app, user_id, run_id, patience)).await,
     };
     Ok((told?, accepted))
 }

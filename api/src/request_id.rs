@@ -34,7 +34,8 @@ pub(crate) async fn name_and_log(mut request: Request, next: Next) -> Response {
         .headers()
         .get(X_REQUEST_ID)
         .filter(|id| is_sane(id))
-        .cloned()
+        // A copy: a clone would keep the whole buffer that the request came in.
+        .and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok())
         .unwrap_or_else(new_id);
     let route = request
         .extensions()

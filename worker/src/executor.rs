@@ -62,7 +62,8 @@ async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
     let metrics = &context.metrics;
     observe(&metrics.start_delay, flight.since().elapsed());
     let mut drive = Drive::new(&context, &lease, &flight);
-    // On the heap, and only as long as it lasts: ten thousand of them wait for their models.
+    // On the heap, and only as long as it lasts, as is what follows: ten thousand of them wait for their models, and a future
+    // is as large as the largest of what it may come to wait for.
     let driven = AssertUnwindSafe(Box::pin(drive.until_the_reply(&mut flight)))
         .catch_unwind()
         .await;
@@ -71,7 +72,7 @@ async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::warn!(run.id = %lease.run_id, %error, "the run could not be concluded");
-            if let Err(error) = give_up(&context, &lease, error).await {
+            if let Err(error) = Box::pin(give_up(&context, &lease, error)).await {
                 tracing::warn!(run.id = %lease.run_id, %error, "it will be handed back by reconciliation");
             }
             Attempt::Stranded
@@ -191,7 +192,7 @@ impl<'a> Drive<'a> {
                             let left = Left::default();
                             Box::pin(self.make_left(number, calls, agent, &left, model, flight)).await?
                         } else {
-                            self.make(step, calls, agent).await?
+                            Box::pin(self.make(step, calls, agent)).await?
                         }
                     } else {
                         // The journal has the answer that asked for them.

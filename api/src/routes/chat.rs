@@ -99,8 +99,11 @@ async fn post(
     )?
     .with_agent(request.agent, &app.agents)?
     .brought_by(&request_id);
-    if live::is_wanted(&headers) {
-        return stream(app, caller.user_id, message).await;
+    let are_events_wanted = live::is_wanted(&headers);
+    // Each of them keeps the whole buffer that the request came in, and the answer may take long.
+    drop(headers);
+    if are_events_wanted {
+        return Box::pin(stream(app, caller.user_id, message)).await;
     }
     let (told, accepted) = chat::chat(&app, message, patience.wait).await?;
     let mut response = answer::to_chat(&app, caller.user_id, &told.run).await;
