@@ -66,6 +66,7 @@ pub async fn decide(
             FROM call c, runs r
             WHERE a.run_id = $1 AND a.step = c.step AND a.call_index = c.call_index AND a.approved IS NULL
               AND a.expires_at > now() AND r.id = $1 AND r.status = 'waiting_approval'
+              AND a.step = (SELECT s.step FROM steps s WHERE s.run_id = $1 ORDER BY s.step DESC LIMIT 1)
             RETURNING a.step, a.call_index
         ), queued AS (
             UPDATE runs r SET status = 'queued', epoch = r.epoch + 1, available_at = now(),

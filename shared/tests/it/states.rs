@@ -9,6 +9,7 @@ mod schedule;
 mod stage;
 mod turns;
 
+use errand_shared::db::approvals::{self, Decided};
 use proptest::{
     collection::vec,
     prelude::*,
@@ -106,5 +107,46 @@ async fn what_was_declined_or_decided_too_late_is_neither_started_nor_done_by_wh
             .collect();
         assert_eq!((stage.model.leases.len(), held), (2, vec![(false, true)]));
     }
+    book.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_asked_before_a_retry_is_not_what_the_run_waits_for_now() {
+    let claim = || Action::Claim {
+        worker: 0,
+        hints: vec![None],
+        fate: Fate::Lives,
+    };
+    let park = || Action::Open {
+        lease: None,
+        needs_consent: vec![true],
+        fate: Fate::Lives,
+    };
+    let schedule = [
+        Action::Post {
+            user: 0,
+            place: None,
+            key: None,
+            fate: Fate::Lives,
+        },
+        claim(),
+        park(),
+        Action::RequestCancel { user: 0, run: None },
+        Action::EndUnheld { target: None },
+        Action::Retry { user: 0, run: None },
+        claim(),
+        park(),
+    ];
+    let book = Book::new().await;
+    let mut stage = Stage::set(&book).await;
+    for action in &schedule {
+        stage.act(action).await;
+        stage.compare().await;
+    }
+    let mut connection = book.pool().acquire().await.unwrap();
+    let decided = approvals::decide(&mut connection, stage.runs[0], "call_0_0", true).await;
+    assert_eq!(decided.unwrap(), Decided::TooLate);
+    drop(connection);
+    stage.compare().await;
     book.close().await;
 }
