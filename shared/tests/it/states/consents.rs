@@ -5,17 +5,17 @@ use errand_shared::{
         approvals::{self, Decided},
         asked::{self, Answer, Asked, Opened},
         claims::Lease,
-        steps::{self, Recorded},
-        tasks, violates,
+        steps, tasks,
     },
     run::RunStatus,
 };
 use serde_json::json;
 
 use super::{
-    model::{Ask, Opening, Stepped},
+    model::{Ask, Opening},
     schedule::{Fate, Pick},
     stage::{Stage, pick},
+    turns::stepped,
 };
 
 /// Seconds for which a call waits for consent; less than the hour that may pass.
@@ -108,21 +108,7 @@ impl Stage<'_> {
         if fate == Fate::DiesBefore {
             return transaction.rollback().await.unwrap();
         }
-        let answered = match recorded {
-            Ok(Recorded::Written { cancel_requested }) => {
-                transaction.commit().await.unwrap();
-                Stepped::Written { cancel_requested }
-            }
-            Ok(Recorded::LeaseLost) => {
-                transaction.rollback().await.unwrap();
-                Stepped::LeaseLost
-            }
-            Err(error) => {
-                assert!(violates(&error, "tool_calls_pkey"), "{error}");
-                transaction.rollback().await.unwrap();
-                Stepped::Twice
-            }
-        };
+        let answered = stepped(transaction, recorded, &["tool_calls_pkey"]).await;
         assert_eq!(answered, self.model.answer(number, call, success));
     }
 

@@ -9,12 +9,13 @@ use errand_shared::{
         finishes::{self, Ending, Finish},
         posts::{self, Posted},
         steps::{self, CallRecord, Recorded, StepRecord},
-        tasks,
+        tasks, violates,
     },
     events::final_seq,
     run::RunStatus,
 };
 use serde_json::json;
+use sqlx::{Postgres, Transaction};
 
 use super::{
     model::{MAX_OPEN, Stepped, TOKENS_A_STEP},
@@ -123,25 +124,7 @@ impl Stage<'_> {
         if fate == Fate::DiesBefore {
             return transaction.rollback().await.unwrap();
         }
-        let stepped = match recorded {
-            Ok(Recorded::Written { cancel_requested }) => {
-                transaction.commit().await.unwrap();
-                Stepped::Written { cancel_requested }
-            }
-            Ok(Recorded::LeaseLost) => {
-                transaction.rollback().await.unwrap();
-                Stepped::LeaseLost
-            }
-            Err(error) => {
-                let twice = ["steps_pkey", "tool_calls_pkey"];
-                assert!(
-                    twice.iter().any(|key| errand_shared::db::violates(&error, key)),
-                    "{error}"
-                );
-                transaction.rollback().await.unwrap();
-                Stepped::Twice
-            }
-        };
+        let stepped = stepped(transaction, recorded, &["steps_pkey", "tool_calls_pkey"]).await;
         assert_eq!(stepped, self.model.step(number, made, again));
     }
 
@@ -177,6 +160,29 @@ impl Stage<'_> {
         }
         transaction.commit().await.unwrap();
         assert_eq!(!ended.is_empty(), self.model.finish(number, status, last_step));
+    }
+}
+
+/// Commits what was recorded; what the lease or one of these keys forbids is rolled back.
+pub(super) async fn stepped(
+    transaction: Transaction<'_, Postgres>,
+    recorded: Result<Recorded, sqlx::Error>,
+    keys: &[&str],
+) -> Stepped {
+    match recorded {
+        Ok(Recorded::Written { cancel_requested }) => {
+            transaction.commit().await.unwrap();
+            Stepped::Written { cancel_requested }
+        }
+        Ok(Recorded::LeaseLost) => {
+            transaction.rollback().await.unwrap();
+            Stepped::LeaseLost
+        }
+        Err(error) => {
+            assert!(keys.iter().any(|key| violates(&error, key)), "{error}");
+            transaction.rollback().await.unwrap();
+            Stepped::Twice
+        }
     }
 }
 
