@@ -1,6 +1,7 @@
 //! Many callers at once, each sending its next chat when the last is answered, and how long each chat took.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -59,15 +60,23 @@ impl Load {
         let mut callers = JoinSet::new();
         for (number, session) in sessions.iter().cycle().take(clients).enumerate() {
             let late = spread * u32::try_from(number)? / u32::try_from(clients)?;
-            let caller = call(
-                Client::connect(stack.api).await?,
-                session.clone(),
-                Arc::clone(&shared),
-                late,
-            );
+            let caller = call(stack.api, session.clone(), Arc::clone(&shared), late);
             callers.spawn(caller);
         }
         Ok(Self { shared, callers })
+    }
+
+    /// Lets the callers go on for this long.
+    ///
+    /// # Errors
+    /// The first answer that was not right, as soon as it has come.
+    pub(crate) async fn go_on(&mut self, time: Duration) -> Result<()> {
+        match tokio::time::timeout(time, self.callers.join_next()).await {
+            Err(_time_is_over) => Ok(()),
+            Ok(Some(Ok(Err(error)))) => Err(error),
+            Ok(Some(Err(error))) => Err(error.into()),
+            Ok(Some(Ok(Ok(()))) | None) => Err("a caller ended by itself".into()),
+        }
     }
 
     /// Counts from now on.
@@ -95,8 +104,10 @@ impl Load {
     }
 }
 
-async fn call(mut client: Client, session: Session, shared: Arc<Shared>, late: Duration) -> Result<()> {
+async fn call(api: SocketAddr, session: Session, shared: Arc<Shared>, late: Duration) -> Result<()> {
     tokio::time::sleep(late).await;
+    // Not before: the API closes a connection that says nothing.
+    let mut client = Client::connect(api).await?;
     while !shared.stops.load(Ordering::SeqCst) {
         let number = shared.number.fetch_add(1, Ordering::SeqCst);
         let sent = Instant::now();

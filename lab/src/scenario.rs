@@ -173,13 +173,13 @@ impl Scenario {
         }
         // Long chats are measured over three of their lives, so that the last ones of the window count fairly.
         let window = Duration::from_secs(seconds).max(self.ideal() * 3);
-        let load = Load::start(stack, self.clients, self.ideal(), self.stored.messages()).await?;
+        let mut load = Load::start(stack, self.clients, self.ideal(), self.stored.messages()).await?;
         // Connections, caches, prepared statements; and every client in the middle of some chat.
-        tokio::time::sleep(Duration::from_secs(3) + self.ideal() * 2).await;
+        load.go_on(Duration::from_secs(3) + self.ideal() * 2).await?;
         stores::forget_statements(stack).await?;
         let before = (Usage::of(stack)?, Counters::read(stack).await?);
         load.begin();
-        tokio::time::sleep(window).await;
+        load.go_on(window).await?;
         let times = load.end();
         let after = (Usage::of(stack)?, Counters::read(stack).await?);
         let claims = Claims::read(stack, window.as_secs_f64()).await?;
