@@ -39,7 +39,7 @@ pub(crate) fn group(
         move |batch: Arc<[Arc<Finish>]>| {
             let pool = pool.clone();
             async move {
-                let mut ended: HashMap<_, _> = finishes::finish(&pool, &batch)
+                let mut ended: HashMap<_, _> = finishes::finish_quickly(&pool, &batch)
                     .await?
                     .into_iter()
                     .map(|finished| ((finished.run_id, finished.final_event_seq), finished))

@@ -202,7 +202,11 @@ async fn attempt(
     let started = Instant::now();
     let fences: Vec<_> = batch.iter().map(|step| step.fence()).collect();
     let mut connection = pool.get().await?;
-    let mut transaction = steps::begin_all(&mut connection, &fences).await?;
+    // Locks in their order are for those that come together. One by itself is as well off without, and sooner begun.
+    let mut transaction = match batch {
+        [_] => steps::begin_unlocked(&mut connection).await?,
+        _ => steps::begin_all(&mut connection, &fences).await?,
+    };
     let mut outcomes = match savepoints {
         Savepoints::None => make(&mut transaction, batch).await?,
         Savepoints::EachCall => make_undoable(&mut transaction, batch).await?,

@@ -1,5 +1,7 @@
 //! The end of a run: its reply, its tool results as messages and its final state, stored together or not at all.
 
+mod lone;
+
 use std::borrow::Borrow;
 
 use chrono::{DateTime, Utc};
@@ -85,6 +87,22 @@ pub struct Finished {
     pub next: Option<Uuid>,
     /// A message arrived while the statement waited for the conversation: look with [`next_queued`].
     pub look_again: bool,
+}
+
+/// Ends runs as [`finish`] does; one that ends by itself the quickest way there is.
+///
+/// # Errors
+/// As [`finish`].
+pub async fn finish_quickly(
+    executor: impl PgExecutor<'_> + Copy,
+    finishes: &[impl Borrow<Finish> + Sync],
+) -> Result<Vec<Finished>, sqlx::Error> {
+    if let [one] = finishes
+        && let Some(finished) = lone::finish(executor, one.borrow()).await?
+    {
+        return Ok(vec![finished]);
+    }
+    finish(executor, finishes).await
 }
 
 /// Ends runs; one statement and one commit for all. A run whose lease is gone is left out and unchanged, and so is one

@@ -83,6 +83,17 @@ pub async fn begin(
     begin_all(connection, &[fence]).await
 }
 
+/// Begins the transaction of a step that takes its locks as it goes: the user's task counter where a tool writes, the run's row
+/// with [`record`], which tells whether the lease still holds. The commit does not wait for the disk, as with [`begin_all`].
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn begin_unlocked(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    connection
+        .begin_with("BEGIN; SET LOCAL synchronous_commit TO off")
+        .await
+}
+
 /// Begins the transaction of steps of several runs: locks the runs' rows where the leases are still these, then the users'
 /// task counters, so that steps of one user that touch several tasks can't deadlock. [`record_all`] tells which leases
 /// held. The commit does not wait for the disk: a run's finish flushes everything before it, and a step that a crash of

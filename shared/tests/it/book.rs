@@ -11,7 +11,7 @@ use errand_shared::{
     },
     events::final_seq,
 };
-use errand_testkit::Database;
+use errand_testkit::{Database, eventually};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -48,7 +48,7 @@ impl Book {
     /// Stores one post.
     pub(crate) async fn post(&self, post: &Post) {
         assert_eq!(
-            posts::store(self.pool(), std::slice::from_ref(post), 0)
+            posts::store_quickly(self.pool(), std::slice::from_ref(post), 0)
                 .await
                 .unwrap(),
             [Posted::Stored]
@@ -84,7 +84,7 @@ impl Book {
 
     /// Ends a run, if the lease still holds.
     pub(crate) async fn finish(&self, finish: &Finish) -> Option<Finished> {
-        finishes::finish(self.pool(), std::slice::from_ref(finish))
+        finishes::finish_quickly(self.pool(), std::slice::from_ref(finish))
             .await
             .unwrap()
             .pop()
@@ -161,4 +161,13 @@ pub(crate) fn step(number: i16, prompt_tokens: i64, completion_tokens: i64) -> S
 pub(crate) async fn ready(pool: &PgPool, limit: i64) -> Vec<Uuid> {
     let found = claims::find_ready(pool, Uuid::nil(), limit).await.unwrap();
     found.into_iter().map(|hint| hint.run_id).collect()
+}
+
+/// Waits until somebody waits for a lock in the book's database.
+pub(crate) async fn somebody_waits(book: &Book) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("somebody waits for a lock", || async {
+        book.database.count(waiting).await > 0
+    })
+    .await;
 }

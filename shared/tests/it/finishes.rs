@@ -11,20 +11,10 @@ use errand_shared::{
     },
     run::RunStatus,
 };
-use errand_testkit::eventually;
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::book::{Book, following, reply_to, step};
-
-/// Waits until somebody waits for a lock in the book's database.
-async fn somebody_waits(book: &Book) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("somebody waits for a lock", || async {
-        book.database.count(waiting).await > 0
-    })
-    .await;
-}
+use crate::book::{Book, following, reply_to, somebody_waits, step};
 
 #[tokio::test]
 async fn a_run_that_is_to_be_cancelled_ends_as_cancelled_without_a_reply() {

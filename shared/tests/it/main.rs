@@ -11,6 +11,8 @@ mod group;
 #[cfg(test)]
 mod leases;
 #[cfg(test)]
+mod lone;
+#[cfg(test)]
 mod open_steps;
 #[cfg(test)]
 mod posts;

@@ -1,0 +1,97 @@
+//! A post by itself that asks for nothing special, which is what most are: the same as [`super::store`] in a statement of few
+//! plan nodes, because Postgres takes longer to set the large one up than to run it.
+
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::Post;
+
+/// Stores a post without a key that may wait behind an open run; false if it was not stored, for [`super::store`] to say
+/// why.
+///
+/// # Errors
+/// As [`super::store`].
+pub(super) async fn store(
+    executor: impl PgExecutor<'_>,
+    post: &Post,
+    max_open: i64,
+) -> Result<bool, sqlx::Error> {
+    let stored = if post.new_conversation {
+        open(executor, post, max_open).await?
+    } else {
+        go_on(executor, post, max_open).await?
+    };
+    Ok(stored.is_some())
+}
+
+async fn open(
+    executor: impl PgExecutor<'_>,
+    post: &Post,
+    max_open: i64,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        WITH made AS (
+            INSERT INTO conversations (id, user_id, title, agent, last_seq)
+            SELECT $4::uuid, $3::uuid, to_char(now() AT TIME ZONE 'UTC', '"Chat "YYYY-MM-DD HH24:MI'), $8::text, 1
+            WHERE $9::int8 = 0 OR $9 > (SELECT count(*) FROM (SELECT FROM runs r WHERE r.user_id = $3
+                AND r.status IN ('queued', 'running', 'waiting_approval') LIMIT $9) open)
+            RETURNING id
+        ), started AS (
+            INSERT INTO runs (id, conversation_id, user_id, seq, ring_at, request_id, traceparent)
+            SELECT $1::uuid, id, $3, 1, now() + interval '5 seconds', $6::text, $7::text FROM made
+        ), said AS (
+            INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content)
+            SELECT $2::uuid, id, 1, $1, 0, 'user', $5::text FROM made
+        )
+        SELECT id FROM made
+        "#,
+        post.run_id,
+        post.message_id,
+        post.user_id,
+        post.conversation_id,
+        post.content,
+        post.origin.request_id,
+        post.origin.traceparent,
+        post.agent,
+        max_open,
+    )
+    .fetch_optional(executor)
+    .await
+}
+
+async fn go_on(
+    executor: impl PgExecutor<'_>,
+    post: &Post,
+    max_open: i64,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        WITH numbered AS (
+            UPDATE conversations c SET last_seq = c.last_seq + 1,
+                updated_at = GREATEST(c.updated_at, clock_timestamp())
+            WHERE c.id = $4 AND c.user_id = $3
+              AND ($8::int8 = 0 OR $8 > (SELECT count(*) FROM (SELECT FROM runs r WHERE r.user_id = $3
+                AND r.status IN ('queued', 'running', 'waiting_approval') LIMIT $8) open))
+            RETURNING c.id, c.last_seq AS seq
+        ), started AS (
+            INSERT INTO runs (id, conversation_id, user_id, seq, ring_at, request_id, traceparent)
+            SELECT $1::uuid, id, $3, seq, now() + interval '5 seconds', $6::text, $7::text FROM numbered
+        ), said AS (
+            INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content)
+            SELECT $2::uuid, id, seq, $1, 0, 'user', $5::text FROM numbered
+        )
+        SELECT id FROM numbered
+        "#,
+        post.run_id,
+        post.message_id,
+        post.user_id,
+        post.conversation_id,
+        post.content,
+        post.origin.request_id,
+        post.origin.traceparent,
+        max_open,
+    )
+    .fetch_optional(executor)
+    .await
+}
