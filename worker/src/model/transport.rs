@@ -9,7 +9,7 @@ use async_openai::{error::OpenAIError, middleware::HttpRequestFactory};
 use axum::{body::Bytes, http};
 use futures::{Stream, StreamExt, future::BoxFuture};
 use reqwest::{
-    Body, Response,
+    Body, Request, Response,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 use serde::Deserialize;
@@ -53,13 +53,25 @@ impl Service<HttpRequestFactory> for Transport {
     fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
         let http = self.http.clone();
         Box::pin(async move {
-            let response = http.execute(factory.build().await?).await?;
+            let request = once(factory.build().await?);
+            // It has the request's JSON, and the model may think for minutes.
+            drop(factory);
+            let response = http.execute(request).await?;
             if response.status().is_success() && is_event_stream(&response) {
                 return Ok(bounded(response));
             }
             Err(OpenAIError::Boxed(Box::new(fault(response).await)))
         })
     }
+}
+
+/// The same request with a body that can't be sent twice: reqwest would keep a copy for that until the answer comes. A kept
+/// connection that turns out to be closed still gives an unsent request back to be sent on another.
+fn once(mut request: Request) -> Request {
+    if let Some(body) = request.body_mut().take() {
+        *request.body_mut() = Some(Body::wrap(body));
+    }
+    request
 }
 
 /// The same response with a bounded body.
