@@ -28,6 +28,9 @@ const ARGUMENTS: [&str; 10] = [
 /// What chromedriver says once it listens, before the port.
 const STARTED: &str = "started successfully on port ";
 
+/// How often it is started, at most: the port that it chooses for IPv6 may be taken for IPv4, and then it ends.
+const STARTS: usize = 5;
+
 /// A chromedriver, and the browsers it has started.
 #[derive(Debug)]
 pub(crate) struct Chromium {
@@ -39,6 +42,24 @@ pub(crate) struct Chromium {
 impl Chromium {
     /// Starts a chromedriver on a free port.
     pub(crate) async fn start() -> Self {
+        let mut said = String::new();
+        for _ in 0..STARTS {
+            match Self::try_start().await {
+                Ok((driver, port)) => {
+                    return Self {
+                        driver,
+                        port,
+                        browsers: Vec::new(),
+                    };
+                }
+                Err(why) => said = why,
+            }
+        }
+        panic!("chromedriver does not start: {said}");
+    }
+
+    /// What it said if it did not start.
+    async fn try_start() -> Result<(Child, u16), String> {
         let program = variable("ERRAND_TEST_CHROMEDRIVER").unwrap_or_else(|| "chromedriver".to_owned());
         let mut driver = Command::new(program)
             .arg("--port=0")
@@ -49,17 +70,15 @@ impl Chromium {
             .spawn()
             .expect("chromedriver: run the tests with `cargo alltests`");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = loop {
-            let line = lines.next_line().await.unwrap().expect("chromedriver ended");
+        let mut said = String::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
             if let Some((_, port)) = line.split_once(STARTED) {
-                break port.trim_end_matches('.').parse().unwrap();
+                return Ok((driver, port.trim_end_matches('.').parse().unwrap()));
             }
-        };
-        Self {
-            driver,
-            port,
-            browsers: Vec::new(),
+            said.push_str(&line);
+            said.push('\n');
         }
+        Err(said)
     }
 
     /// Starts a browser that has never been anywhere.
