@@ -63,7 +63,7 @@ impl Lease {
     }
 }
 
-/// An earlier run of the conversation as its messages tell it.
+/// An earlier run of the conversation as its messages tell it. The claim writes an array of its fields in their order.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PastTurn {
     /// How it ended; an open run never stands before a claimed one.
@@ -72,7 +72,7 @@ pub struct PastTurn {
     pub messages: Vec<PastMessage>,
 }
 
-/// A stored message.
+/// A stored message. The claim writes an array of its fields in their order.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PastMessage {
     /// `user`, `assistant` or `tool`.
@@ -191,10 +191,11 @@ pub async fn claim(
             c.cancel_requested_at IS NOT NULL AS "cancel_requested!",
             (SELECT m.content FROM messages m WHERE m.run_id = c.id AND m.slot = 0) AS "message!",
             COALESCE((
-                -- Which turns, by their size; only then what is in them.
-                SELECT jsonb_agg(jsonb_build_object('status', t.status, 'messages', (
-                    SELECT jsonb_agg(jsonb_build_object('role', h.role, 'content', h.content, 'tool_call_id',
-                        h.tool_call_id, 'name', h.name, 'metadata', h.metadata) ORDER BY h.slot)
+                -- Which turns, by their size; only then what is in them: arrays of the fields in their order, as json, which
+                -- Postgres is twice as quick to write as objects as jsonb.
+                SELECT json_agg(json_build_array(t.status, (
+                    SELECT json_agg(json_build_array(h.role, h.content, h.tool_call_id, h.name, h.metadata)
+                        ORDER BY h.slot)
                     FROM messages h WHERE h.run_id = t.id)) ORDER BY t.seq)
                 FROM (SELECT p.id, p.seq, p.status, (sum(p.bytes) OVER (ORDER BY p.seq DESC))::int8 AS bytes
                       FROM (SELECT e.id, e.seq, e.status,
