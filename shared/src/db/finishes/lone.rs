@@ -1,5 +1,5 @@
 //! The end of one run with a reply, as its model's last call has led to it, which is what most ends are: the same as
-//! [`super::finish`] in a statement of few plan nodes, because Postgres takes longer to set the large one up than to run it.
+//! [`super::finish`] in a statement of few plan nodes, because Postgres takes as long to set the large one up as to run it.
 
 use sqlx::PgExecutor;
 use uuid::Uuid;

@@ -1,5 +1,5 @@
 //! A post by itself that asks for nothing special, which is what most are: the same as [`super::store`] in a statement of few
-//! plan nodes, because Postgres takes longer to set the large one up than to run it.
+//! plan nodes, because Postgres takes as long to set the large one up as to run it.
 
 use sqlx::PgExecutor;
 use uuid::Uuid;
