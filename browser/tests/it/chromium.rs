@@ -28,7 +28,8 @@ const ARGUMENTS: [&str; 10] = [
 /// What chromedriver says once it listens, before the port.
 const STARTED: &str = "started successfully on port ";
 
-/// How often it is started, at most: the port that it chooses for IPv6 may be taken for IPv4, and then it ends.
+/// How often it is started, at most. It has ended before it listened, once, for a reason that is not known; a port that it chose
+/// and that was taken meanwhile is likely. What it said is told if it never starts.
 const STARTS: usize = 5;
 
 /// A chromedriver, and the browsers it has started.
