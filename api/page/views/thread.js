@@ -48,7 +48,8 @@ export class ThreadView {
     await this.thread.load();
     this.#loading.remove();
     this.#draw();
-    this.#follow(true);
+    // Not of whoever has scrolled up while the runs were looked at.
+    if (this.#follows) this.#follow();
   }
 
   close() {
@@ -80,6 +81,7 @@ export class ThreadView {
       view.close();
       this.#views.delete(turn);
     }
+    const below = this.#busy && this.#scroller.scrollHeight - this.#scroller.scrollTop;
     let at = this.#list.firstChild;
     for (const turn of thread.turns) {
       const view = this.#viewOf(turn);
@@ -88,6 +90,8 @@ export class ThreadView {
       view.update();
     }
     this.#older.hidden = !thread.cursor;
+    // What is in sight stays where it is when earlier turns come above it.
+    if (this.#busy) this.#scroller.scrollTop = this.#scroller.scrollHeight - below;
     const empty = thread.turns.length === 0 && thread.cursor === null;
     if (this.#empty.hidden === empty) {
       this.#empty.hidden = !empty;
@@ -123,10 +127,7 @@ export class ThreadView {
     if (this.#busy) return;
     this.#busy = true;
     this.#older.disabled = true;
-    const before = this.#scroller.scrollHeight - this.#scroller.scrollTop;
     await tried(() => this.thread.older());
-    // What was in sight stays where it was, once the new turns are drawn.
-    requestAnimationFrame(() => { this.#scroller.scrollTop = this.#scroller.scrollHeight - before; });
     this.#older.disabled = false;
     this.#busy = false;
   }
@@ -135,7 +136,7 @@ export class ThreadView {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     this.#follows = scrollHeight - scrollTop - clientHeight < NEAR;
     this.#toEnd.hidden = this.#follows;
-    if (scrollTop < NEAR && this.thread.cursor && scrollHeight > clientHeight && !this.#loading.isConnected) this.#loadOlder();
+    if (scrollTop < NEAR && this.thread.cursor && scrollHeight > clientHeight) this.#loadOlder();
   }
 
   #follow(now = false) {

@@ -1,5 +1,6 @@
 //! The task panel by hand, and conversations renamed and paged.
 
+use errand_model::{Behaviour, Gate, Script};
 use errand_testkit::TestApp;
 use serde_json::json;
 use thirtyfour::Key;
@@ -101,6 +102,56 @@ async fn history_is_read_upwards_page_by_page() {
         let expected: Vec<_> = (0..45).map(|number| format!("Hello number {number}")).collect();
         assert_eq!(page.texts(".bubble").await, expected);
         page.until("no more", "document.querySelector('.older').hidden").await;
+    })
+    .await;
+}
+
+/// Opening a conversation ends with a look at what runs in it, which may take long.
+#[tokio::test]
+async fn whoever_scrolls_up_while_a_conversation_is_opened_stays_there() {
+    const BELOW: &str = "(({scrollTop, scrollHeight, clientHeight}) => scrollHeight - scrollTop - clientHeight)(document.querySelector('.scroller'))";
+    let gate = Gate::new();
+    Stage::play(TestApp::builder(), async |stage| {
+        stage
+            .app
+            .model
+            .script(Script::new().when("wait", [Behaviour::reply("It was worth it.").behind(&gate)]));
+        let (user, page) = stage.user().await;
+        let id = user.chat("Hello number 0").await.id("conversation_id");
+        for number in 1..25 {
+            user.chat_in(id, &format!("Hello number {number}")).await;
+        }
+        user.chat_async(Some(id), "wait").await;
+        gate.wait_arrived(1).await;
+        page.js(r"const send = window.fetch;
+              const free = new Promise((go) => { window.letGo = go; });
+              window.fetch = async (path, ...about) => {
+                  if (/\/runs\/[0-9a-f-]{36}\?wait=0$/.test(path)) {
+                      window.held = true;
+                      await free;
+                  }
+                  return send(path, ...about);
+              };")
+            .await;
+        page.js(&format!("location.hash = '#/c/{id}'")).await;
+        page.until("the look is held", "window.held").await;
+        page.until(
+            "the end in sight",
+            &format!("document.querySelector('.bubble') && {BELOW} < 5"),
+        )
+        .await;
+        page.js("document.querySelector('.scroller').scrollTop = 0").await;
+        page.until(
+            "earlier turns",
+            "document.querySelectorAll('.bubble').length === 26",
+        )
+        .await;
+        page.js("window.letGo()").await;
+        page.until("it is open", "!document.querySelector('.scroller > .working')")
+            .await;
+        assert!(page.js(&format!("return {BELOW}")).await.as_f64().unwrap() > 1000.0);
+        gate.release();
+        page.until_answered("It was worth it.").await;
     })
     .await;
 }
