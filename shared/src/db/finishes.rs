@@ -124,83 +124,70 @@ pub async fn finish(
     let columns = Columns::of(finishes);
     let rows = sqlx::query!(
         r#"
-        WITH input AS (
-            SELECT i.*, r.conversation_id, r.user_id, seen.last_seq AS seen_seq,
-                (SELECT count(*) FROM tool_calls k WHERE k.run_id = i.run_id) AS tools,
-                (SELECT n.id FROM runs n WHERE n.user_id = r.user_id AND n.conversation_id = r.conversation_id
-                    AND n.seq > r.seq AND n.status = 'queued' ORDER BY n.seq LIMIT 1) AS next
+        WITH locked AS MATERIALIZED (
+            SELECT i.*, r.conversation_id, c.last_seq
             FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::int8[], $5::uuid[], $6::text[], $7::jsonb[], $8::text[],
-                        $9::text[])
-                AS i (run_id, token, status, final_seq, message_id, content, tool_calls, reason, error)
-            -- CASE keeps the planner from the partial index on open runs, which it would walk from end to end.
-            JOIN runs r ON r.id = i.run_id AND CASE WHEN r.status IN ('queued', 'running', 'waiting_approval')
-                THEN r.lease_token IS NOT DISTINCT FROM i.token END
-            JOIN conversations seen ON seen.id = r.conversation_id
-        ), locked AS MATERIALIZED (
-            SELECT c.id, c.last_seq FROM conversations c WHERE c.id IN (SELECT conversation_id FROM input)
-            ORDER BY c.id FOR NO KEY UPDATE
-        ), last_steps AS MATERIALIZED (
-            -- Not EXISTS, which may be answered by reading all steps once.
-            SELECT s.*, COALESCE(s.step = 0
-                OR (SELECT true FROM steps b WHERE b.run_id = s.run_id AND b.step = s.step - 1), false) AS follows
-            FROM unnest($10::uuid[], $11::int2[], $12::int4[], $13::text[], $14::int8[], $15::int8[], $16::int4[])
-                AS s (run_id, step, attempt, model, prompt_tokens, completion_tokens, model_ms)
-        ), spent AS MATERIALIZED (
-            SELECT i.run_id, COALESCE(sum(s.prompt_tokens), 0)::int8 AS prompt_tokens,
-                COALESCE(sum(s.completion_tokens), 0)::int8 AS completion_tokens,
-                (array_agg(s.model ORDER BY s.step DESC))[1] AS model
-            FROM input i LEFT JOIN LATERAL (
-                SELECT d.step, d.model, d.prompt_tokens, d.completion_tokens FROM steps d WHERE d.run_id = i.run_id
-                UNION ALL
-                SELECT l.step, l.model, l.prompt_tokens, l.completion_tokens FROM last_steps l WHERE l.run_id = i.run_id
-            ) s ON true GROUP BY i.run_id
+                        $9::text[], $10::int2[], $11::int4[], $12::text[], $13::int8[], $14::int8[], $15::int4[])
+                AS i (run_id, token, status, final_seq, message_id, content, tool_calls, reason, error, step, tries, step_model,
+                      step_prompt_tokens, step_completion_tokens, model_ms)
+            JOIN runs r ON r.id = i.run_id
+            JOIN conversations c ON c.id = r.conversation_id
+            ORDER BY c.id FOR NO KEY UPDATE OF c
         ), ended AS (
             UPDATE runs r SET
-                status = CASE WHEN r.cancel_requested_at IS NULL THEN i.status ELSE 'cancelled' END,
-                failure_reason = CASE WHEN r.cancel_requested_at IS NULL THEN i.reason END,
-                last_error = COALESCE(i.error, r.last_error),
-                lease_token = NULL, finished_at = now(), final_event_seq = i.final_seq,
-                epoch = (i.final_seq >> 20)::int4, prompt_tokens = s.prompt_tokens,
-                completion_tokens = s.completion_tokens, model = s.model
-            FROM input i JOIN locked l ON l.id = i.conversation_id JOIN spent s ON s.run_id = i.run_id
-            WHERE r.id = i.run_id AND CASE WHEN r.status IN ('queued', 'running', 'waiting_approval')
-                THEN r.lease_token IS NOT DISTINCT FROM i.token END
+                status = CASE WHEN r.cancel_requested_at IS NULL THEN l.status ELSE 'cancelled' END,
+                failure_reason = CASE WHEN r.cancel_requested_at IS NULL THEN l.reason END,
+                last_error = COALESCE(l.error, r.last_error),
+                lease_token = NULL, finished_at = now(), final_event_seq = l.final_seq,
+                epoch = (l.final_seq >> 20)::int4,
+                prompt_tokens = s.prompt_tokens + COALESCE(l.step_prompt_tokens, 0),
+                completion_tokens = s.completion_tokens + COALESCE(l.step_completion_tokens, 0),
+                model = COALESCE(l.step_model,
+                    (SELECT d.model FROM steps d WHERE d.run_id = l.run_id ORDER BY d.step DESC LIMIT 1))
+            FROM locked l CROSS JOIN LATERAL (
+                SELECT COALESCE(sum(d.prompt_tokens), 0)::int8 AS prompt_tokens,
+                    COALESCE(sum(d.completion_tokens), 0)::int8 AS completion_tokens
+                FROM steps d WHERE d.run_id = l.run_id) s
+            -- CASE keeps the planner from the partial index on open runs, which it would walk from end to end.
+            WHERE r.id = l.run_id AND CASE WHEN r.status IN ('queued', 'running', 'waiting_approval')
+                THEN r.lease_token IS NOT DISTINCT FROM l.token END
               -- Without a lease the epoch is the fence.
-              AND (i.token IS NOT NULL OR r.epoch < (i.final_seq >> 20)::int4)
+              AND (l.token IS NOT NULL OR r.epoch < (l.final_seq >> 20)::int4)
               -- A crash of Postgres may have lost the step before: then nothing that follows from it may stand.
-              AND NOT EXISTS (SELECT FROM last_steps s WHERE s.run_id = i.run_id AND NOT s.follows)
-            RETURNING r.id, r.status, r.conversation_id, r.user_id, r.prompt_tokens, r.completion_tokens,
-                r.attempt, r.final_event_seq, r.finished_at, i.seen_seq, l.last_seq, i.next, i.tools, i.message_id,
-                i.content, i.tool_calls,
-                i.tools + (r.status = 'succeeded')::int AS rows
+              AND (l.step IS NULL OR l.step = 0
+                OR (SELECT true FROM steps b WHERE b.run_id = l.run_id AND b.step = l.step - 1))
+            RETURNING l.*, r.status AS ended_as, r.user_id, r.seq, r.attempt, r.finished_at, r.prompt_tokens,
+                r.completion_tokens, (SELECT count(*) FROM tool_calls k WHERE k.run_id = r.id) AS tools
         ), numbered AS (
             UPDATE conversations c SET last_seq = c.last_seq + e.rows,
                 updated_at = GREATEST(c.updated_at, clock_timestamp())
-            FROM (SELECT conversation_id, sum(rows)::int8 AS rows FROM ended GROUP BY conversation_id) e
+            FROM (SELECT conversation_id, sum(tools + (ended_as = 'succeeded')::int)::int8 AS rows FROM ended
+                GROUP BY conversation_id) e
             WHERE c.id = e.conversation_id
-            RETURNING c.id, c.last_seq - e.rows AS base
         ), journalled AS (
             INSERT INTO steps (run_id, step, attempt, model, prompt_tokens, completion_tokens, model_ms)
-            SELECT s.run_id, s.step, s.attempt, s.model, s.prompt_tokens, s.completion_tokens, s.model_ms
-            FROM last_steps s JOIN ended e ON e.id = s.run_id
-        ), tool_rows AS (
-            INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content, tool_call_id, name, metadata)
-            SELECT gen_random_uuid(), e.conversation_id, n.base + k.nth, e.id, k.nth, 'tool', k.result::text,
+            SELECT run_id, step, tries, step_model, step_prompt_tokens, step_completion_tokens, model_ms
+            FROM ended WHERE step IS NOT NULL
+        ), said AS (
+            INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content, tool_calls, tool_call_id, name,
+                metadata)
+            SELECT gen_random_uuid(), e.conversation_id, e.last_seq + k.nth, e.run_id, k.nth, 'tool', k.result::text, NULL,
                 k.tool_call_id, k.tool_name, jsonb_build_object('step', k.step, 'arguments', k.arguments)
-            FROM ended e JOIN numbered n ON n.id = e.conversation_id
-            CROSS JOIN LATERAL (SELECT t.*, row_number() OVER (ORDER BY t.step, t.call_index) AS nth
-                FROM tool_calls t WHERE t.run_id = e.id) k
-        ), reply AS (
-            INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content, tool_calls)
-            SELECT e.message_id, e.conversation_id, n.base + e.tools + 1, e.id, 32767, 'assistant', e.content,
-                e.tool_calls
-            FROM ended e JOIN numbered n ON n.id = e.conversation_id WHERE e.status = 'succeeded'
+            FROM ended e CROSS JOIN LATERAL (SELECT t.*, row_number() OVER (ORDER BY t.step, t.call_index) AS nth
+                FROM tool_calls t WHERE t.run_id = e.run_id) k
+            UNION ALL
+            SELECT e.message_id, e.conversation_id, e.last_seq + e.tools + 1, e.run_id, 32767, 'assistant', e.content,
+                e.tool_calls, NULL, NULL, '{}'
+            FROM ended e WHERE e.ended_as = 'succeeded'
         )
-        SELECT id AS "id!", status AS "status!", conversation_id AS "conversation_id!", user_id AS "user_id!",
-            prompt_tokens AS "prompt_tokens!", completion_tokens AS "completion_tokens!", next,
-            attempt AS "attempt!", final_event_seq AS "final_event_seq!", finished_at AS "finished_at!",
-            seen_seq <> last_seq AS "look_again!"
-        FROM ended
+        SELECT e.run_id AS "id!", e.ended_as AS "status!", e.conversation_id AS "conversation_id!",
+            e.user_id AS "user_id!", e.prompt_tokens AS "prompt_tokens!", e.completion_tokens AS "completion_tokens!",
+            e.attempt AS "attempt!", e.final_seq AS "final_event_seq!", e.finished_at AS "finished_at!",
+            (SELECT n.id FROM runs n WHERE n.user_id = e.user_id AND n.conversation_id = e.conversation_id
+                AND n.seq > e.seq AND n.status = 'queued' ORDER BY n.seq LIMIT 1) AS next,
+            e.last_seq <> (SELECT seen.last_seq FROM conversations seen WHERE seen.id = e.conversation_id)
+                AS "look_again!"
+        FROM ended e
         "#,
         &columns.run_ids,
         &columns.tokens as &[Option<Uuid>],
@@ -211,13 +198,12 @@ pub async fn finish(
         &columns.tool_calls as &[Option<&serde_json::Value>],
         &columns.reasons as &[Option<&str>],
         &columns.errors as &[Option<&str>],
-        &columns.step_runs,
-        &columns.steps,
-        &columns.attempts,
-        &columns.models as &[&str],
-        &columns.prompt_tokens,
-        &columns.completion_tokens,
-        &columns.model_ms,
+        &columns.steps as &[Option<i16>],
+        &columns.attempts as &[Option<i32>],
+        &columns.models as &[Option<&str>],
+        &columns.prompt_tokens as &[Option<i64>],
+        &columns.completion_tokens as &[Option<i64>],
+        &columns.model_ms as &[Option<i32>],
     )
     .fetch_all(executor)
     .await?;
@@ -251,13 +237,12 @@ struct Columns<'a> {
     tool_calls: Vec<Option<&'a serde_json::Value>>,
     reasons: Vec<Option<&'a str>>,
     errors: Vec<Option<&'a str>>,
-    step_runs: Vec<Uuid>,
-    steps: Vec<i16>,
-    attempts: Vec<i32>,
-    models: Vec<&'a str>,
-    prompt_tokens: Vec<i64>,
-    completion_tokens: Vec<i64>,
-    model_ms: Vec<i32>,
+    steps: Vec<Option<i16>>,
+    attempts: Vec<Option<i32>>,
+    models: Vec<Option<&'a str>>,
+    prompt_tokens: Vec<Option<i64>>,
+    completion_tokens: Vec<Option<i64>>,
+    model_ms: Vec<Option<i32>>,
 }
 
 impl<'a> Columns<'a> {
@@ -302,15 +287,14 @@ impl<'a> Columns<'a> {
         self.tool_calls.push(tool_calls);
         self.reasons.push(reason);
         self.errors.push(error);
-        if let Some(step) = &finish.last_step {
-            self.step_runs.push(finish.run_id);
-            self.steps.push(step.step);
-            self.attempts.push(step.attempt);
-            self.models.push(&step.model);
-            self.prompt_tokens.push(step.usage.prompt_tokens);
-            self.completion_tokens.push(step.usage.completion_tokens);
-            self.model_ms.push(step.model_ms);
-        }
+        let step = finish.last_step.as_ref();
+        self.steps.push(step.map(|step| step.step));
+        self.attempts.push(step.map(|step| step.attempt));
+        self.models.push(step.map(|step| step.model.as_str()));
+        self.prompt_tokens.push(step.map(|step| step.usage.prompt_tokens));
+        self.completion_tokens
+            .push(step.map(|step| step.usage.completion_tokens));
+        self.model_ms.push(step.map(|step| step.model_ms));
     }
 }
 

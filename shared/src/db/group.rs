@@ -7,7 +7,10 @@
 
 use std::{fmt, future::Future, io, sync::Arc};
 
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, Notify, mpsc, oneshot},
+    task::yield_now,
+};
 
 use super::is_outage;
 use crate::lifecycle::Lifecycle;
@@ -126,6 +129,13 @@ async fn write_all<I, O, W, F>(
                 received = waiting.recv_many(&mut entries, most) => if received == 0 { return },
                 // What came before the stop is still written; nothing comes after it.
                 () = lifecycle.stopped(), if !waiting.is_closed() => waiting.close(),
+            }
+            // The first of many wakes the writer before the others have had their turn.
+            yield_now().await;
+            while entries.len() < most
+                && let Ok(entry) = waiting.try_recv()
+            {
+                entries.push(entry);
             }
         }
         write_taken(&mut entries, &*write).await;
@@ -258,7 +268,7 @@ mod tests {
     /// Lets the writers take what waits.
     async fn settle() {
         for _ in 0..16 {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
 

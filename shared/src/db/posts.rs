@@ -2,6 +2,8 @@
 
 mod lone;
 
+use std::collections::HashMap;
+
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -120,12 +122,7 @@ pub async fn store(
         .collect();
     let outcomes = sqlx::query!(
         r#"
-        WITH input AS (
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bool[], $6::text[], $7::text[],
-                                 $8::bytea[], $10::bool[], $11::text[], $12::text[], $13::text[])
-                WITH ORDINALITY AS t (run_id, message_id, user_id, conversation_id, is_new, content, key, fingerprint,
-                                      rejecting, request_id, traceparent, agent, ord)
-        ), judged AS MATERIALIZED (
+        WITH judged AS MATERIALIZED (
             SELECT i.*,
                 CASE WHEN i.rejecting THEN (SELECT c.last_seq FROM conversations c WHERE c.id = i.conversation_id) END
                     AS seen_seq,
@@ -137,47 +134,45 @@ pub async fn store(
                 WHEN (SELECT true FROM idempotency_keys k WHERE k.user_id = i.user_id AND k.key = i.key) THEN 'key'
                 WHEN NOT i.is_new AND (SELECT c.user_id FROM conversations c WHERE c.id = i.conversation_id)
                     IS DISTINCT FROM i.user_id THEN 'conversation'
-                WHEN $9::int8 > 0 AND $9 < row_number() OVER (PARTITION BY i.user_id ORDER BY i.ord)
-                    + (SELECT count(*) FROM (SELECT FROM runs r WHERE r.user_id = i.user_id
+                WHEN $9::int8 > 0 AND $9 < i.nth + (SELECT count(*) FROM (SELECT FROM runs r WHERE r.user_id = i.user_id
                         AND r.status IN ('queued', 'running', 'waiting_approval') LIMIT $9) open) THEN 'open'
-                ELSE 'stored' END AS outcome
-            FROM input i
-        ), settled AS MATERIALIZED (
-            SELECT j.*, CASE WHEN j.outcome = 'stored' AND j.active IS NOT NULL THEN 'running' ELSE j.outcome END AS verdict
-            FROM judged j
+                ELSE 'stored' END AS verdict
+            FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bool[], $6::text[], $7::text[],
+                        $8::bytea[], $10::bool[], $11::text[], $12::text[], $13::text[], $14::int8[])
+                WITH ORDINALITY AS i (run_id, message_id, user_id, conversation_id, is_new, content, key, fingerprint,
+                                      rejecting, request_id, traceparent, agent, nth, ord)
         ), keyed AS (
             INSERT INTO idempotency_keys (user_id, key, fingerprint, run_id)
-            SELECT user_id, key, fingerprint, run_id FROM settled WHERE verdict = 'stored' AND key IS NOT NULL
+            SELECT user_id, key, fingerprint, run_id FROM judged
+            WHERE verdict = 'stored' AND active IS NULL AND key IS NOT NULL
             ORDER BY user_id, key
             ON CONFLICT DO NOTHING
             RETURNING run_id
-        ), accepted AS MATERIALIZED (
-            SELECT j.* FROM settled j
-            WHERE j.verdict = 'stored' AND (j.key IS NULL OR j.run_id IN (SELECT run_id FROM keyed))
+        ), accepted AS NOT MATERIALIZED (
+            SELECT * FROM judged
+            WHERE verdict = 'stored' AND active IS NULL AND (key IS NULL OR run_id IN (SELECT run_id FROM keyed))
+        ), made AS (
+            INSERT INTO conversations (id, user_id, title, agent, last_seq)
+            SELECT conversation_id, user_id, to_char(now() AT TIME ZONE 'UTC', '"Chat "YYYY-MM-DD HH24:MI'), agent, 1
+            FROM accepted WHERE is_new
         ), locked AS MATERIALIZED (
-            SELECT c.id, c.last_seq FROM conversations c
-            WHERE c.id IN (SELECT conversation_id FROM accepted WHERE NOT is_new)
-            ORDER BY c.id FOR NO KEY UPDATE
-        ), admitted AS MATERIALIZED (
+            SELECT a.*, c.last_seq FROM accepted a JOIN conversations c ON c.id = a.conversation_id
+            WHERE NOT a.is_new ORDER BY c.id FOR NO KEY UPDATE OF c
+        ), admitted AS NOT MATERIALIZED (
             -- Another last_seq than the one seen: something came while this waited, which this statement can't see.
-            SELECT a.* FROM accepted a JOIN locked l ON l.id = a.conversation_id
-            WHERE NOT a.rejecting OR l.last_seq = a.seen_seq
+            SELECT * FROM locked WHERE NOT rejecting OR last_seq = seen_seq
         ), numbered AS (
             UPDATE conversations c SET last_seq = c.last_seq + n.posts,
                 updated_at = GREATEST(c.updated_at, clock_timestamp())
-            FROM (SELECT a.conversation_id, count(*) AS posts FROM admitted a GROUP BY a.conversation_id) n
+            FROM (SELECT conversation_id, count(*) AS posts FROM admitted GROUP BY conversation_id) n
             WHERE c.id = n.conversation_id
-            RETURNING c.id, c.last_seq - n.posts AS base
-        ), made AS (
-            INSERT INTO conversations (id, user_id, title, agent, last_seq)
-            SELECT conversation_id, user_id, to_char(now() AT TIME ZONE 'UTC', '"Chat "YYYY-MM-DD HH24:MI'), min(agent),
-                count(*)
-            FROM accepted WHERE is_new GROUP BY conversation_id, user_id
-            RETURNING id, 0::bigint AS base
         ), placed AS MATERIALIZED (
-            SELECT a.*, b.base + row_number() OVER (PARTITION BY a.conversation_id ORDER BY a.ord) AS seq
-            FROM (SELECT * FROM admitted UNION ALL SELECT * FROM accepted WHERE is_new) a
-            JOIN (SELECT * FROM numbered UNION ALL SELECT * FROM made) b ON b.id = a.conversation_id
+            SELECT run_id, message_id, user_id, conversation_id, content, request_id, traceparent, 1::int8 AS seq
+            FROM accepted WHERE is_new
+            UNION ALL
+            SELECT run_id, message_id, user_id, conversation_id, content, request_id, traceparent,
+                last_seq + row_number() OVER (PARTITION BY conversation_id ORDER BY ord)
+            FROM admitted
         ), started AS (
             INSERT INTO runs (id, conversation_id, user_id, seq, ring_at, request_id, traceparent)
             SELECT run_id, conversation_id, user_id, seq, now() + interval '5 seconds', request_id, traceparent FROM placed
@@ -187,12 +182,12 @@ pub async fn store(
         )
         SELECT CASE
             WHEN j.verdict <> 'stored' THEN j.verdict
-            WHEN EXISTS (SELECT FROM placed p WHERE p.run_id = j.run_id) THEN 'stored'
-            WHEN EXISTS (SELECT FROM accepted a JOIN locked l ON l.id = a.conversation_id WHERE a.run_id = j.run_id)
-                THEN 'again'
-            WHEN EXISTS (SELECT FROM accepted a WHERE a.run_id = j.run_id) THEN 'conversation'
+            WHEN j.active IS NOT NULL THEN 'running'
+            WHEN j.run_id IN (SELECT p.run_id FROM placed p) THEN 'stored'
+            WHEN j.run_id IN (SELECT l.run_id FROM locked l) THEN 'again'
+            WHEN j.key IS NULL OR j.run_id IN (SELECT k.run_id FROM keyed k) THEN 'conversation'
             ELSE 'key' END AS "outcome!", j.active
-        FROM settled j ORDER BY j.ord
+        FROM judged j ORDER BY j.ord
         "#,
         &run_ids,
         &message_ids,
@@ -207,6 +202,7 @@ pub async fn store(
         &request_ids as &[Option<&str>],
         &traceparents as &[Option<&str>],
         &agents as &[Option<&str>],
+        &nth_of_user(posts),
     )
     .fetch_all(executor)
     .await?;
@@ -221,4 +217,17 @@ pub async fn store(
             _ => Posted::KeyKnown,
         })
         .collect())
+}
+
+/// The place of each post among those of its user, from 1.
+fn nth_of_user(posts: &[Post]) -> Vec<i64> {
+    let mut so_far = HashMap::new();
+    posts
+        .iter()
+        .map(|post| {
+            let nth = so_far.entry(post.user_id).or_insert(0);
+            *nth += 1;
+            *nth
+        })
+        .collect()
 }

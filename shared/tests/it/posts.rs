@@ -2,7 +2,7 @@
 
 use errand_shared::{
     Uuid,
-    db::posts::{self, Posted},
+    db::posts::{self, Post, Posted},
 };
 
 use futures::future::join_all;
@@ -45,11 +45,16 @@ async fn concurrent_posts_to_one_conversation_are_numbered_without_gaps() {
     let book = Book::new().await;
     let first = book.begin(book.user("Ada").await, "first").await;
     let posters: Vec<_> = (0..20)
-        .map(|_| {
+        .map(|poster| {
             let (pool, first) = (book.pool().clone(), first.clone());
             async move {
                 for size in [1, 3, 2] {
-                    let batch: Vec<_> = (0..size).map(|_| following(&first, "more")).collect();
+                    let batch: Vec<_> = (0..size)
+                        .map(|nth| Post {
+                            key: (poster % 2 == 0).then(|| (format!("{poster} {size} {nth}"), [7; 32])),
+                            ..following(&first, "more")
+                        })
+                        .collect();
                     assert_eq!(
                         posts::store(&pool, &batch, 0).await.unwrap(),
                         vec![Posted::Stored; size]
