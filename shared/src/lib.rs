@@ -12,6 +12,7 @@ pub mod event_log;
 pub mod events;
 pub mod finals;
 pub mod hint;
+mod inbox;
 pub mod kill_point;
 pub mod lifecycle;
 pub mod limits;

@@ -24,6 +24,7 @@ use crate::{
     events::{Event, EventData, RunEnd, queued_seq},
     finals,
     hint::Hint,
+    inbox,
     kill_point::{self, KillPoint},
     lifecycle::Lifecycle,
     parked::ParkedNews,
@@ -227,6 +228,7 @@ async fn send_all(
         if received == 0 {
             return;
         }
+        inbox::fill(&mut inbox, &mut batch, BATCH).await;
         match sender.send(&batch).await {
             Ok(()) => {
                 if batch.iter().any(|notice| matches!(notice, Notice::Final { .. })) {
@@ -238,7 +240,7 @@ async fn send_all(
                 healthy = true;
             }
             Err(error) => {
-                lost.fetch_add(received as u64, Ordering::Relaxed);
+                lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 batch.iter().for_each(pipeline::lost);
                 if healthy {
                     tracing::warn!(%error, "Redis does not take notices; runs are found by the sweep");

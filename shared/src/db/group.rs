@@ -8,13 +8,10 @@
 
 use std::{fmt, future::Future, io, sync::Arc};
 
-use tokio::{
-    sync::{Mutex, Notify, mpsc, oneshot},
-    task::yield_now,
-};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
 use super::is_outage;
-use crate::lifecycle::Lifecycle;
+use crate::{inbox, lifecycle::Lifecycle};
 
 /// Requests that wait for a batch; more wait for a place.
 const INBOX: usize = 4096;
@@ -131,13 +128,7 @@ async fn write_all<I, O, W, F>(
                 // What came before the stop is still written; nothing comes after it.
                 () = lifecycle.stopped(), if !waiting.is_closed() => waiting.close(),
             }
-            // The first of many wakes the writer before the others have had their turn.
-            yield_now().await;
-            while entries.len() < most
-                && let Ok(entry) = waiting.try_recv()
-            {
-                entries.push(entry);
-            }
+            inbox::fill(&mut waiting, &mut entries, most).await;
         }
         write_taken(&mut entries, &*write).await;
     }
@@ -245,7 +236,7 @@ fn tell<O>(outcome: Outcome<O>, written: Result<O, sqlx::Error>) {
 #[cfg(test)]
 mod tests {
     use futures::{FutureExt, future::join_all};
-    use tokio::sync::Semaphore;
+    use tokio::{sync::Semaphore, task::JoinSet};
 
     use super::*;
 
@@ -269,7 +260,7 @@ mod tests {
     /// Lets the writers take what waits.
     async fn settle() {
         for _ in 0..16 {
-            yield_now().await;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -299,14 +290,16 @@ mod tests {
     async fn what_is_ready_when_the_first_comes_is_written_with_it() {
         let (group, gate) = sizes(64, &Lifecycle::new());
         gate.add_permits(10);
-        let all = tokio::spawn(async move {
-            let each = (0..10).map(|number| {
+        let mut outside = JoinSet::new();
+        outside.spawn(async move {
+            let mut writers = JoinSet::new();
+            for number in 0..10 {
                 let group = group.clone();
-                tokio::spawn(async move { group.write(number).await.unwrap() })
-            });
-            join_all(each.collect::<Vec<_>>()).await
+                writers.spawn(async move { group.write(number).await.unwrap() });
+            }
+            writers.join_all().await
         });
-        let sizes: Vec<_> = all.await.unwrap().into_iter().map(Result::unwrap).collect();
+        let sizes = outside.join_all().await.concat();
         assert_eq!(sizes, [10; 10]);
     }
 
