@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use errand_shared::{
     db::{
-        finishes::{self, Ending},
+        finishes::{self, Ending, Finish},
         posts::{self, Posted},
         runs,
         steps::{self, CallRecord},
@@ -269,5 +269,24 @@ async fn finishes_and_posts_of_the_same_conversations_never_deadlock() {
             .await,
         6 + 8 * 6 * 6
     );
+    book.close().await;
+}
+
+#[tokio::test]
+async fn an_end_without_a_lease_stands_back_for_a_run_that_has_changed_hands() {
+    let book = Book::new().await;
+    let post = book.begin(book.user("Ada").await, "hi").await;
+    let cancel = |epoch: i64| Finish {
+        run_id: post.run_id,
+        token: None,
+        final_event_seq: (epoch << 20) | 1,
+        ending: Ending::Cancelled,
+        last_step: None,
+    };
+    assert!(book.finish(&cancel(0)).await.is_none(), "the run's own epoch");
+    let queued = "SELECT count(*) FROM runs WHERE status = 'queued'";
+    assert_eq!(book.database.count(queued).await, 1);
+    let finished = book.finish(&cancel(1)).await.unwrap();
+    assert_eq!(finished.status, RunStatus::Cancelled);
     book.close().await;
 }

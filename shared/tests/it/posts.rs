@@ -7,7 +7,7 @@ use errand_shared::{
 
 use futures::future::join_all;
 
-use crate::book::{Book, following, opening};
+use crate::book::{Book, following, opening, somebody_waits};
 
 #[tokio::test]
 async fn a_batch_to_one_conversation_is_numbered_in_its_order() {
@@ -168,5 +168,31 @@ async fn one_key_stores_one_post_however_many_come_at_once() {
         1
     );
     assert_eq!(book.database.count("SELECT count(*) FROM runs").await, 3);
+    book.close().await;
+}
+
+#[tokio::test]
+async fn a_post_that_must_not_wait_looks_again_after_one_that_it_could_not_see() {
+    let book = Book::new().await;
+    let first = book.begin(book.user("Ada").await, "first").await;
+    book.answer(&first, "done").await;
+    let other = following(&first, "other");
+    let mut posting = book.pool().begin().await.unwrap();
+    posts::store(&mut *posting, std::slice::from_ref(&other), 0)
+        .await
+        .unwrap();
+    let strict = [Post {
+        reject_if_running: true,
+        ..following(&first, "strict")
+    }];
+    let (outcomes, ()) = tokio::join!(posts::store(book.pool(), &strict, 0), async {
+        somebody_waits(&book).await;
+        posting.commit().await.unwrap();
+    });
+    assert_eq!(outcomes.unwrap(), [Posted::LookAgain]);
+    let outcomes = posts::store(book.pool(), &strict, 0).await.unwrap();
+    assert_eq!(outcomes, [Posted::Running(other.run_id)]);
+    let stored = "SELECT count(*) FROM messages WHERE content = 'strict'";
+    assert_eq!(book.database.count(stored).await, 0);
     book.close().await;
 }
