@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::Prompt;
+
 /// A tool call as the model wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
@@ -17,10 +19,7 @@ pub struct ToolCall {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// The instructions.
-    System {
-        /// Its text.
-        content: String,
-    },
+    System(Prompt),
     /// What the user said.
     User {
         /// Its text.

@@ -73,7 +73,7 @@ impl AgentRun {
     /// tried again by its user after it ran into that bound has as many steps again.
     pub fn new(
         limits: Limits,
-        prompt: &Prompt,
+        prompt: Prompt,
         history: Vec<Turn>,
         user_message: String,
         journal: Vec<JournalledStep>,
@@ -83,9 +83,7 @@ impl AgentRun {
             max_calls: limits.max_calls.min(MAX_CALLS),
             ..limits
         };
-        let mut messages = vec![Message::System {
-            content: prompt.render(),
-        }];
+        let mut messages = vec![Message::System(prompt)];
         messages.extend(transcript::history(history, &limits));
         messages.push(Message::User {
             content: user_message,

@@ -212,9 +212,8 @@ pub(crate) fn bounded_result(result: String, limits: &Limits) -> String {
 /// token by itself, and an overhead a message and a call. No tokenizer is asked, because each model has its own.
 pub(crate) fn tokens(message: &Message) -> usize {
     let text = match message {
-        Message::System { content } | Message::User { content } | Message::Tool { content, .. } => {
-            text_tokens(content)
-        }
+        Message::System(prompt) => text_tokens(&prompt.to_string()),
+        Message::User { content } | Message::Tool { content, .. } => text_tokens(content),
         Message::Assistant { content, tool_calls } => {
             let calls: usize = tool_calls
                 .iter()

@@ -28,7 +28,7 @@ pub(crate) struct Agent {
     /// The bounds of its tool loop.
     pub(crate) limits: Limits,
     /// Who it is, if it is not the to-do agent.
-    pub(crate) instructions: Option<String>,
+    pub(crate) instructions: Option<Arc<str>>,
     /// The names of its tools: it can call no others but those of [`Self::others`].
     pub(crate) tools: Arc<[&'static str]>,
     /// The tools of other people's servers that it has.
@@ -172,7 +172,7 @@ impl Agent {
         Ok(Self {
             model: ModelClient::new(model, offers, limit, metrics.model.clone())?,
             limits: limits(settings, config),
-            instructions: config.prompt.clone(),
+            instructions: config.prompt.as_deref().map(Arc::from),
             tools: tools.into(),
             others: Others::new(servers, config.tools.as_deref()),
             approve_others: Others::new(servers, Some(&approve)),

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Drives a run. Whatever happens, it is ended, handed back, or left to whom it belongs by then.
-pub(crate) async fn execute(context: Arc<Context>, lease: Lease, flight: Flight) {
+pub(crate) fn execute(context: Arc<Context>, lease: Lease, flight: Flight) -> impl Future<Output = ()> {
     let log = tracing::info_span!(
         "run",
         run.id = %lease.run_id,
@@ -52,10 +52,7 @@ pub(crate) async fn execute(context: Arc<Context>, lease: Lease, flight: Flight)
         conversation.id = %lease.conversation_id,
     );
     errand_traces::adopt(&traced, lease.origin.traceparent.as_deref());
-    drive(context, lease, flight)
-        .instrument(traced)
-        .instrument(log)
-        .await;
+    drive(context, lease, flight).instrument(traced).instrument(log)
 }
 
 async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
@@ -147,14 +144,11 @@ impl<'a> Drive<'a> {
         let agent = agents
             .find(lease.agent.as_deref())
             .ok_or(RunFailure::NoSuchAgent)?;
-        let prompt = Prompt {
-            user_name: lease.user_name.clone(),
-            today: lease.now.format("%A, %-d %B %Y").to_string(),
-            instructions: agent.instructions.clone(),
-        };
+        let today = lease.now.format("%A, %-d %B %Y").to_string();
+        let prompt = Prompt::new(&lease.user_name, &today, agent.instructions.clone());
         let mut run = AgentRun::new(
             agent.limits,
-            &prompt,
+            prompt,
             transcript::history(lease.history.clone()),
             lease.message.clone(),
             transcript::journal(&lease.journal),

@@ -10,7 +10,11 @@ mod wire;
 pub(crate) use fault::ModelFault;
 pub(crate) use limit::{LimitMetrics, ModelLimit};
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_openai::{Client, config::OpenAIConfig};
 use backon::{ExponentialBuilder, Retryable};
@@ -170,12 +174,14 @@ impl ModelClient {
         let idle = self.settings.model_idle_timeout_ms;
         let asked = Instant::now();
         let chat = self.client.chat();
-        let opening = timeout(idle, chat.create_stream_byot::<_, Chunk>(request));
-        let mut chunks = attended(opening, telling, "")
-            .await
-            .map_err(|_elapsed| ModelFault::TimedOut)??;
+        let mut chunks = {
+            let opening = pin!(timeout(idle, chat.create_stream_byot::<_, Chunk>(request)));
+            attended(opening, telling, "")
+                .await
+                .map_err(|_elapsed| ModelFault::TimedOut)??
+        };
         let mut gather = Gather::default();
-        while let Some(chunk) = attended(timeout(idle, chunks.next()), telling, gather.content())
+        while let Some(chunk) = attended(pin!(timeout(idle, chunks.next())), telling, gather.content())
             .await
             .map_err(|_elapsed| ModelFault::TimedOut)?
         {
@@ -197,9 +203,8 @@ impl ModelClient {
 /// Bytes of text that a message shows the model.
 fn bytes_of(message: &Message) -> usize {
     match message {
-        Message::System { content } | Message::User { content } | Message::Tool { content, .. } => {
-            content.len()
-        }
+        Message::System(prompt) => prompt.bytes(),
+        Message::User { content } | Message::Tool { content, .. } => content.len(),
         Message::Assistant { content, tool_calls } => {
             let calls = tool_calls
                 .iter()
@@ -209,13 +214,17 @@ fn bytes_of(message: &Message) -> usize {
     }
 }
 
-/// Waits for the model, and tells meanwhile what is due of the answer so far.
-async fn attended<T>(model: impl Future<Output = T>, telling: &mut Telling<'_>, content: &str) -> T {
-    let mut model = std::pin::pin!(model);
+/// Waits for the model, and tells meanwhile what is due of the answer so far. The model's part is pinned by the caller, since a
+/// future that is handed over is held twice.
+async fn attended<T>(
+    mut model: Pin<&mut impl Future<Output = T>>,
+    telling: &mut Telling<'_>,
+    content: &str,
+) -> T {
     loop {
         tokio::select! {
             said = &mut model => return said,
-            () = telling.due() => telling.attend(content).await,
+            () = telling.due() => Box::pin(telling.attend(content)).await,
         }
     }
 }

@@ -8,19 +8,15 @@ use errand_agent::{
 use serde_json::json;
 
 pub(crate) fn prompt() -> Prompt {
-    Prompt {
-        user_name: "Ann".to_owned(),
-        today: "2026-01-31".to_owned(),
-        instructions: None,
-    }
+    Prompt::new("Ann", "2026-01-31", None)
 }
 
 pub(crate) fn fresh(limits: Limits) -> AgentRun {
-    AgentRun::new(limits, &prompt(), Vec::new(), "add milk".to_owned(), Vec::new())
+    AgentRun::new(limits, prompt(), Vec::new(), "add milk".to_owned(), Vec::new())
 }
 
 pub(crate) fn with_history(limits: Limits, history: Vec<Turn>) -> AgentRun {
-    AgentRun::new(limits, &prompt(), history, "and now?".to_owned(), Vec::new())
+    AgentRun::new(limits, prompt(), history, "and now?".to_owned(), Vec::new())
 }
 
 pub(crate) fn text(content: &str) -> ModelAnswer {

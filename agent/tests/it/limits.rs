@@ -54,7 +54,7 @@ fn the_call_limit_counts_every_call_of_the_run_also_the_journalled_and_the_refus
         content: String::new(),
         calls: vec![past(0, "j", "{}")],
     }];
-    let mut run = AgentRun::new(limits, &prompt(), Vec::new(), "go".to_owned(), journal);
+    let mut run = AgentRun::new(limits, prompt(), Vec::new(), "go".to_owned(), journal);
     run.model_answered(asks(&[("a", "t", "{}"), ("b", "t", "{}"), ("c", "t", "{}")]));
     let Action::CallTools { calls: planned, .. } = run.next() else {
         panic!()
@@ -83,7 +83,7 @@ fn ids_are_unique_over_the_whole_run() {
         content: "First.".to_owned(),
         calls: vec![past(0, "call_1", "1"), past(0, "call_2", "2")],
     }];
-    let mut run = AgentRun::new(Limits::default(), &prompt(), Vec::new(), "go".to_owned(), journal);
+    let mut run = AgentRun::new(Limits::default(), prompt(), Vec::new(), "go".to_owned(), journal);
     assert_eq!(
         messages(&run)[1..],
         [
@@ -142,7 +142,7 @@ fn a_journal_is_replayed_as_the_run_was() {
 
     let again = AgentRun::new(
         Limits::default(),
-        &prompt(),
+        prompt(),
         Vec::new(),
         "add milk".to_owned(),
         journal,
@@ -163,7 +163,7 @@ fn each_attempt_has_its_own_steps() {
         content: String::new(),
         calls: vec![past(9, "a", "{}")],
     }];
-    let mut run = AgentRun::new(limits, &prompt(), Vec::new(), "go".to_owned(), journal);
+    let mut run = AgentRun::new(limits, prompt(), Vec::new(), "go".to_owned(), journal);
     assert_eq!(run.step(), 10);
     run.model_answered(asks(&[("b", "list_tasks", "{}")]));
     assert_eq!(run.next(), Action::Fail(&AgentFailure::ToolLoopLimit));

@@ -153,12 +153,8 @@ fn small() -> impl Strategy<Value = Limits> {
 }
 
 fn run(limits: Limits, history: Vec<Turn>, journal: Vec<JournalledStep>) -> AgentRun {
-    let prompt = Prompt {
-        user_name: "Ann".to_owned(),
-        today: "2026-01-31".to_owned(),
-        instructions: None,
-    };
-    AgentRun::new(limits, &prompt, history, "now".to_owned(), journal)
+    let prompt = Prompt::new("Ann", "2026-01-31", None);
+    AgentRun::new(limits, prompt, history, "now".to_owned(), journal)
 }
 
 /// Every tool call is answered right after, by its id, once; no answer stands alone; roles alternate.
@@ -166,7 +162,7 @@ fn check(messages: &[Message]) -> Result<(), TestCaseError> {
     let mut open: Vec<&str> = Vec::new();
     let mut after_user = false;
     for (place, message) in messages.iter().enumerate() {
-        prop_assert_eq!(matches!(message, Message::System { .. }), place == 0);
+        prop_assert_eq!(matches!(message, Message::System(_)), place == 0);
         if let Message::Tool { tool_call_id, .. } = message {
             prop_assert!(!open.is_empty(), "an orphan answer at {}", place);
             prop_assert_eq!(open.remove(0), tool_call_id.as_str());
@@ -226,8 +222,10 @@ proptest! {
         prop_assert_eq!(&messages[shown + 1..], &kept[1..]);
         // No less than the text is estimated, so the text keeps to the bound as well.
         let text: usize = messages[1..=shown].iter().map(|message| match message {
-            Message::System { content } | Message::User { content } | Message::Tool { content, .. }
-            | Message::Assistant { content, .. } => content.chars().count(),
+            Message::System(prompt) => prompt.to_string().chars().count(),
+            Message::User { content } | Message::Tool { content, .. } | Message::Assistant { content, .. } => {
+                content.chars().count()
+            }
         }).sum();
         prop_assert!(text / 4 <= limits.history_max_tokens);
         // Whole turns, the newest ones.

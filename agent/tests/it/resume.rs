@@ -15,7 +15,7 @@ fn left(index: u16, id: &str) -> PlannedCall {
 }
 
 fn resumed(limits: Limits, journal: Vec<JournalledStep>) -> AgentRun {
-    AgentRun::new(limits, &prompt(), Vec::new(), "go".to_owned(), journal)
+    AgentRun::new(limits, prompt(), Vec::new(), "go".to_owned(), journal)
 }
 
 #[test]

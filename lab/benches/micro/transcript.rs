@@ -21,21 +21,17 @@ fn turn(number: usize) -> Turn {
 }
 
 pub(crate) fn measure(criterion: &mut Criterion) {
-    let prompt = Prompt {
-        user_name: "Ada".to_owned(),
-        today: "Monday, 2 January 2034".to_owned(),
-        instructions: None,
-    };
+    let prompt = Prompt::new("Ada", "Monday, 2 January 2034", None);
     let mut group = criterion.benchmark_group("transcript");
     for turns in [0, 25, 1000] {
         let history: Vec<_> = (0..turns).map(turn).collect();
         group.bench_function(format!("of {turns} turns"), |bencher| {
             bencher.iter_batched(
-                || history.clone(),
-                |history| {
+                || (prompt.clone(), history.clone()),
+                |(prompt, history)| {
                     AgentRun::new(
                         Limits::default(),
-                        &prompt,
+                        prompt,
                         history,
                         "And now?".to_owned(),
                         Vec::new(),

@@ -1,6 +1,8 @@
 //! Chat Completions as it goes over the wire: borrowed on the way out, lenient on the way in, because servers differ.
 
-use errand_agent::{Message, ToolCall, ToolSpec};
+use std::fmt::Display;
+
+use errand_agent::{Message, Prompt, ToolCall, ToolSpec};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 use serde_json::value::RawValue;
 
@@ -94,7 +96,8 @@ impl<'a> From<&'a ToolSpec> for ToolOffer<'a> {
 #[serde(tag = "role", rename_all = "snake_case")]
 enum WireMessage<'a> {
     System {
-        content: &'a str,
+        #[serde(serialize_with = "displayed")]
+        content: &'a Prompt,
     },
     User {
         content: &'a str,
@@ -126,7 +129,7 @@ struct WireFunction<'a> {
 impl<'a> From<&'a Message> for WireMessage<'a> {
     fn from(message: &'a Message) -> Self {
         match message {
-            Message::System { content } => Self::System { content },
+            Message::System(content) => Self::System { content },
             Message::User { content } => Self::User { content },
             Message::Assistant { content, tool_calls } => Self::Assistant {
                 content: (!content.is_empty() || tool_calls.is_empty()).then_some(content),
@@ -154,6 +157,10 @@ impl<'a> From<&'a ToolCall> for WireCall<'a> {
             },
         }
     }
+}
+
+fn displayed<S: Serializer>(text: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(text)
 }
 
 fn messages<S: Serializer>(messages: &[Message], serializer: S) -> Result<S::Ok, S::Error> {
