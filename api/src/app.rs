@@ -4,9 +4,9 @@ use std::any::Any;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware,
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -40,19 +40,33 @@ pub(crate) fn router(app: &App) -> Router {
         openapi::finish(api).merge(page::router()).merge(mcp::router()),
         app,
     )
-    .layer(DefaultBodyLimit::max(http.http_body_max_bytes as usize))
-    .layer(cors(http))
-    .layer(CatchPanicLayer::custom(panicked))
-    .layer(middleware::from_fn(rate::tell))
-    .layer(middleware::from_fn(request_id::name_and_log))
-    .layer(middleware::from_fn_with_state(App::clone(app), metrics::measure))
+    // As one, the outermost first: each layer by itself would be a service on the heap and a future on the heap to each request,
+    // for as long as it waits.
+    .layer((
+        middleware::from_fn_with_state(App::clone(app), watched),
+        CatchPanicLayer::custom(panicked),
+        cors(http),
+        DefaultBodyLimit::max(http.http_body_max_bytes as usize),
+    ))
+}
+
+/// Answers a request, measured, named and logged; the answer tells of the limits that it has met.
+fn watched(State(app): State<App>, request: Request, next: Next) -> impl Future<Output = Response> {
+    metrics::measure(app, request, |request| {
+        request_id::name_and_log(request, |request| rate::tell(next.run(request)))
+    })
+}
+
+/// The same without what only callers of the API are told, or what is measured of them.
+fn logged(request: Request, next: Next) -> impl Future<Output = Response> {
+    request_id::name_and_log(request, |request| next.run(request))
 }
 
 /// The admin listener's router.
 pub(crate) fn admin_router(app: &App) -> Router {
     let (health, _) = routes::health::router().split_for_parts();
     let router = health.route("/metrics", get(tell_metrics));
-    finish(router, app).layer(middleware::from_fn(request_id::name_and_log))
+    finish(router, app).layer(middleware::from_fn(logged))
 }
 
 /// The process's metrics, for Prometheus.

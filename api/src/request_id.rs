@@ -4,10 +4,10 @@
 use axum::{
     extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue},
-    middleware::Next,
     response::Response,
 };
 use errand_shared::Uuid;
+use futures::FutureExt;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field::Empty};
 
@@ -29,7 +29,10 @@ impl RequestId {
 }
 
 /// Names the request, traces it, logs it once, with the cause of an error that its caller is not told.
-pub(crate) async fn name_and_log(mut request: Request, next: Next) -> Response {
+pub(crate) fn name_and_log<F: Future<Output = Response>>(
+    mut request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> impl Future<Output = Response> {
     let id = request
         .headers()
         .get(X_REQUEST_ID)
@@ -37,34 +40,38 @@ pub(crate) async fn name_and_log(mut request: Request, next: Next) -> Response {
         // A copy: a clone would keep the whole buffer that the request came in.
         .and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok())
         .unwrap_or_else(new_id);
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("-", MatchedPath::as_str)
-        .to_owned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", request.id = ?id);
-    let traced = traced(&request, &route, &id);
+    let traced = traced(&request, name_of(route.as_ref()), &id);
     let started = Instant::now();
-    let answering = next.run(request).instrument(traced.clone());
-    let mut response = answering.instrument(span.clone()).await;
-    response.headers_mut().insert(X_REQUEST_ID, id);
-    let status = response.status().as_u16();
-    traced.record("http.response.status_code", status);
-    if status >= 500 {
-        traced.record("otel.status_code", "ERROR");
-    }
-    drop(traced);
-    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let _entered = span.enter();
-    match response.extensions_mut().remove::<Cause>() {
-        Some(Cause(error)) if status >= 500 => {
-            tracing::error!(%method, route, status, duration_ms, error = chain(&error), "a request failed");
+    let answering = answer(request)
+        .instrument(traced.clone())
+        .instrument(span.clone());
+    answering.map(move |mut response| {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+        let status = response.status().as_u16();
+        traced.record("http.response.status_code", status);
+        if status >= 500 {
+            traced.record("otel.status_code", "ERROR");
         }
-        _ => tracing::debug!(%method, route, status, duration_ms, "a request was answered"),
-    }
-    response
+        drop(traced);
+        let route = name_of(route.as_ref());
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let _entered = span.enter();
+        match response.extensions_mut().remove::<Cause>() {
+            Some(Cause(error)) if status >= 500 => {
+                tracing::error!(%method, route, status, duration_ms, error = chain(&error), "a request failed");
+            }
+            _ => tracing::debug!(%method, route, status, duration_ms, "a request was answered"),
+        }
+        response
+    })
+}
+
+fn name_of(route: Option<&MatchedPath>) -> &str {
+    route.map_or("-", MatchedPath::as_str)
 }
 
 /// The request's span in a trace: the caller's if it has begun one. What operators ask every few seconds is in none.

@@ -46,7 +46,8 @@ impl KnownUsers {
         self.timeout = timeout;
     }
 
-    /// The user of a token.
+    /// The user of a token. What the cache's futures need room for is let go with them: every handler begins with this, and its
+    /// future is as large as the largest of what it may come to wait for.
     pub(super) async fn find(&self, subject: Subject) -> Result<Uuid, ApiError> {
         match subject {
             Subject::Own(user_id) => self.find_own(user_id).await,
@@ -56,7 +57,7 @@ impl KnownUsers {
 
     async fn find_own(&self, user_id: Uuid) -> Result<Uuid, ApiError> {
         let look_up = self.bounded(async { Ok(users::find(&self.pool, user_id).await?.is_some()) });
-        match self.own.try_get_with(user_id, look_up).await {
+        match Box::pin(self.own.try_get_with(user_id, look_up)).await {
             Ok(true) => Ok(user_id),
             Ok(false) => Err(ApiError::Unauthorized("The token's user no longer exists.")),
             Err(error) => Err(unshared(error)),
@@ -73,8 +74,7 @@ impl KnownUsers {
                 users::find_or_create_outside(&self.pool, new_id, &self.issuer, &subject, name).await?;
             Ok(user.id)
         });
-        self.outside
-            .try_get_with(subject.clone(), look_up)
+        Box::pin(self.outside.try_get_with(subject.clone(), look_up))
             .await
             .map_err(unshared)
     }

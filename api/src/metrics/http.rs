@@ -6,14 +6,14 @@ use std::{
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::Method,
-    middleware::Next,
     response::Response,
 };
 use errand_shared::metrics::{
     Counter, EncodeLabelValue, Family, Gauge, Held, Histogram, LabelValueEncoder, Metrics, Span, observe,
 };
+use futures::FutureExt;
 use prometheus_client::encoding::EncodeLabelSet;
 use tokio::time::Instant;
 
@@ -40,24 +40,29 @@ impl HttpMetrics {
 }
 
 /// Measures a request.
-pub(crate) async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
-    let metrics = &app.metrics.http;
+pub(crate) fn measure<F: Future<Output = Response>>(
+    app: App,
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> impl Future<Output = Response> {
     let asked = Asked {
         method: name(request.method()),
         route: Route(request.extensions().get::<MatchedPath>().cloned()),
     };
     let began = Instant::now();
-    let held = Held::new(&metrics.in_flight);
-    let response = next.run(request).await;
-    drop(held);
-    observe(&metrics.durations.get_or_create(&asked), began.elapsed());
-    let answered = Answered {
-        method: asked.method,
-        route: asked.route,
-        status: response.status().as_u16(),
-    };
-    metrics.requests.get_or_create(&answered).inc();
-    response
+    let held = Held::new(&app.metrics.http.in_flight);
+    answer(request).map(move |response| {
+        drop(held);
+        let metrics = &app.metrics.http;
+        observe(&metrics.durations.get_or_create(&asked), began.elapsed());
+        let answered = Answered {
+            method: asked.method,
+            route: asked.route,
+            status: response.status().as_u16(),
+        };
+        metrics.requests.get_or_create(&answered).inc();
+        response
+    })
 }
 
 /// The methods that we have; anybody may make up others.

@@ -5,11 +5,10 @@
 use std::cell::RefCell;
 
 use axum::{
-    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue},
-    middleware::Next,
     response::Response,
 };
+use futures::FutureExt;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -39,13 +38,12 @@ pub(super) fn met(allowance: Allowance) {
 }
 
 /// Tells on the answer of the limits that the request has met.
-pub(crate) async fn tell(request: Request, next: Next) -> Response {
-    let answering = async {
-        let mut response = next.run(request).await;
+pub(crate) fn tell(answering: impl Future<Output = Response>) -> impl Future<Output = Response> {
+    let told = answering.map(|mut response| {
         MET.with(|met| write(response.headers_mut(), &met.borrow()));
         response
-    };
-    MET.scope(RefCell::default(), answering).await
+    });
+    MET.scope(RefCell::default(), told)
 }
 
 fn write(headers: &mut HeaderMap, met: &[Allowance]) {
