@@ -26,7 +26,7 @@ use errand_traces::Traces;
 
 /// What it saves is told in docs/PERFORMANCE.md.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Files beside the callers' connections: stores, logs, listeners.
 const SPARE_FILES: u64 = 200;

@@ -8,7 +8,7 @@ use errand_worker::{StartError, Worker, WorkerSettings};
 
 /// What it saves is told in docs/PERFORMANCE.md.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Files beside the model's connections: stores, logs, listeners.
 const SPARE_FILES: u64 = 200;
