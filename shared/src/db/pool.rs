@@ -12,7 +12,7 @@ use std::{
 
 use deadpool::{
     Runtime,
-    managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult},
+    managed::{self, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult},
 };
 use futures::{FutureExt, StreamExt, TryFutureExt, future::BoxFuture, stream, stream::BoxStream};
 use sqlx::{
@@ -59,6 +59,8 @@ impl Pool {
     pub fn new(options: PgConnectOptions, size: usize, patience: Duration) -> Result<Self, sqlx::Error> {
         managed::Pool::builder(Manager { options })
             .max_size(size)
+            // The one that was used last: its process in Postgres still has in the caches what it needs.
+            .queue_mode(QueueMode::Lifo)
             .wait_timeout(Some(patience))
             .create_timeout(Some(patience))
             .recycle_timeout(Some(SIGN_OF_LIFE))
