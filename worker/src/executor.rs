@@ -256,3 +256,23 @@ const fn interruption(why: Interrupt) -> RunFailure {
         Interrupt::LeaseLost | Interrupt::None => RunFailure::LeaseLost,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of what the future holds while it waits, on the heap or not.
+    fn held<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Ten thousand of them wait for their models. A future is as large as the largest of what it may come to wait for, and holds
+    /// twice what it is handed by value.
+    #[test]
+    fn a_run_that_waits_is_small() {
+        let driving = held(Drive::until_the_reply);
+        assert!(driving <= 4096, "{driving}");
+        let around = held(|context, (lease, flight)| execute(context, lease, flight));
+        assert!(around <= 2048, "{around}");
+    }
+}

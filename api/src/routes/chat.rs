@@ -136,3 +136,29 @@ fn text_of(value: &HeaderValue) -> Result<&str, ApiError> {
         .to_str()
         .map_err(|_not_ascii| ApiError::invalid("Idempotency-Key", "must be printable ASCII characters"))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{extract::FromRequestParts, http::request::Parts};
+
+    use super::*;
+
+    /// Bytes of what the handler's future holds.
+    fn held<F>(
+        _: impl Fn(State<App>, Caller, Extension<RequestId>, HeaderMap, Json<ChatRequest>) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    /// Ten thousand of them wait for their answers, in a future that is as large as the largest of these.
+    #[test]
+    fn a_request_that_waits_is_small() {
+        let handler = held(post);
+        assert!(handler <= 2560, "{handler}");
+        fn held_by_caller<'a, F>(_: impl Fn(&'a mut Parts, &'a App) -> F) -> usize {
+            size_of::<F>()
+        }
+        let caller = held_by_caller(<Caller as FromRequestParts<App>>::from_request_parts);
+        assert!(caller <= 1024, "{caller}");
+    }
+}
