@@ -20,6 +20,7 @@ use errand_shared::{
     lifecycle::Lifecycle,
     open_files,
     redis_client::RedisClient,
+    runtime::RuntimeSettings,
     telemetry::{self, LogSettings},
 };
 use errand_traces::Traces;
@@ -100,13 +101,22 @@ struct TokenArgs {
     ttl: Option<Duration>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let program: Program = match config::parse_from(with_default_command(std::env::args_os())) {
         Ok(program) => program,
         Err(exit) => return exit.report(),
     };
-    let done = match program.command {
+    let runtime = match &program.command {
+        Command::Serve(settings) => settings.runtime,
+        _ => RuntimeSettings { runtime_threads: 1 },
+    };
+    runtime
+        .run(run(program.command))
+        .unwrap_or_else(|error| Exit::bad_setting("RUNTIME_THREADS", error).report())
+}
+
+async fn run(command: Command) -> ExitCode {
+    let done = match command {
         Command::Serve(settings) => serve(*settings).await,
         Command::Migrate(arguments) => {
             let MigrateArgs { store, log } = *arguments;

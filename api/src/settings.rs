@@ -6,6 +6,7 @@ use clap::Args;
 use errand_shared::{
     agents::AgentSettings,
     config::{EventSettings, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
+    runtime::RuntimeSettings,
     telemetry::LogSettings,
 };
 use errand_traces::TraceSettings;
@@ -43,6 +44,9 @@ pub struct ApiSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub log: LogSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub runtime: RuntimeSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub traces: TraceSettings,

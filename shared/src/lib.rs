@@ -22,6 +22,7 @@ pub mod open_files;
 pub mod parked;
 pub mod redis_client;
 pub mod run;
+pub mod runtime;
 pub mod telemetry;
 pub mod timing;
 

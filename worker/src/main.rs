@@ -13,12 +13,18 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Files beside the model's connections: stores, logs, listeners.
 const SPARE_FILES: u64 = 200;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let settings: WorkerSettings = match config::parse() {
         Ok(settings) => settings,
         Err(exit) => return exit.report(),
     };
+    let runtime = settings.runtime;
+    runtime
+        .run(work(settings))
+        .unwrap_or_else(|error| config::Exit::bad_setting("RUNTIME_THREADS", error).report())
+}
+
+async fn work(settings: WorkerSettings) -> ExitCode {
     let (traces, extra) = match Traces::start(&settings.traces, "errand-worker", env!("CARGO_PKG_VERSION")) {
         Ok(started) => started,
         Err(exit) => return exit.report(),

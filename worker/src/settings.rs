@@ -6,6 +6,7 @@ use clap::{Args, Parser};
 use errand_shared::{
     agents::AgentSettings,
     config::{EventSettings, Exit, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
+    runtime::RuntimeSettings,
     telemetry::LogSettings,
 };
 use errand_traces::TraceSettings;
@@ -44,6 +45,9 @@ pub struct WorkerSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub log: LogSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub runtime: RuntimeSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub traces: TraceSettings,

@@ -1,0 +1,47 @@
+//! The threads that a program's tasks run on.
+
+use std::{io, num::NonZero, thread};
+
+use tokio::runtime::Builder;
+
+/// How many threads there are.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct RuntimeSettings {
+    /// Threads that requests and runs are served on; 0 for half of the cores, at least one. None of them waits for anything, and
+    /// what comes by itself is served sooner by one that is awake than by two that wake each other.
+    #[arg(long, env = "RUNTIME_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub runtime_threads: u16,
+}
+
+impl RuntimeSettings {
+    /// Runs a program to its end.
+    ///
+    /// # Errors
+    /// If the system gives no threads.
+    pub fn run<F: Future>(self, program: F) -> io::Result<F::Output> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = threads(self.runtime_threads.into(), cores);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(program))
+    }
+}
+
+/// The other half is for Postgres and Redis, or for the next program of the kind.
+fn threads(wanted: usize, cores: usize) -> usize {
+    if wanted > 0 { wanted } else { (cores / 2).max(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_cores_unless_it_is_said() {
+        let of = |wanted, cores| threads(wanted, cores);
+        assert_eq!([of(0, 1), of(0, 2), of(0, 3), of(0, 16)], [1, 1, 1, 8]);
+        assert_eq!([of(3, 1), of(1, 16)], [3, 1]);
+    }
+}
