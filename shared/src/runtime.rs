@@ -36,6 +36,8 @@ fn threads(wanted: usize, cores: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use tokio::runtime::Handle;
+
     use super::*;
 
     #[test]
@@ -43,5 +45,12 @@ mod tests {
         let of = |wanted, cores| threads(wanted, cores);
         assert_eq!([of(0, 1), of(0, 2), of(0, 3), of(0, 16)], [1, 1, 1, 8]);
         assert_eq!([of(3, 1), of(1, 16)], [3, 1]);
+    }
+
+    #[test]
+    fn a_program_runs_on_as_many_threads_as_are_wanted() {
+        let wanted = RuntimeSettings { runtime_threads: 3 };
+        let threads = wanted.run(async { Handle::current().metrics().num_workers() });
+        assert_eq!(threads.unwrap(), 3);
     }
 }
