@@ -119,6 +119,11 @@ impl Feedback {
         self.silenced.store(true, Ordering::Relaxed);
     }
 
+    /// Ends [`Self::changed`] for another reason: who tells has something to tell.
+    pub fn stir(&self) {
+        self.wake.notify_one();
+    }
+
     /// Ends when something of this has changed.
     pub async fn changed(&self) {
         self.wake.notified().await;

@@ -3,9 +3,9 @@
 mod conclusion;
 mod tool_calls;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
-use errand_agent::{Action, AgentRun, ModelAnswer, Prompt};
+use errand_agent::{Action, AgentRun, Message, ModelAnswer, Prompt};
 use errand_shared::{
     Uuid,
     chat::{ToolCallRecord, Usage},
@@ -23,9 +23,10 @@ use tracing::Instrument;
 
 use self::{
     conclusion::{conclude, give_up},
-    tool_calls::{model_time, step_number},
+    tool_calls::{Committing, count, model_time, step_number},
 };
 use crate::{
+    agents::Agent,
     context::Context,
     failure::RunFailure,
     in_flight::{Flight, Interrupt},
@@ -144,32 +145,25 @@ impl<'a> Drive<'a> {
         let agent = agents
             .find(lease.agent.as_deref())
             .ok_or(RunFailure::NoSuchAgent)?;
-        let today = lease.now.format("%A, %-d %B %Y").to_string();
-        let prompt = Prompt::new(&lease.user_name, &today, agent.instructions.clone());
+        let today = || lease.now.format("%A, %-d %B %Y").to_string();
         let mut run = AgentRun::new(
             agent.limits,
-            prompt,
+            Prompt::new(&lease.user_name, &today(), agent.instructions.clone()),
             transcript::history(lease.history.clone()),
             lease.message.clone(),
             transcript::journal(&lease.journal),
         );
+        // The last step, if the model is asked before it is committed.
+        let mut committing = None;
         loop {
             match run.next() {
                 Action::CallModel { messages } => {
                     let number = run.step();
                     let asked = Instant::now();
-                    let (model, telling) = (&agent.model, &mut self.telling);
-                    let answering = async {
-                        let others = agent.others.offers().await;
-                        model.ask(messages, &others, self.deadline, telling).await
-                    };
-                    let answer = tokio::select! {
-                        answer = answering => Ok(answer),
-                        why = flight.interrupted() => Err(interruption(why)),
-                    };
+                    let answer = self.ask(messages, agent, committing.take(), flight).await;
                     let took = asked.elapsed();
                     self.model += took;
-                    let answer = answer??;
+                    let answer = answer?;
                     self.open_step = Some(self.step_record(number, &answer, took));
                     run.model_answered(answer);
                 }
@@ -186,7 +180,9 @@ impl<'a> Drive<'a> {
                             let left = Left::default();
                             Box::pin(self.make_left(number, calls, agent, &left, model, flight)).await?
                         } else {
-                            Box::pin(self.make(step, calls, agent)).await?
+                            let (records, going_on) = Box::pin(self.make(step, calls, agent)).await?;
+                            committing = going_on;
+                            records
                         }
                     } else {
                         // The journal has the answer that asked for them.
@@ -211,7 +207,7 @@ impl<'a> Drive<'a> {
                 }
                 Action::Reply { text } => {
                     if let Some(step) = &self.open_step {
-                        self.count(model_time(step), &[], Duration::ZERO);
+                        count(self.context, model_time(step), &[], Duration::ZERO);
                     }
                     self.telling.replied(text).await;
                     return Ok(Driven::Ended(Ending::Succeeded {
@@ -222,6 +218,36 @@ impl<'a> Drive<'a> {
                     }));
                 }
                 Action::Fail(failure) => return Err(RunFailure::Agent(*failure)),
+            }
+        }
+    }
+
+    /// Asks the model, while the step before may still be being committed. Gives no answer before that is.
+    fn ask(
+        &mut self,
+        messages: &[Message],
+        agent: &Agent,
+        committing: Option<Box<Committing<'_>>>,
+        flight: &mut Flight,
+    ) -> impl Future<Output = Result<ModelAnswer, RunFailure>> {
+        let (context, deadline, telling) = (self.context, self.deadline, &mut self.telling);
+        async move {
+            let mut answering = pin!(async {
+                let others = agent.others.offers().await;
+                let answer = agent.model.ask(messages, &others, deadline, telling).await;
+                // With a fault nothing has waited for the step yet.
+                telling.settle().await;
+                answer
+            });
+            if let Some(mut step) = committing {
+                tokio::select! {
+                    committed = step.end(context) => committed?,
+                    answer = &mut answering => return Ok(answer?),
+                }
+            }
+            tokio::select! {
+                answer = answering => Ok(answer?),
+                why = flight.interrupted() => Err(interruption(why)),
             }
         }
     }
@@ -271,7 +297,7 @@ mod tests {
     #[test]
     fn a_run_that_waits_is_small() {
         let driving = held(Drive::until_the_reply);
-        assert!(driving <= 4096, "{driving}");
+        assert!(driving <= 4352, "{driving}");
         let around = held(|context, (lease, flight)| execute(context, lease, flight));
         assert!(around <= 2048, "{around}");
     }

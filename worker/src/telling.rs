@@ -12,14 +12,14 @@ use errand_shared::{
         claims::{self, Lease},
         steps::{CallRecord, with_user_id},
     },
-    event_log::Watched,
+    event_log::{Feedback, Watched},
     events::{EVENTS_PER_EPOCH, Event, EventData, ROOM_AFTER_LOSS, requested_seq, started_seq},
     notifier::Teller,
     parked::ParkedNews,
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::{context::Context, in_flight::Flight};
+use crate::{context::Context, in_flight::Flight, tool_step::ToolStep};
 
 /// Numbers left at the end of an epoch for its final event and for what a reader tells before it.
 const LAST_NUMBERS: i64 = 16;
@@ -45,6 +45,8 @@ pub(crate) struct Telling<'a> {
     shown: Option<String>,
     last_text: Option<Instant>,
     due: Option<Instant>,
+    /// A step that is being committed: nothing that follows from it is told before that.
+    held_by: Option<Arc<ToolStep>>,
 }
 
 impl<'a> Telling<'a> {
@@ -66,6 +68,7 @@ impl<'a> Telling<'a> {
             shown: None,
             last_text: None,
             due: None,
+            held_by: None,
         }
     }
 
@@ -88,8 +91,29 @@ impl<'a> Telling<'a> {
         self.due = None;
     }
 
+    /// What follows is held back until this step is committed and what it did is told. Gives what to wake by
+    /// [`Feedback::stir`] then.
+    pub(crate) fn hold(&mut self, step: Arc<ToolStep>) -> Arc<Feedback> {
+        self.held_by = Some(step);
+        Arc::clone(&self.teller.feedback)
+    }
+
+    /// Waits until nothing is held back any more. For ever, if the step fails: there is nothing to tell then.
+    pub(crate) async fn settle(&mut self) {
+        if let Some(step) = self.held_by.clone() {
+            // On the heap: who waits for the model holds room for this.
+            Box::pin(async {
+                let calls = step.committed().await;
+                self.held_by = None;
+                self.tools_finished(calls).await;
+            })
+            .await;
+        }
+    }
+
     /// The answer has grown to this. Its first words are told at once, later ones when [`Self::due`] says so.
     pub(crate) async fn heard(&mut self, content: &str) {
+        self.settle().await;
         // While Redis has not said yet whether anybody reads, its answer is not far: it makes these words due.
         if self.due.is_some() || self.watched() != Watched::Yes {
             return;
@@ -118,6 +142,9 @@ impl<'a> Telling<'a> {
     /// Tells what of the answer is due, or all that a reader or a lost log lacks.
     pub(crate) async fn attend(&mut self, content: &str) {
         self.due = None;
+        if self.held_by.as_ref().is_some_and(|step| step.is_committed()) {
+            self.settle().await;
+        }
         if self.teller.feedback.take_doubt() {
             self.stale = true;
         }
@@ -128,6 +155,7 @@ impl<'a> Telling<'a> {
 
     /// The answer is this, in full.
     pub(crate) async fn answered(&mut self, content: &str) {
+        self.settle().await;
         self.due = None;
         if self.watched() == Watched::No {
             return;

@@ -17,13 +17,13 @@ use errand_shared::{
 };
 use errand_tools::{Call, ToolOutcome};
 use sqlx::{Connection, PgConnection};
-use tokio::time::Instant;
+use tokio::{sync::SetOnce, time::Instant};
 use tracing::{Span, field::Empty};
 
 use crate::{failure::RunFailure, settings::WorkerSettings};
 
 /// A step whose calls are to be made.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ToolStep {
     run_id: Uuid,
     token: Uuid,
@@ -32,11 +32,14 @@ pub(crate) struct ToolStep {
     calls: Vec<PlannedCall>,
     /// The names of the tools that may be called.
     tools: Arc<[&'static str]>,
+    /// The calls as they will be journalled, if that is known before the commit.
+    made: SetOnce<Vec<CallRecord>>,
+    committed: SetOnce<()>,
 }
 
 impl ToolStep {
     /// A step of the run that this lease is for, whose agent has these tools.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         lease: &Lease,
         step: StepRecord,
         calls: Vec<PlannedCall>,
@@ -49,7 +52,31 @@ impl ToolStep {
             step,
             calls,
             tools,
+            made: SetOnce::new(),
+            committed: SetOnce::new(),
         }
+    }
+
+    /// The calls as they are journalled if the step is committed at all. A step by itself knows them before its commit; one
+    /// that is written with others may never tell.
+    pub(crate) async fn made(&self) -> &[CallRecord] {
+        self.made.wait().await
+    }
+
+    /// Says that the step has been committed.
+    pub(crate) fn set_committed(&self) {
+        drop(self.committed.set(()));
+    }
+
+    /// Whether [`Self::set_committed`] has said so.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.committed.initialized()
+    }
+
+    /// The calls of [`Self::made`], once they are committed.
+    pub(crate) async fn committed(&self) -> &[CallRecord] {
+        self.committed.wait().await;
+        self.made().await
     }
 
     fn has(&self, call: &PlannedCall) -> bool {
@@ -98,7 +125,8 @@ pub(crate) fn group(settings: &WorkerSettings, pool: &Pool, ended: &Lifecycle) -
 /// Makes a step's calls, of its agent's tools only, and commits them with their results. Returns the calls as journalled.
 ///
 /// A tool that fails in the database spoils the transaction; the step is then made again with a savepoint around each
-/// call, so that the failed ones are undone and answered with an internal error.
+/// call, so that the failed ones are undone and answered with an internal error. Not once [`ToolStep::made`] has told what
+/// they came to: another try could come to something else.
 ///
 /// # Errors
 /// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`] as found under the run's lock; a fault of Postgres. Only with
@@ -106,12 +134,13 @@ pub(crate) fn group(settings: &WorkerSettings, pool: &Pool, ended: &Lifecycle) -
 pub(crate) async fn perform(
     steps: &Steps,
     pool: &Pool,
-    step: ToolStep,
+    step: Arc<ToolStep>,
 ) -> Result<Vec<CallRecord>, RunFailure> {
-    let step = Arc::new(step);
     let traced: Vec<_> = step.calls.iter().map(span).collect();
     let stepped = match steps.write(Arc::clone(&step)).await.flatten() {
-        Err(error @ sqlx::Error::Database(_)) if !errand_shared::db::is_outage(&error) => {
+        Err(error @ sqlx::Error::Database(_))
+            if !errand_shared::db::is_outage(&error) && !step.made.initialized() =>
+        {
             tracing::warn!(run.id = %step.run_id, %error, "a tool failed in the database");
             only(bounded(pool, &[step], Savepoints::EachCall).await?)
         }
@@ -227,6 +256,10 @@ async fn attempt(
             )
         })
         .collect();
+    if let ([step], [(_, calls)], Savepoints::None) = (batch, &*done, savepoints) {
+        // Told before by an attempt that was undone? Then that was this step's last, and nobody asks.
+        drop(step.made.set(calls.clone()));
+    }
     let entries: Vec<_> = batch
         .iter()
         .zip(&done)

@@ -1,7 +1,7 @@
 //! Every row of the chat's table of answers.
 
 use errand_model::{Behaviour, FinishReason, Gate, Script};
-use errand_testkit::{Reply, TestApp, User};
+use errand_testkit::{Reply, TestApp, User, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -151,7 +151,12 @@ async fn a_pending_answer_tells_what_is_known() {
     let queued = user.chat_async(None, "two steps").await;
     assert_eq!(queued.status, 202);
     assert_eq!(queued.text("status"), "queued");
+    // The model is asked again before the step is committed.
     gate.wait_arrived(1).await;
+    eventually("the step is committed", async || {
+        app.database.count("SELECT count(*) FROM steps").await == 1
+    })
+    .await;
     let pending = user.get(&format!("/runs/{}", queued.text("run_id"))).await;
     assert_eq!(pending.status, 202);
     assert_eq!(pending.text("status"), "running");

@@ -8,11 +8,12 @@ use errand_shared::{
         asked::{self, Closing, Opened},
         steps::{self, CallRecord, StepRecord},
     },
+    event_log::Feedback,
     events::final_seq,
     kill_point::{self, KillPoint},
     metrics::observe,
 };
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -27,14 +28,15 @@ use crate::{
     tool_step::{self, ToolStep},
 };
 
-impl Drive<'_> {
-    /// Makes a step's calls and commits them with their results.
+impl<'a> Drive<'a> {
+    /// Makes a step's calls and commits them with their results. If those are settled before the commit they are given then,
+    /// with what goes on of it.
     pub(super) async fn make(
         &mut self,
         step: StepRecord,
         calls: &[PlannedCall],
         agent: &Agent,
-    ) -> Result<Vec<CallRecord>, RunFailure> {
+    ) -> Result<(Vec<CallRecord>, Option<Box<Committing<'a>>>), RunFailure> {
         self.telling.tools_started(calls).await;
         let began = Instant::now();
         let Context { steps, pool, .. } = self.context;
@@ -43,16 +45,34 @@ impl Drive<'_> {
         let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
         let model = model_time(&step);
         let step = ToolStep::new(lease, step, calls.to_vec(), Arc::clone(&agent.tools));
-        let records = tool_step::perform(steps, pool, step)
+        let step = Arc::new(step);
+        let mut performing = tool_step::perform(steps, pool, Arc::clone(&step))
             .instrument(errand_traces::trace!("tools"))
-            .await;
-        let took = began.elapsed();
-        self.tools += took;
-        let records = records?;
-        self.count(model, &records, took);
-        kill_point::reached(KillPoint::StepCommitted);
-        self.telling.tools_finished(&records).await;
-        Ok(records)
+            .boxed();
+        let settled = tokio::select! {
+            biased;
+            records = &mut performing => Ok(records),
+            records = step.made() => Err(records.to_vec()),
+        };
+        self.tools += began.elapsed();
+        match settled {
+            Ok(records) => {
+                let records = records?;
+                reached(self.context, model, &records, began);
+                self.telling.tools_finished(&records).await;
+                Ok((records, None))
+            }
+            Err(records) => {
+                let committing = Committing {
+                    feedback: self.telling.hold(Arc::clone(&step)),
+                    step,
+                    performing,
+                    model,
+                    began,
+                };
+                Ok((records, Some(Box::new(committing))))
+            }
+        }
     }
 
     /// Journals a step before its calls are made. If some of them need the user's consent the run is parked then, and this
@@ -73,7 +93,7 @@ impl Drive<'_> {
         match opened {
             Opened::Parked(parked) => {
                 kill_point::reached(KillPoint::Parked);
-                self.count(model_time(&step), &[], Duration::ZERO);
+                count(self.context, model_time(&step), &[], Duration::ZERO);
                 let waiting = calls.iter().filter(|call| agent.needs_consent(call));
                 self.telling.parked(parked, waiting);
                 Ok(true)
@@ -110,7 +130,7 @@ impl Drive<'_> {
         self.tools += took;
         let mut records = made?;
         self.is_left = false;
-        self.count(model, &records, took);
+        count(self.context, model, &records, took);
         kill_point::reached(KillPoint::StepCommitted);
         records.sort_by_key(|record| calls.iter().position(|call| call.id == record.tool_call_id));
         Ok(records)
@@ -184,18 +204,48 @@ impl Drive<'_> {
         self.tool_calls = steps::calls_of(&context.pool, lease.run_id, lease.user_id).await?;
         Ok(())
     }
+}
 
-    /// Counts a step and its calls, for which model and tools took so long.
-    pub(super) fn count(&self, model: Duration, calls: &[CallRecord], tools: Duration) {
-        let metrics = &self.context.metrics;
-        observe(&metrics.step_duration, model + tools);
-        if calls.is_empty() {
-            return;
-        }
-        observe(&metrics.tools_duration, tools);
-        for call in calls {
-            metrics.tool_called(&call.tool_name, call.success);
-        }
+/// A step whose calls are made and that is being committed.
+pub(super) struct Committing<'a> {
+    step: Arc<ToolStep>,
+    performing: BoxFuture<'a, Result<Vec<CallRecord>, RunFailure>>,
+    feedback: Arc<Feedback>,
+    /// What the model took over the step.
+    model: Duration,
+    began: Instant,
+}
+
+impl Committing<'_> {
+    /// Ends with the commit; what was held back of the run's events until then is told by whoever attends to them.
+    ///
+    /// # Errors
+    /// As [`tool_step::perform`].
+    pub(super) async fn end(&mut self, context: &Context) -> Result<(), RunFailure> {
+        let records = (&mut self.performing).await?;
+        reached(context, self.model, &records, self.began);
+        self.step.set_committed();
+        self.feedback.stir();
+        Ok(())
+    }
+}
+
+/// A step is committed.
+fn reached(context: &Context, model: Duration, records: &[CallRecord], began: Instant) {
+    count(context, model, records, began.elapsed());
+    kill_point::reached(KillPoint::StepCommitted);
+}
+
+/// Counts a step and its calls, for which model and tools took so long.
+pub(super) fn count(context: &Context, model: Duration, calls: &[CallRecord], tools: Duration) {
+    let metrics = &context.metrics;
+    observe(&metrics.step_duration, model + tools);
+    if calls.is_empty() {
+        return;
+    }
+    observe(&metrics.tools_duration, tools);
+    for call in calls {
+        metrics.tool_called(&call.tool_name, call.success);
     }
 }
 

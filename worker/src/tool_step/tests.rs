@@ -125,7 +125,7 @@ async fn a_tool_that_postgres_refuses_spoils_no_other_step() {
     });
     // All wait before a writer has begun.
     let performed = leases.iter().zip(["a", "poison", "c"]).map(|(lease, title)| {
-        let step = Arc::unwrap_or_clone(adds(lease, title));
+        let step = adds(lease, title);
         perform(&steps, &pool, step)
     });
     let performed: Vec<_> = join_all(performed)
@@ -138,6 +138,37 @@ async fn a_tool_that_postgres_refuses_spoils_no_other_step() {
     assert!(performed[1][0].result.to_string().contains("INTERNAL_ERROR"));
     assert_eq!(database.texts(TITLES).await, ["a", "c"]);
     assert_eq!(database.count("SELECT count(*) FROM steps").await, 3);
+    lifecycle.stop();
+    pool.close();
+    database.drop_it().await;
+}
+
+/// What was told as made stands, or nothing does: another try could come to something else.
+#[tokio::test]
+async fn a_step_whose_calls_were_told_is_not_tried_again() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE SEQUENCE tries; \
+             CREATE FUNCTION refuse_the_first() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN IF nextval(''tries'') = 1 THEN RAISE ''refused''; END IF; RETURN NEW; END'; \
+             CREATE TRIGGER refuse_the_first BEFORE INSERT ON steps FOR EACH ROW EXECUTE FUNCTION refuse_the_first()",
+        )
+        .await
+        .unwrap();
+    let lease = claimed(&database).await;
+    let pool = pool(&database);
+    let lifecycle = Lifecycle::new();
+    let writer = pool.clone();
+    let steps: Steps = Group::start(64, &lifecycle, move |batch: Arc<[Arc<ToolStep>]>| {
+        let pool = writer.clone();
+        async move { write(&pool, &batch).await }
+    });
+    let step = adds(&lease, "milk");
+    let failure = perform(&steps, &pool, Arc::clone(&step)).await.unwrap_err();
+    assert!(matches!(failure, RunFailure::Database(_)), "{failure}");
+    assert_eq!(step.made().await[0].tool_name, "add_task");
+    assert_eq!(database.count("SELECT count(*) FROM tasks").await, 0);
     lifecycle.stop();
     pool.close();
     database.drop_it().await;

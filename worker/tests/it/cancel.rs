@@ -81,7 +81,10 @@ async fn a_cancel_that_meets_a_step_keeps_the_whole_step_and_ends_there() {
     assert_eq!(cancelled.tools(), ["add_task", "add_task"]);
     assert!(cancelled.body["usage"]["total_tokens"].as_i64() > Some(0));
     assert_eq!(tasks(&app).await, 2);
-    assert_eq!(app.model.counts().received, 1, "the model is not asked again");
+    // It may have been asked again while the step was being committed, in vain.
+    tokio::time::timeout(Duration::from_secs(5), app.model.wait_idle())
+        .await
+        .unwrap();
     assert_eq!(runs(&app).await, ["cancelled 1 0 0"]);
     assert!(replies(&app).await.is_empty());
     app.stop().await;

@@ -29,6 +29,8 @@ mod mcp_crash;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod overlap;
+#[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod queue_faults;

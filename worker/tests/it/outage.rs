@@ -6,7 +6,7 @@ use errand_testkit::{TestApp, User};
 
 use crate::{
     proxy::{Loss, Proxy},
-    scene::{LONGER_THAN_DEAD_AFTER, add_milk, replies, runs, swift, tasks},
+    scene::{LONGER_THAN_DEAD_AFTER, add_milk, replies, runs, steps_committed, swift, tasks},
 };
 
 /// An outage that is longer than a worker may be silent.
@@ -152,8 +152,8 @@ async fn a_step_whose_commit_was_not_confirmed_is_not_made_again() {
             .await;
         let user = app.user("Ada").await;
         let gate = Gate::new();
-        app.model
-            .script(Script::new().when("milk", [add_milk().behind(&gate), Behaviour::reply("Done.")]));
+        let script = Script::new().when("milk", [add_milk().behind(&gate)]);
+        app.model.script(script.otherwise(Behaviour::reply("Done.")));
         let posted = user.chat_async(None, "Buy milk").await;
         gate.wait_arrived(1).await;
         proxy.lose_the_answer_to("COMMIT", loss);
@@ -213,6 +213,7 @@ async fn what_follows_from_a_step_that_a_crash_has_lost_is_made_anew() {
         app.model.script(script.otherwise(Behaviour::reply("Done.")));
         let posted = user.chat_async(None, "Buy milk").await;
         gate.wait_arrived(1).await;
+        steps_committed(&app, 1).await;
         app.database.execute(lost).await.unwrap();
         gate.release();
         let answered = user.wait(posted.id("run_id")).await;

@@ -1,7 +1,7 @@
 //! What the tests share: short beats, workers as processes, a model that adds one task a chat.
 
 use errand_model::{Behaviour, Script};
-use errand_testkit::{Builder, TestApp, WorkerProcess};
+use errand_testkit::{Builder, TestApp, WorkerProcess, eventually};
 
 /// Workers whose death is noticed within two seconds.
 pub(crate) fn swift(builder: Builder) -> Builder {
@@ -44,6 +44,14 @@ pub(crate) async fn replies(app: &TestApp) -> Vec<String> {
     app.database
         .texts("SELECT content FROM messages WHERE role = 'assistant' ORDER BY created_at, seq")
         .await
+}
+
+/// Waits until so many steps are committed: the model is asked again before that.
+pub(crate) async fn steps_committed(app: &TestApp, steps: i64) {
+    eventually("the steps are committed", async || {
+        app.database.count("SELECT count(*) FROM steps").await == steps
+    })
+    .await;
 }
 
 /// How many tasks there are.

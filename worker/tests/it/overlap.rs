@@ -1,0 +1,83 @@
+//! The model is asked while the step before is being committed: nothing follows from its answer before the commit.
+
+use std::time::Duration;
+
+use errand_model::{Behaviour, Gate, Script};
+use errand_testkit::{Events, TestApp, User, kind_of, kinds_of, text_of};
+use serde_json::Value;
+use sqlx::{
+    Executor, Postgres, Transaction,
+    types::chrono::{DateTime, Utc},
+};
+
+use crate::scene::{add_milk, replies, tasks};
+
+/// An app whose model adds milk and then says "Early.", and to anything else that something is there anew; a run of it that
+/// is between its tool call and the commit of that step, with the model's second answer on its way; the transaction that it
+/// waits for.
+async fn between_call_and_commit(app: &TestApp, user: &User) -> (Events, Transaction<'static, Postgres>) {
+    let gate = Gate::new();
+    app.model.script(
+        Script::new()
+            .when("milk", [add_milk().behind(&gate), Behaviour::reply("Early.")])
+            .otherwise(Behaviour::reply("Anew.")),
+    );
+    let events = user.chat_events(None, "Buy milk").await;
+    gate.wait_arrived(1).await;
+    let mut lock = app.database.pool.begin().await.unwrap();
+    lock.execute("SELECT FROM runs FOR UPDATE").await.unwrap();
+    gate.release();
+    tokio::time::timeout(Duration::from_secs(3), async {
+        app.model.wait_received(2).await;
+        app.model.wait_idle().await;
+    })
+    .await
+    .expect("the model is asked before the step is committed");
+    assert_eq!(app.database.count("SELECT count(*) FROM steps").await, 0);
+    (events, lock)
+}
+
+#[tokio::test]
+async fn nobody_hears_of_an_early_answer_before_the_commit() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let (events, lock) = between_call_and_commit(&app, &user).await;
+    let now = app.database.texts("SELECT to_json(clock_timestamp()) #>> '{}'");
+    let released: DateTime<Utc> = now.await[0].parse().unwrap();
+    lock.rollback().await.unwrap();
+    let told = events.rest().await;
+    let kinds = kinds_of(&told);
+    let place = |kind: &str| kinds.iter().position(|told| *told == kind).unwrap();
+    assert!(place("tool.finished") < place("message.delta"), "{kinds:?}");
+    for event in &told[place("tool.finished")..] {
+        assert!(at(event) >= released, "{event} at {released}");
+    }
+    assert_eq!(kind_of(told.last().unwrap()), "run.succeeded");
+    assert_eq!(text_of(&told), "Early.");
+    assert_eq!(tasks(&app).await, 1);
+    assert_eq!(replies(&app).await, ["Early."]);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_early_answer_counts_for_nothing_if_the_step_is_not_committed() {
+    let app = TestApp::builder().worker("--heartbeat-ms=100").start().await;
+    let user = app.user("Ada").await;
+    let (events, mut lock) = between_call_and_commit(&app, &user).await;
+    lock.execute("UPDATE runs SET lease_token = gen_random_uuid()")
+        .await
+        .unwrap();
+    lock.commit().await.unwrap();
+    let told = events.rest().await;
+    let kinds = kinds_of(&told);
+    assert!(!kinds.contains(&"tool.finished"), "{kinds:?}");
+    assert_eq!(text_of(&told), "Anew.");
+    assert_eq!(tasks(&app).await, 0);
+    assert_eq!(replies(&app).await, ["Anew."]);
+    app.stop().await;
+}
+
+/// When an event was told.
+fn at(event: &Value) -> DateTime<Utc> {
+    event["at"].as_str().unwrap().parse().unwrap()
+}
