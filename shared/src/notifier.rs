@@ -1,25 +1,17 @@
 //! The bell, the news and the events, off everybody's path: what is sent here goes to Redis in one pipeline per flush.
 //!
-//! An event that nobody reads waits a moment for others, because a flush wakes two processes for the sake of a log that may never be
-//! opened. Nothing depends on a notice's arrival. A ring that is lost is rung again by the rescuer, news that is lost is read from the
+//! Nothing depends on its arrival. A ring that is lost is rung again by the rescuer, news that is lost is read from the
 //! row; so a full buffer or a dead Redis costs a delay, and is counted.
 
 mod pipeline;
 
-use std::{
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use chrono::{DateTime, Utc};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -28,7 +20,7 @@ use crate::{
     call::Call,
     config::EventSettings,
     db::runs::QueuedRun,
-    event_log::{self, Feedback, Mode, Watched},
+    event_log::{self, Feedback, Mode},
     events::{Event, EventData, RunEnd, queued_seq},
     finals,
     hint::Hint,
@@ -44,7 +36,6 @@ const BUFFER: usize = 65_536;
 /// Notices sent in one pipeline, at most.
 const BATCH: usize = 1024;
 
-/// Something to be sent.
 #[derive(Debug)]
 enum Notice {
     Ring(Hint),
@@ -70,16 +61,6 @@ enum Notice {
     },
     Parked(ParkedNews),
     Call(Call),
-}
-
-impl Notice {
-    /// Whether nobody reads it now: then it is for the log only, and may wait for company.
-    fn can_wait(&self) -> bool {
-        matches!(
-            self,
-            Self::Event { mode: Mode::Append, feedback: Some(feedback), .. } if feedback.watched() == Watched::No
-        )
-    }
 }
 
 /// Whose event it is, and who wants to know what became of it.
@@ -111,7 +92,6 @@ impl Notifier {
         lifecycle.spawn(send_all(
             Sender::new(redis, events),
             inbox,
-            events.run_events_unread_delay_ms,
             Arc::clone(&notifier.lost),
             notifier.closing.clone(),
         ));
@@ -232,39 +212,23 @@ fn encode(event: &Event<'_>) -> Option<Vec<u8>> {
 async fn send_all(
     sender: Sender,
     mut inbox: mpsc::Receiver<Notice>,
-    delay: Duration,
     lost: Arc<AtomicU64>,
     closing: CancellationToken,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut healthy = true;
-    // When what nobody reads has waited long enough for company.
-    let mut due: Option<Instant> = None;
     loop {
-        let room = BATCH - batch.len();
-        let is_due = tokio::select! {
-            received = inbox.recv_many(&mut batch, room) => received == 0,
+        let received = tokio::select! {
+            received = inbox.recv_many(&mut batch, BATCH) => received,
             () = closing.cancelled() => {
                 inbox.close();
-                inbox.recv_many(&mut batch, room).await;
-                true
+                inbox.recv_many(&mut batch, BATCH).await
             }
-            () = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => pending().await,
-                }
-            } => true,
         };
-        if batch.is_empty() {
+        if received == 0 {
             return;
         }
         inbox::fill(&mut inbox, &mut batch, BATCH).await;
-        if !is_due && batch.len() < BATCH && batch.iter().all(Notice::can_wait) {
-            due.get_or_insert_with(|| Instant::now() + delay);
-            continue;
-        }
-        due = None;
         match sender.send(&batch).await {
             Ok(()) => {
                 if batch.iter().any(|notice| matches!(notice, Notice::Final { .. })) {

@@ -36,7 +36,6 @@ fn redis_settings(url: &str) -> RedisSettings {
 const EVENT_SETTINGS: EventSettings = EventSettings {
     run_events_max: 10_000,
     run_events_ttl_seconds: Duration::from_mins(1),
-    run_events_unread_delay_ms: Duration::from_millis(10),
     run_events_ended_ttl_seconds: Duration::from_mins(1),
 };
 

@@ -49,9 +49,6 @@ pub struct EventSettings {
     /// How long the events of an open run are kept after the last one, in seconds.
     #[arg(long, env = "RUN_EVENTS_TTL_SECONDS", default_value = "3600", value_parser = seconds)]
     pub run_events_ttl_seconds: Duration,
-    /// How long an event that nobody reads may wait for others, to go into its log together, in milliseconds.
-    #[arg(long, env = "RUN_EVENTS_UNREAD_DELAY_MS", default_value = "10", value_parser = milliseconds)]
-    pub run_events_unread_delay_ms: Duration,
     /// How long they are kept after the run's end, in seconds; after that they are told from Postgres.
     #[arg(long, env = "RUN_EVENTS_ENDED_TTL_SECONDS", default_value = "60", value_parser = seconds)]
     pub run_events_ended_ttl_seconds: Duration,

@@ -8,7 +8,7 @@ use errand_testkit::{TestApp, eventually, kind_of, kinds_of, text_of};
 use futures::StreamExt;
 use serde_json::Value;
 
-use crate::scene::{add_milk, process, steps_committed, swift};
+use crate::scene::{process, swift};
 
 /// Words without an end.
 fn babble() -> Behaviour {
@@ -193,53 +193,5 @@ async fn a_released_run_is_told_to_wait_again() {
     let other = app.start_worker().await;
     assert_eq!(text_of(&stream.rest().await), "Here.");
     other.stop().await;
-    app.stop().await;
-}
-
-#[tokio::test]
-async fn what_nobody_reads_waits_for_company_and_what_somebody_reads_does_not() {
-    let app = TestApp::builder()
-        .worker("--run-events-unread-delay-ms=60000")
-        .start()
-        .await;
-    let (first, second) = (Gate::new(), Gate::new());
-    app.model.script(
-        Script::new()
-            .when(
-                "unread",
-                [
-                    add_milk().behind(&first),
-                    Behaviour::reply("Done.").behind(&second),
-                ],
-            )
-            .when("read", [add_milk(), Behaviour::reply("Done.").behind(&second)]),
-    );
-    let redis = app.redis().await;
-    let logged = async |run_id: Uuid| -> i64 {
-        let mut redis = redis.clone();
-        let mut length = redis::cmd("XLEN");
-        length.arg(key(&app, &format!("run:{run_id}")));
-        length.query_async(&mut redis).await.unwrap()
-    };
-
-    let unread = app
-        .user("Ada")
-        .await
-        .chat_async(None, "unread")
-        .await
-        .id("run_id");
-    first.wait_arrived(1).await;
-    eventually("it has started", async || logged(unread).await > 0).await;
-    first.release();
-    second.wait_arrived(1).await;
-    steps_committed(&app, 1).await;
-    assert_eq!(logged(unread).await, 1, "that it has started");
-
-    let mut stream = app.user("Eve").await.chat_events(None, "read").await;
-    let told = stream.until("tool.finished").await;
-    assert_eq!(logged(unread).await, 3, "{told:?} went together with what waited");
-    second.release();
-    assert_eq!(text_of(&stream.rest().await), "Done.");
-    app.drained().await;
     app.stop().await;
 }
