@@ -31,12 +31,12 @@ impl RunTiming {
         Duration::from_micros(self.queue)
     }
 
-    /// All model calls, with what lay between their tries.
+    /// All model calls, with what lay between their tries and with what the commit of the step before took longer.
     pub const fn model(self) -> Duration {
         Duration::from_micros(self.model)
     }
 
-    /// The transactions of all tool calls.
+    /// The transactions of all tool calls, each until the model could be asked about it.
     pub const fn tools(self) -> Duration {
         Duration::from_micros(self.tools)
     }

@@ -16,4 +16,4 @@ mod spec;
 pub use call::{call, unknown_tool};
 pub use call_all::{Call, call_all};
 pub use outcome::{ToolOutcome, approval_expired, declined, internal_error, outcome_unknown};
-pub use spec::{Annotations, ToolSpec, find, specs};
+pub use spec::{ADD, Annotations, ToolSpec, find, specs};

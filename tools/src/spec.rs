@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::schema;
 
-pub(crate) const ADD: &str = "add_task";
+/// The tool that adds a task.
+pub const ADD: &str = "add_task";
 pub(crate) const LIST: &str = "list_tasks";
 pub(crate) const COMPLETE: &str = "complete_task";
 pub(crate) const UPDATE: &str = "update_task";

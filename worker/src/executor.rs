@@ -233,9 +233,13 @@ impl<'a> Drive<'a> {
         let (context, deadline, telling) = (self.context, self.deadline, &mut self.telling);
         async move {
             let mut answering = pin!(async {
+                if !agent.others.is_empty() {
+                    // Their servers may have to be waited for.
+                    telling.settle().await;
+                }
                 let others = agent.others.offers().await;
                 let answer = agent.model.ask(messages, &others, deadline, telling).await;
-                // With a fault nothing has waited for the step yet.
+                // At the deadline nothing has waited for the step yet.
                 telling.settle().await;
                 answer
             });

@@ -119,12 +119,15 @@ impl ModelClient {
         let telling = Mutex::new(telling);
         let thought = self.estimate(messages);
         let tries = (|| async {
-            let waited = self.limit.wait(thought, deadline).await;
+            let mut telling = telling.lock().await;
+            let waited = attended(pin!(self.limit.wait(thought, deadline)), *telling, "").await;
             if let Err(fault) = &waited {
                 self.metrics.errors.of(fault.kind()).inc();
             }
             waited?;
-            let answer = self.ask_once(&request, &mut **telling.lock().await).await;
+            let answer = self.ask_once(&request, *telling).await;
+            // Who reads does not wait for another try to hear of the step before.
+            telling.settle().await;
             let taken = answer.as_ref().map_or(0, |answer| answer.usage.total());
             self.limit.correct(thought, taken).await;
             answer

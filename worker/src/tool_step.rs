@@ -83,6 +83,10 @@ impl ToolStep {
         self.tools.contains(&call.name.as_str())
     }
 
+    fn only_adds(&self) -> bool {
+        self.calls.iter().all(|call| call.name == errand_tools::ADD)
+    }
+
     const fn fence(&self) -> Fence {
         Fence {
             run_id: self.run_id,
@@ -229,12 +233,13 @@ async fn attempt(
     savepoints: Savepoints,
 ) -> Result<Option<Vec<Stepped>>, sqlx::Error> {
     let started = Instant::now();
-    let fences: Vec<_> = batch.iter().map(|step| step.fence()).collect();
     let mut connection = pool.get().await?;
-    // Locks in their order are for those that come together. One by itself is as well off without, and sooner begun.
-    let mut transaction = match batch {
-        [_] => steps::begin_unlocked(&mut connection).await?,
-        _ => steps::begin_all(&mut connection, &fences).await?,
+    // Where several statements lock something the order must be theirs all. One statement that adds tasks has it by itself.
+    let mut transaction = if batch.len() == 1 || batch.iter().all(|step| step.only_adds()) {
+        steps::begin_unlocked(&mut connection).await?
+    } else {
+        let fences: Vec<_> = batch.iter().map(|step| step.fence()).collect();
+        steps::begin_all(&mut connection, &fences).await?
     };
     let mut outcomes = match savepoints {
         Savepoints::None => make(&mut transaction, batch).await?,
@@ -257,7 +262,7 @@ async fn attempt(
         })
         .collect();
     if let ([step], [(_, calls)], Savepoints::None) = (batch, &*done, savepoints) {
-        // Told before by an attempt that was undone? Then that was this step's last, and nobody asks.
+        // This is its last attempt then, so nobody has been told otherwise.
         drop(step.made.set(calls.clone()));
     }
     let entries: Vec<_> = batch

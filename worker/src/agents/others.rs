@@ -44,6 +44,11 @@ impl Others {
         Self(chosen.collect())
     }
 
+    /// Whether there is nothing of it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What of it is on offer now. Waits for connections that are being made, all together no longer than the slowest
     /// may take, and goes without those that are not there.
     pub(crate) async fn offers(&self) -> Vec<ToolSpec> {

@@ -1,6 +1,6 @@
 //! Postgres goes away while runs are in flight: nobody is taken for dead, nothing happens twice.
 
-use errand_model::{Behaviour, Gate, Script};
+use errand_model::{Behaviour, ChatRequest, Gate, Script};
 use errand_quickstart::postgres::Postgres;
 use errand_testkit::{TestApp, User};
 
@@ -209,8 +209,13 @@ async fn what_follows_from_a_step_that_a_crash_has_lost_is_made_anew() {
         let app = swift(TestApp::builder()).start().await;
         let user = app.user("Ada").await;
         let gate = Gate::new();
-        let script = Script::new().then([add_milk(), second.behind(&gate), add_milk()]);
-        app.model.script(script.otherwise(Behaviour::reply("Done.")));
+        let begins = |request: &ChatRequest| request.messages.last().is_some_and(|last| last.role == "user");
+        app.model.script(
+            Script::new()
+                .then([add_milk(), second.behind(&gate)])
+                .when_fn(begins, [add_milk()])
+                .otherwise(Behaviour::reply("Done.")),
+        );
         let posted = user.chat_async(None, "Buy milk").await;
         gate.wait_arrived(1).await;
         steps_committed(&app, 1).await;

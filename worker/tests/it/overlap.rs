@@ -12,14 +12,17 @@ use sqlx::{
 
 use crate::scene::{add_milk, replies, tasks};
 
-/// An app whose model adds milk and then says "Early.", and to anything else that something is there anew; a run of it that
-/// is between its tool call and the commit of that step, with the model's second answer on its way; the transaction that it
-/// waits for.
-async fn between_call_and_commit(app: &TestApp, user: &User) -> (Events, Transaction<'static, Postgres>) {
+/// Readers of a run that is between its tool call and the commit of that step, and the transaction that it waits for. Its model
+/// has given the second answer, and would say "Anew." from then on.
+async fn between_call_and_commit(
+    app: &TestApp,
+    user: &User,
+    second: Behaviour,
+) -> (Events, Transaction<'static, Postgres>) {
     let gate = Gate::new();
     app.model.script(
         Script::new()
-            .when("milk", [add_milk().behind(&gate), Behaviour::reply("Early.")])
+            .when("milk", [add_milk().behind(&gate), second])
             .otherwise(Behaviour::reply("Anew.")),
     );
     let events = user.chat_events(None, "Buy milk").await;
@@ -41,7 +44,7 @@ async fn between_call_and_commit(app: &TestApp, user: &User) -> (Events, Transac
 async fn nobody_hears_of_an_early_answer_before_the_commit() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
-    let (events, lock) = between_call_and_commit(&app, &user).await;
+    let (events, lock) = between_call_and_commit(&app, &user, Behaviour::reply("Early.")).await;
     let now = app.database.texts("SELECT to_json(clock_timestamp()) #>> '{}'");
     let released: DateTime<Utc> = now.await[0].parse().unwrap();
     lock.rollback().await.unwrap();
@@ -63,7 +66,7 @@ async fn nobody_hears_of_an_early_answer_before_the_commit() {
 async fn an_early_answer_counts_for_nothing_if_the_step_is_not_committed() {
     let app = TestApp::builder().worker("--heartbeat-ms=100").start().await;
     let user = app.user("Ada").await;
-    let (events, mut lock) = between_call_and_commit(&app, &user).await;
+    let (events, mut lock) = between_call_and_commit(&app, &user, Behaviour::reply("Early.")).await;
     lock.execute("UPDATE runs SET lease_token = gen_random_uuid()")
         .await
         .unwrap();
@@ -74,6 +77,40 @@ async fn an_early_answer_counts_for_nothing_if_the_step_is_not_committed() {
     assert_eq!(text_of(&told), "Anew.");
     assert_eq!(tasks(&app).await, 0);
     assert_eq!(replies(&app).await, ["Anew."]);
+    app.stop().await;
+}
+
+/// What a step has done is told with its commit, whatever the model's next call waits for.
+#[tokio::test]
+async fn a_reader_hears_of_the_step_while_the_next_call_waits_for_its_place() {
+    // One at once, then one in six seconds.
+    let app = TestApp::builder()
+        .worker("--model-requests-per-minute=10")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    app.model
+        .script(Script::new().when("milk", [add_milk(), Behaviour::reply("Done.")]));
+    let mut events = user.chat_events(None, "Buy milk").await;
+    events.until("tool.finished").await;
+    assert_eq!(app.model.counts().received, 1);
+    assert_eq!(text_of(&events.rest().await), "Done.");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_hears_of_the_step_while_the_model_is_let_alone_after_a_fault() {
+    let app = TestApp::builder()
+        .worker("--model-retry-base-ms=5000")
+        .worker("--model-retry-max-ms=5000")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    let (mut events, lock) = between_call_and_commit(&app, &user, Behaviour::status(500)).await;
+    lock.rollback().await.unwrap();
+    events.until("tool.finished").await;
+    assert_eq!(app.model.counts().received, 2);
+    assert_eq!(text_of(&events.rest().await), "Anew.");
     app.stop().await;
 }
 
