@@ -38,7 +38,8 @@ const RUNS: u64 = 100;
 /// Messages of a run.
 const MESSAGES: u64 = 3;
 
-/// Fills the tables with what belongs to others, and has Postgres look at them as it does by itself in time.
+/// Fills the tables with what belongs to others, and has Postgres look at them and write them out as it does by itself in time:
+/// else it does so while a measurement runs.
 pub(crate) async fn tables(stack: &Stack, ballast: Ballast) -> Result<()> {
     let runs = ballast.messages / MESSAGES;
     let conversations = runs / RUNS;
@@ -76,6 +77,7 @@ pub(crate) async fn tables(stack: &Stack, ballast: Ballast) -> Result<()> {
             ),
             past_messages(3),
             "VACUUM (ANALYZE)".to_owned(),
+            "CHECKPOINT".to_owned(),
         ],
     )
     .await
@@ -102,6 +104,7 @@ pub(crate) async fn conversations(stack: &Stack, user_ids: &[&str], messages: u3
             past_runs(&users, &id(4, "u.c"), "u.id", runs, 5),
             past_messages(5),
             "VACUUM (ANALYZE)".to_owned(),
+            "CHECKPOINT".to_owned(),
         ],
     )
     .await?;
