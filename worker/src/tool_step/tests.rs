@@ -71,6 +71,14 @@ fn pool(database: &Database) -> Pool {
     Pool::new(database.options().clone(), 2, std::time::Duration::from_secs(30)).unwrap()
 }
 
+fn steps(pool: &Pool, lifecycle: &Lifecycle) -> Steps {
+    let pool = pool.clone();
+    Group::start(64, lifecycle, move |batch: Arc<[Arc<ToolStep>]>| {
+        let pool = pool.clone();
+        async move { write(&pool, &batch).await }
+    })
+}
+
 const TITLES: &str = "SELECT title FROM tasks ORDER BY title";
 
 #[tokio::test]
@@ -118,11 +126,7 @@ async fn a_tool_that_postgres_refuses_spoils_no_other_step() {
     ];
     let pool = pool(&database);
     let lifecycle = Lifecycle::new();
-    let writer = pool.clone();
-    let steps: Steps = Group::start(64, &lifecycle, move |batch: Arc<[Arc<ToolStep>]>| {
-        let pool = writer.clone();
-        async move { write(&pool, &batch).await }
-    });
+    let steps = steps(&pool, &lifecycle);
     // All wait before a writer has begun.
     let performed = leases.iter().zip(["a", "poison", "c"]).map(|(lease, title)| {
         let step = adds(lease, title);
@@ -159,11 +163,7 @@ async fn a_step_whose_calls_were_told_is_not_tried_again() {
     let lease = claimed(&database).await;
     let pool = pool(&database);
     let lifecycle = Lifecycle::new();
-    let writer = pool.clone();
-    let steps: Steps = Group::start(64, &lifecycle, move |batch: Arc<[Arc<ToolStep>]>| {
-        let pool = writer.clone();
-        async move { write(&pool, &batch).await }
-    });
+    let steps = steps(&pool, &lifecycle);
     let step = adds(&lease, "milk");
     let failure = perform(&steps, &pool, Arc::clone(&step)).await.unwrap_err();
     assert!(matches!(failure, RunFailure::Database(_)), "{failure}");
