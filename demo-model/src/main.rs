@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 /// How long answers under way may take after a signal.
 const GRACE: Duration = Duration::from_secs(5);
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,

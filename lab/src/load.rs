@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::task::JoinSet;
+use tokio::{sync::Mutex as Turns, task::JoinSet};
 
 use crate::{
     Result,
@@ -34,15 +34,19 @@ struct Shared {
     stops: AtomicBool,
     number: AtomicUsize,
     times: Mutex<Vec<Duration>>,
+    /// Whose chat it is, where callers of two stacks take turns.
+    turns: Option<Arc<Turns<()>>>,
 }
 
 impl Load {
     /// Starts the callers, spread over the time that a chat takes; they go on in conversations of so many messages, if any.
+    /// Callers who share `turns` send one chat at a time, each after the other.
     pub(crate) async fn start(
         stack: &Stack,
         clients: usize,
         spread: Duration,
         messages: Option<u32>,
+        turns: Option<Arc<Turns<()>>>,
     ) -> Result<Self> {
         let mut sessions = Vec::with_capacity(USERS);
         let mut registrar = Client::connect(stack.api).await?;
@@ -56,7 +60,10 @@ impl Load {
                 session.go_on(conversation);
             }
         }
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            turns,
+            ..Shared::default()
+        });
         let mut callers = JoinSet::new();
         for (number, session) in sessions.iter().cycle().take(clients).enumerate() {
             let late = spread * u32::try_from(number)? / u32::try_from(clients)?;
@@ -109,6 +116,11 @@ async fn call(api: SocketAddr, session: Session, shared: Arc<Shared>, late: Dura
     // Not before: the API closes a connection that says nothing.
     let mut client = Client::connect(api).await?;
     while !shared.stops.load(Ordering::SeqCst) {
+        // Whoever waits the longest is next.
+        let _turn = match &shared.turns {
+            Some(turns) => Some(turns.lock().await),
+            None => None,
+        };
         let number = shared.number.fetch_add(1, Ordering::SeqCst);
         let sent = Instant::now();
         client.chat(&session, &format!("measure {number}")).await?;

@@ -15,10 +15,15 @@ mod scenario;
 mod stack;
 mod stores;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::Parser;
 use errand_quickstart::cargo;
+use tokio::sync::Mutex;
 
 use crate::{
     fill::Ballast,
@@ -46,6 +51,10 @@ struct Args {
     /// Take the programs from this folder and compile nothing.
     #[arg(long, value_name = "FOLDER")]
     bin_dir: Option<PathBuf>,
+    /// Compare with the programs in this folder: both run, and chats go to the one and to the other by turns. Only for one chat at a
+    /// time.
+    #[arg(long, value_name = "FOLDER")]
+    against: Option<PathBuf>,
     /// A setting of API and workers, as `NAME=VALUE`; may be given several times.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<String>,
@@ -63,7 +72,7 @@ struct Args {
     no_pgbench: bool,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,24 +99,47 @@ async fn run(args: Args) -> Result<()> {
                 .ok_or_else(|| format!("{pair} is not NAME=VALUE"))
         })
         .collect::<std::result::Result<Vec<_>, _>>()?;
-    let programs = programs(&args).await?;
+    let own = programs(args.bin_dir.as_deref()).await?;
+    let others = match &args.against {
+        Some(_) if scenarios.iter().any(|scenario| scenario.clients != 1) => {
+            return Err("--against is for one chat at a time".into());
+        }
+        Some(folder) => Some(programs(Some(folder)).await?),
+        None => None,
+    };
     let mut report = Report::new(args.workers);
     if !args.no_pgbench {
         report.flush(fsync::mean_ms().await?);
     }
     for scenario in scenarios {
         report::tell(&format!("{}: {}", scenario.name, scenario.what));
-        let stack = stack::Stack::start(&programs, &scenario, args.workers, &settings).await?;
+        let stack = stack::Stack::start(&own, &scenario, args.workers, &settings).await?;
         report.starts(stack.starts());
         let ballast = Ballast::scaled(args.scale);
-        let measured = scenario.measure(&stack, args.seconds, ballast).await;
-        if scenario.compared_with_pgbench && !args.no_pgbench && measured.is_ok() {
+        let measure = |stack, turns| scenario.measure(stack, args.seconds, ballast, turns);
+        let measured = match &others {
+            None => vec![measure(&stack, None).await],
+            Some(others) => {
+                let other = stack::Stack::start(others, &scenario, args.workers, &settings).await?;
+                let turns = Arc::new(Mutex::new(()));
+                let measured = tokio::join!(
+                    measure(&stack, Some(Arc::clone(&turns))),
+                    measure(&other, Some(turns))
+                );
+                other.stop().await?;
+                vec![measured.0, measured.1]
+            }
+        };
+        if scenario.compared_with_pgbench && !args.no_pgbench && measured.iter().all(Result::is_ok) {
             report.pgbench(pgbench::run(&stack, args.seconds).await?);
         }
         stack.stop().await?;
-        match measured? {
-            Measured::Chats(row) => report.add(*row),
-            Measured::Idle(idle) => report.idle(idle),
+        for (measured, against) in measured.into_iter().zip([false, true]) {
+            match measured? {
+                Measured::Chats(row) if against => report.add(row.against()),
+                Measured::Chats(row) => report.add(*row),
+                Measured::Idle(idle) => report.idle(idle),
+            }
         }
     }
     report.print(args.statements);
@@ -117,9 +149,9 @@ async fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-async fn programs(args: &Args) -> Result<Programs> {
+async fn programs(folder: Option<&Path>) -> Result<Programs> {
     let names = ["errand-api", "errand-worker", "errand-model"];
-    let paths = match &args.bin_dir {
+    let paths = match folder {
         Some(folder) => names.map(|name| folder.join(name)).to_vec(),
         None => cargo::build_optimised(&names).await?,
     };

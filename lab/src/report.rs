@@ -30,6 +30,8 @@ pub(crate) struct Report {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     scenario: &'static str,
+    /// Whether it is of the programs that the others are compared with.
+    against: bool,
     clients: usize,
     model_ms: u128,
     /// Chats a second if nothing but the model took time; none if the model takes none.
@@ -91,6 +93,7 @@ impl Row {
         let ideal_rate = (ideal > 0.0).then(|| scenario.clients as f64 / ideal);
         Self {
             scenario: scenario.name,
+            against: false,
             clients: scenario.clients,
             model_ms: scenario.model().as_millis(),
             ideal_rate,
@@ -107,6 +110,19 @@ impl Row {
         Self { statements, ..self }
     }
 
+    /// The same of the programs that the others are compared with.
+    pub(crate) fn against(self) -> Self {
+        Self {
+            against: true,
+            ..self
+        }
+    }
+
+    fn name(&self) -> String {
+        let which = if self.against { ", against" } else { "" };
+        format!("{}{which}", self.scenario)
+    }
+
     fn print_speed(&self) {
         let of_ideal = self.ideal_rate.map_or_else(String::new, |ideal| {
             format!("{:.1} %", self.summary.rate / ideal * 100.0)
@@ -121,7 +137,9 @@ impl Row {
         } = &self.summary;
         tell(&format!(
             "| {} | {rate:.0} | {of_ideal} | {p50:.1} | {p95:.1} | {p99:.1} | {max:.1} | {:.1} | {:.1} |",
-            self.scenario, self.claims.p50, self.claims.p99
+            self.name(),
+            self.claims.p50,
+            self.claims.p99
         ));
     }
 
@@ -134,7 +152,7 @@ impl Row {
         };
         tell(&format!(
             "| {} | {} | {} | {} | {} | {} | {} | {:.2} | {:.2} | {:.1} | {:.2} | {} | {} |",
-            self.scenario,
+            self.name(),
             cpu("api"),
             cpu("worker"),
             cpu("postgres"),
@@ -238,7 +256,7 @@ impl Report {
 
     fn print_statements(&self) {
         for row in &self.rows {
-            tell(&format!("\n{}\n", row.scenario));
+            tell(&format!("\n{}\n", row.name()));
             tell("| ms a chat | calls | ms a call | rows a call | pages a chat | statement |");
             tell("|---|---|---|---|---|---|");
             row.statements.iter().for_each(|line| tell(line));

@@ -1,6 +1,8 @@
 //! What is measured: how many chats at once, how long the model thinks, and what is stored already.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Mutex;
 
 use crate::{
     Result,
@@ -164,7 +166,13 @@ impl Scenario {
     }
 
     /// Offers the load, and counts what it took once it has come to its full height.
-    pub(crate) async fn measure(&self, stack: &Stack, seconds: u64, ballast: Ballast) -> Result<Measured> {
+    pub(crate) async fn measure(
+        &self,
+        stack: &Stack,
+        seconds: u64,
+        ballast: Ballast,
+        turns: Option<Arc<Mutex<()>>>,
+    ) -> Result<Measured> {
         if self.stored.fills_tables() {
             fill::tables(stack, ballast).await?;
         }
@@ -173,7 +181,7 @@ impl Scenario {
         }
         // Long chats are measured over three of their lives, so that the last ones of the window count fairly.
         let window = Duration::from_secs(seconds).max(self.ideal() * 3);
-        let mut load = Load::start(stack, self.clients, self.ideal(), self.stored.messages()).await?;
+        let mut load = Load::start(stack, self.clients, self.ideal(), self.stored.messages(), turns).await?;
         // Connections, caches, prepared statements; and every client in the middle of some chat.
         load.go_on(Duration::from_secs(3) + self.ideal() * 2).await?;
         stores::forget_statements(stack).await?;

@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -26,6 +27,9 @@ use tokio::{
 };
 
 use crate::{Result, client::Client, scenario::Scenario};
+
+/// Stacks of this session so far; two may run at once.
+static STACKS: AtomicU32 = AtomicU32::new(0);
 
 /// How long a part may take until it is ready, or to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -218,7 +222,8 @@ fn durable(found: &Found, folder: &Path) -> Result<postgres::Settings> {
 fn fresh_folder() -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let root = cargo::repository().join(".errand");
-    let folder = root.join(format!("lab-{}", std::process::id()));
+    let number = STACKS.fetch_add(1, Ordering::Relaxed);
+    let folder = root.join(format!("lab-{}-{number}", std::process::id()));
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }

@@ -63,6 +63,13 @@ enum Notice {
     Call(Call),
 }
 
+impl Notice {
+    /// Whether somebody's answer hangs on it.
+    const fn is_waited_for(&self) -> bool {
+        matches!(self, Self::Ring(_) | Self::Final { .. } | Self::Parked(_))
+    }
+}
+
 /// Whose event it is, and who wants to know what became of it.
 #[derive(Clone, Debug)]
 pub struct Teller {
@@ -229,6 +236,10 @@ async fn send_all(
             return;
         }
         inbox::fill(&mut inbox, &mut batch, BATCH).await;
+        if !batch.iter().any(Notice::is_waited_for) {
+            // Whoever acts after telling of it, as a step that is to be written, acts first.
+            inbox::fill(&mut inbox, &mut batch, BATCH).await;
+        }
         match sender.send(&batch).await {
             Ok(()) => {
                 if batch.iter().any(|notice| matches!(notice, Notice::Final { .. })) {

@@ -1,6 +1,6 @@
 //! The threads that a program's tasks run on.
 
-use std::{io, num::NonZero, thread};
+use std::{io, num::NonZero, panic, thread};
 
 use tokio::runtime::Builder;
 
@@ -14,18 +14,25 @@ pub struct RuntimeSettings {
 }
 
 impl RuntimeSettings {
-    /// Runs a program to its end.
+    /// Runs a program to its end, on the same threads as its tasks: the thread that waits for the end would have to be woken for
+    /// whatever the program itself has to do with each run.
     ///
     /// # Errors
     /// If the system gives no threads.
-    pub fn run<F: Future>(self, program: F) -> io::Result<F::Output> {
+    pub fn run<F>(self, program: F) -> io::Result<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let threads = threads(self.runtime_threads.into(), cores);
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .enable_all()
             .build()?;
-        Ok(runtime.block_on(program))
+        match runtime.block_on(runtime.spawn(program)) {
+            Ok(output) => Ok(output),
+            Err(ended) => panic::resume_unwind(ended.into_panic()),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use errand_shared::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    task::yield_now,
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -180,6 +181,8 @@ impl Feeder {
                 tracing::warn!(run.id = %unsent.0.lease.run_id, "nobody takes the claimed run");
             }
         }
+        // What was claimed asks its model before this asks for more.
+        yield_now().await;
         claimed
     }
 
