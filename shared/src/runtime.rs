@@ -25,10 +25,11 @@ impl RuntimeSettings {
     {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let threads = threads(self.runtime_threads.into(), cores);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads)
-            .enable_all()
-            .build()?;
+        let mut builder = match threads {
+            1 => Builder::new_current_thread(),
+            _ => Builder::new_multi_thread(),
+        };
+        let runtime = builder.worker_threads(threads).enable_all().build()?;
         match runtime.block_on(runtime.spawn(program)) {
             Ok(output) => Ok(output),
             Err(ended) => panic::resume_unwind(ended.into_panic()),
