@@ -131,7 +131,8 @@ async fn run(args: Args) -> Result<()> {
             }
         };
         if scenario.compared_with_pgbench && !args.no_pgbench && measured.iter().all(Result::is_ok) {
-            report.pgbench(pgbench::run(&stack, args.seconds).await?);
+            let reached = pgbench::run(&stack, scenario.clients, scenario.model(), args.seconds);
+            report.pgbench(reached.await?);
         }
         stack.stop().await?;
         for (measured, against) in measured.into_iter().zip([false, true]) {

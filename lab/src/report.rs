@@ -19,7 +19,7 @@ pub(crate) struct Report {
     workers: u16,
     /// Milliseconds of a flush, as `pg_test_fsync` has it.
     flush_ms: Option<f64>,
-    pgbench: Option<Reached>,
+    pgbench: Vec<Reached>,
     /// Milliseconds from a program's start until it is ready, the longest of the session.
     starts_ms: BTreeMap<&'static str, u128>,
     idle: Option<Idle>,
@@ -178,7 +178,7 @@ impl Report {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             workers,
             flush_ms: None,
-            pgbench: None,
+            pgbench: Vec::new(),
             starts_ms: BTreeMap::new(),
             idle: None,
             rows: Vec::new(),
@@ -191,8 +191,8 @@ impl Report {
     }
 
     /// Takes in what `pgbench` reached.
-    pub(crate) const fn pgbench(&mut self, reached: Reached) {
-        self.pgbench = Some(reached);
+    pub(crate) fn pgbench(&mut self, reached: Reached) {
+        self.pgbench.push(reached);
     }
 
     /// Takes in how long programs took to start.
@@ -227,9 +227,16 @@ impl Report {
         tell("| scenario | chats/s | of ideal | p50 | p95 | p99 | max | claimed p50 | p99 |");
         tell("|---|---|---|---|---|---|---|---|---|");
         self.rows.iter().for_each(Row::print_speed);
-        if let Some(Reached { rate, latency_ms }) = self.pgbench {
+        for reached in &self.pgbench {
+            let Reached {
+                sessions,
+                model_ms,
+                rate,
+                latency_ms,
+            } = reached;
             tell(&format!(
-                "| pgbench, 64 sessions | {rate:.0} | | {latency_ms:.1} (mean) | | | | | |"
+                "| pgbench, {sessions} session{}, {model_ms} ms | {rate:.0} | | {latency_ms:.1} (mean) | | | | | |",
+                if *sessions == 1 { "" } else { "s" },
             ));
         }
         tell(

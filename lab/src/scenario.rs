@@ -25,7 +25,7 @@ pub(crate) struct Scenario {
     pub(crate) clients: usize,
     /// How long the model thinks in milliseconds, each of a chat's two calls.
     model_ms: u64,
-    /// Whether `pgbench` is to run beside it.
+    /// Whether `pgbench` is to run after it, with as many sessions and as long pauses.
     pub(crate) compared_with_pgbench: bool,
     /// What is stored before it begins.
     stored: Stored,
@@ -62,7 +62,7 @@ const PLAIN: Scenario = Scenario {
     what: "one chat at a time, model at 0 ms",
     clients: 1,
     model_ms: 0,
-    compared_with_pgbench: false,
+    compared_with_pgbench: true,
     stored: Stored::Nothing,
 };
 
@@ -78,7 +78,6 @@ const SCENARIOS: [Scenario; 11] = [
         name: "load-64",
         what: "64 chats at a time, model at 0 ms",
         clients: 64,
-        compared_with_pgbench: true,
         ..PLAIN
     },
     Scenario {
@@ -86,6 +85,7 @@ const SCENARIOS: [Scenario; 11] = [
         what: "4,000 chats at a time, model at 2 s a call",
         clients: 4000,
         model_ms: 2000,
+        compared_with_pgbench: false,
         ..PLAIN
     },
     Scenario {
@@ -93,6 +93,7 @@ const SCENARIOS: [Scenario; 11] = [
         what: "10,000 chats at a time, model at 2 s a call",
         clients: 10_000,
         model_ms: 2000,
+        compared_with_pgbench: false,
         ..PLAIN
     },
     Scenario {
@@ -100,30 +101,35 @@ const SCENARIOS: [Scenario; 11] = [
         what: "10,000 chats at a time, model at 30 s a call",
         clients: 10_000,
         model_ms: 30_000,
+        compared_with_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "idle",
         what: "everything up, and nobody there",
         clients: 0,
+        compared_with_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "history-100",
         what: "one chat at a time in a conversation of 100 messages",
         stored: Stored::Conversations(100),
+        compared_with_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "history-10000",
         what: "one chat at a time in a conversation of 10,000 messages, full tables",
         stored: Stored::TablesAndConversations(10_000),
+        compared_with_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "single-full",
         what: "one chat at a time, full tables",
         stored: Stored::Tables,
+        compared_with_pgbench: false,
         ..PLAIN
     },
     Scenario {
@@ -131,6 +137,7 @@ const SCENARIOS: [Scenario; 11] = [
         what: "64 chats at a time, full tables",
         clients: 64,
         stored: Stored::Tables,
+        compared_with_pgbench: false,
         ..PLAIN
     },
 ];

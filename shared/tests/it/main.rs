@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod book;
 #[cfg(test)]
+mod checks;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod finishes;

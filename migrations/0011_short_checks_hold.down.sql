@@ -1,0 +1,1 @@
+-- What holds need not be taken back.
