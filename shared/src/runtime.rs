@@ -58,7 +58,17 @@ mod tests {
     #[test]
     fn a_program_runs_on_as_many_threads_as_are_wanted() {
         let wanted = RuntimeSettings { runtime_threads: 3 };
-        let threads = wanted.run(async { Handle::current().metrics().num_workers() });
-        assert_eq!(threads.unwrap(), 3);
+        let program = async { (Handle::current().metrics().num_workers(), thread::current().id()) };
+        let (threads, its_own) = wanted.run(program).unwrap();
+        assert_eq!(threads, 3);
+        assert_ne!(its_own, thread::current().id());
+    }
+
+    #[test]
+    fn one_thread_is_the_programs_own() {
+        let wanted = RuntimeSettings { runtime_threads: 1 };
+        let of_a_task = || Handle::current().spawn(async { thread::current().id() });
+        let threads = wanted.run(async move { [of_a_task().await.unwrap(), thread::current().id()] });
+        assert_eq!(threads.unwrap(), [thread::current().id(); 2]);
     }
 }
