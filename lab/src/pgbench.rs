@@ -100,3 +100,13 @@ async fn prepare(postgres: &Postgres, users: usize) -> Result<String> {
     connection.close().await?;
     Ok(url)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_is_waited_for_twice() {
+        assert_eq!(CHAT.matches(MODEL).count(), 2);
+    }
+}
