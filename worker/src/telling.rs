@@ -142,8 +142,11 @@ impl<'a> Telling<'a> {
     /// Tells what of the answer is due, or all that a reader or a lost log lacks.
     pub(crate) async fn attend(&mut self, content: &str) {
         self.due = None;
-        if self.held_by.as_ref().is_some_and(|step| step.is_committed()) {
-            self.settle().await;
+        match self.held_by.as_ref().map(|step| step.is_committed()) {
+            // The commit stirs whoever attends.
+            Some(false) => return,
+            Some(true) => self.settle().await,
+            None => {}
         }
         if self.teller.feedback.take_doubt() {
             self.stale = true;

@@ -80,6 +80,42 @@ async fn an_early_answer_counts_for_nothing_if_the_step_is_not_committed() {
     app.stop().await;
 }
 
+/// Whoever comes to read just then makes the worker look what there is to tell.
+#[tokio::test]
+async fn what_was_said_before_a_step_is_taken_back_only_after_its_commit() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let (first, second) = (Gate::new(), Gate::new());
+    let aloud = Behaviour::ReplyWithToolCalls {
+        content: "Let me see.".to_owned(),
+        calls: vec![("add_task".to_owned(), r#"{"title":"milk"}"#.to_owned())],
+    };
+    app.model.script(Script::new().when(
+        "milk",
+        [aloud.behind(&first), Behaviour::reply("Done.").behind(&second)],
+    ));
+    let mut events = user.chat_events(None, "Buy milk").await;
+    first.wait_arrived(1).await;
+    let mut lock = app.database.pool.begin().await.unwrap();
+    lock.execute("SELECT FROM runs FOR UPDATE").await.unwrap();
+    first.release();
+    second.wait_arrived(1).await;
+    let mut told = events.until("tool.started").await;
+    let run_id = told[0]["run_id"].as_str().unwrap().parse().unwrap();
+    for _ in 0..3 {
+        user.events(run_id, 0).await.until("tool.started").await;
+    }
+    lock.rollback().await.unwrap();
+    told.extend(events.until("tool.finished").await);
+    second.release();
+    told.extend(events.rest().await);
+    let kinds = kinds_of(&told);
+    let place = |kind: &str| kinds.iter().position(|told| *told == kind).unwrap();
+    assert!(place("tool.finished") < place("message.reset"), "{kinds:?}");
+    assert_eq!(text_of(&told), "Done.");
+    app.stop().await;
+}
+
 /// What a step has done is told with its commit, whatever the model's next call waits for.
 #[tokio::test]
 async fn a_reader_hears_of_the_step_while_the_next_call_waits_for_its_place() {
