@@ -3,6 +3,7 @@
 mod answer;
 mod connection;
 mod control;
+mod pause;
 mod perform;
 mod routes;
 mod sse;

@@ -14,6 +14,7 @@ use super::{
     State,
     answer::{json_of, scripted_status, with_type},
     connection::Connection,
+    pause::pause,
     sse, unix_seconds,
 };
 use crate::{
@@ -36,13 +37,13 @@ pub(super) async fn perform(call: Call, behaviour: Behaviour) -> Response {
     let mut dice = dice(call.state.seed, call.in_flight.number);
     let wait = call.state.latency.sample(&mut dice);
     if !wait.is_zero() {
-        tokio::time::sleep(wait).await;
+        pause(wait).await;
     }
     let mut behaviour = behaviour;
     loop {
         behaviour = match behaviour {
             Behaviour::Delay(wait, inner) => {
-                tokio::time::sleep(wait).await;
+                pause(wait).await;
                 *inner
             }
             Behaviour::Gate(gate, inner) => {
@@ -188,7 +189,7 @@ async fn deliver(call: Call, reply: Reply, dice: &mut SmallRng) -> Response {
     }
     if !delay.is_zero() {
         let tokens = u32::try_from(usage.completion_tokens).unwrap_or(u32::MAX);
-        tokio::time::sleep(delay.saturating_mul(tokens)).await;
+        pause(delay.saturating_mul(tokens)).await;
     }
     json_of(StatusCode::OK, &Completion::new(&head, &reply, usage))
 }
@@ -205,7 +206,7 @@ fn paced(events: Vec<Bytes>, delay: Duration, call: Call) -> Body {
     Body::from_stream(stream::iter(events).then(move |event| {
         let _in_flight = &call;
         async move {
-            tokio::time::sleep(delay).await;
+            pause(delay).await;
             Ok::<_, std::convert::Infallible>(event)
         }
     }))
@@ -216,7 +217,7 @@ fn drip(call: Call, every: Duration, dice: &mut SmallRng) -> Response {
     let head = head(&call, dice);
     let body = stream::unfold((call, head), move |(call, head)| async move {
         tokio::select! {
-            () = tokio::time::sleep(every) => {}
+            () = pause(every) => {}
             () = call.state.stopping.cancelled() => return None,
         }
         Some((
