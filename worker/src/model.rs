@@ -1,5 +1,6 @@
 //! The model's server: one streamed call, tried again after passing faults. The only user of async-openai.
 
+mod chunks;
 mod fault;
 mod gather;
 mod limit;
@@ -13,10 +14,8 @@ pub(crate) use limit::{LimitMetrics, ModelLimit};
 use std::{
     pin::{Pin, pin},
     sync::Arc,
-    time::Duration,
 };
 
-use async_openai::{Client, config::OpenAIConfig};
 use backon::{ExponentialBuilder, Retryable};
 use errand_agent::{Message, ModelAnswer, ToolSpec};
 use errand_shared::{config::Exit, metrics::observe};
@@ -36,15 +35,12 @@ use crate::{
 use gather::Gather;
 use transport::Transport;
 use trying::Trying;
-use wire::{Chunk, Request};
-
-/// Where requests go if no base URL is set.
-const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
+use wire::Request;
 
 /// A client of the model's server; connections are kept and shared.
 #[derive(Debug)]
 pub(crate) struct ModelClient {
-    client: Client<OpenAIConfig>,
+    transport: Transport,
     settings: ModelSettings,
     tools: Vec<ToolSpec>,
     /// The same as JSON, written once for all requests that are offered no others. None if there are none.
@@ -67,19 +63,8 @@ impl ModelClient {
         limit: Arc<ModelLimit>,
         metrics: ModelMetrics,
     ) -> Result<Self, Exit> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .pool_max_idle_per_host(usize::MAX)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| Exit::bad_setting("OPENAI_BASE_URL", error))?;
-        let config = OpenAIConfig::new()
-            .with_api_base(settings.openai_base_url.as_deref().unwrap_or(OPENAI_BASE_URL))
-            .with_api_key(settings.openai_api_key.as_ref().map_or("", |key| key.reveal()));
-        // Its own transport, because async-openai's default tries again by itself and obeys Retry-After without a cap.
-        let client = Client::build(http.clone(), config).with_http_service(Transport::new(http));
         Ok(Self {
-            client,
+            transport: Transport::new(&settings)?,
             settings,
             written: wire::offers(tools.iter()).map_err(|error| Exit::bad_setting("tools", error))?,
             tools,
@@ -176,13 +161,13 @@ impl ModelClient {
     ) -> Result<ModelAnswer, ModelFault> {
         let idle = self.settings.model_idle_timeout_ms;
         let asked = Instant::now();
-        let chat = self.client.chat();
-        let mut chunks = {
-            let opening = pin!(timeout(idle, chat.create_stream_byot::<_, Chunk>(request)));
+        let response = {
+            let opening = pin!(timeout(idle, self.transport.send(request.json()?)));
             attended(opening, telling, "")
                 .await
                 .map_err(|_elapsed| ModelFault::TimedOut)??
         };
+        let mut chunks = chunks::chunks(response.bytes_stream());
         let mut gather = Gather::default();
         while let Some(chunk) = attended(pin!(timeout(idle, chunks.next())), telling, gather.content())
             .await

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use async_openai::error::OpenAIError;
-
 use crate::metrics::Fault;
 
 /// A fault of the model's server or of the way to it. Its text is for an operator's log.
@@ -86,32 +84,9 @@ impl ModelFault {
     }
 }
 
-impl From<OpenAIError> for ModelFault {
-    fn from(error: OpenAIError) -> Self {
-        match error {
-            OpenAIError::Boxed(inner) => match inner.downcast::<Self>() {
-                Ok(fault) => *fault,
-                Err(other) => Self::Connection(line(&other.to_string())),
-            },
-            OpenAIError::Reqwest(error) => Self::Connection(line(&chain(&error))),
-            OpenAIError::ApiError(error) => Self::Status {
-                code: error.status_code.as_u16(),
-                retry_after: None,
-                quota: false,
-                message: line(&error.api_error.message),
-            },
-            // A stream that breaks is a broken connection; one whose text is not UTF-8 will not be better next time.
-            OpenAIError::StreamError(error) => {
-                let text = error.to_string();
-                if text.contains("UTF8") {
-                    Self::Malformed(line(&text))
-                } else {
-                    Self::Connection(line(&text))
-                }
-            }
-            OpenAIError::JSONDeserialize(error, _) => Self::Malformed(line(&error.to_string())),
-            other => Self::Malformed(line(&other.to_string())),
-        }
+impl From<reqwest::Error> for ModelFault {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Connection(line(&chain(&error)))
     }
 }
 

@@ -1,105 +1,84 @@
 //! One HTTP exchange with the model's server, without tries of its own: answers other than a stream become faults.
 
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use async_openai::{error::OpenAIError, middleware::HttpRequestFactory};
-use axum::{body::Bytes, http};
-use futures::{Stream, StreamExt, future::BoxFuture};
+use async_openai::config::{Config, OpenAIConfig};
+use errand_shared::config::Exit;
+use futures::StreamExt;
 use reqwest::{
-    Body, Request, Response,
-    header::{CONTENT_TYPE, RETRY_AFTER},
+    Body, Client, Method, Request, Response, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+    redirect::Policy,
 };
 use serde::Deserialize;
-use tower::Service;
 
 use super::fault::{ModelFault, line};
+use crate::settings::ModelSettings;
 
+/// Where requests go if no base URL is set.
+const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
 /// Bytes of an error's body that are read.
 const ERROR_BODY_MAX: usize = 16 * 1024;
-/// Bytes of a stream that are read: sixteen times what an answer may hold, because each word comes in an event of its
-/// own.
-const STREAM_MAX: usize = 16 * 1024 * 1024;
-/// Bytes of one line of it: twice what an answer may hold. A line is searched for its end each time that more of it comes.
-const LINE_MAX: usize = 2 * 1024 * 1024;
 
-/// What no stream of text holds. It stands in for what is beyond the bounds: of a body that breaks off async-openai
-/// does not tell why, and one that broke by itself is worth another try.
-const NOT_TEXT: &[u8] = &[0xff];
-
-/// The transport that async-openai sends its requests through.
-#[derive(Clone, Debug)]
+/// The way to where chats are completed, and what all requests have in common; connections are kept and shared.
+#[derive(Debug)]
 pub(super) struct Transport {
-    http: reqwest::Client,
+    http: Client,
+    url: Url,
+    headers: HeaderMap,
 }
 
 impl Transport {
-    pub(super) const fn new(http: reqwest::Client) -> Self {
-        Self { http }
-    }
-}
-
-impl Service<HttpRequestFactory> for Transport {
-    type Response = Response;
-    type Error = OpenAIError;
-    type Future = BoxFuture<'static, Result<Response, OpenAIError>>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), OpenAIError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
-        let http = self.http.clone();
-        Box::pin(async move {
-            let request = once(factory.build().await?);
-            // It has the request's JSON, and the model may think for minutes.
-            drop(factory);
-            let response = http.execute(request).await?;
-            if response.status().is_success() && is_event_stream(&response) {
-                return Ok(bounded(response));
-            }
-            Err(OpenAIError::Boxed(Box::new(fault(response).await)))
+    /// A way to the server that the settings name.
+    ///
+    /// # Errors
+    /// The setting that makes none.
+    pub(super) fn new(settings: &ModelSettings) -> Result<Self, Exit> {
+        let key = settings.openai_api_key.as_ref().map_or("", |key| key.reveal());
+        if HeaderValue::from_str(key).is_err() {
+            return Err(Exit::bad_setting("OPENAI_API_KEY", "must be one line of text"));
+        }
+        let config = OpenAIConfig::new()
+            .with_api_base(settings.openai_base_url.as_deref().unwrap_or(OPENAI_BASE_URL))
+            .with_api_key(key);
+        let bad_url = |error: &dyn std::fmt::Display| Exit::bad_setting("OPENAI_BASE_URL", error.to_string());
+        let mut headers = config.headers();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(authorization) = headers.get_mut(AUTHORIZATION) {
+            authorization.set_sensitive(true);
+        }
+        Ok(Self {
+            http: Client::builder()
+                .connect_timeout(Duration::from_secs(10))
+                .pool_max_idle_per_host(usize::MAX)
+                .redirect(Policy::none())
+                .build()
+                .map_err(|error| bad_url(&error))?,
+            url: config
+                .url("/chat/completions")
+                .parse()
+                .map_err(|error| bad_url(&error))?,
+            headers,
         })
     }
-}
 
-/// The same request with a body that can't be sent twice: reqwest would keep a copy for that until the answer comes. A kept
-/// connection that turns out to be closed still gives an unsent request back to be sent on another.
-fn once(mut request: Request) -> Request {
-    if let Some(body) = request.body_mut().take() {
-        *request.body_mut() = Some(Body::wrap(body));
+    /// Sends a request and gives the answer once its stream has begun.
+    ///
+    /// # Errors
+    /// What came in place of a stream.
+    pub(super) async fn send(&self, json: Vec<u8>) -> Result<Response, ModelFault> {
+        let mut request = Request::new(Method::POST, self.url.clone());
+        request.headers_mut().clone_from(&self.headers);
+        // A body that can't be sent twice: reqwest would keep a copy for that until the answer comes, and the model may think
+        // for minutes. A kept connection that turns out to be closed still gives an unsent request back to be sent on another.
+        *request.body_mut() = Some(Body::wrap(Body::from(json)));
+        let response = self.http.execute(request).await?;
+        if response.status().is_success() && is_event_stream(&response) {
+            Ok(response)
+        } else {
+            Err(fault(response).await)
+        }
     }
-    request
-}
-
-/// The same response with a bounded body.
-fn bounded(response: Response) -> Response {
-    let (head, body) = http::Response::<Body>::from(response).into_parts();
-    let body = within_bounds(axum::body::Body::new(body).into_data_stream());
-    http::Response::from_parts(head, Body::wrap_stream(body)).into()
-}
-
-/// The same bytes up to [`STREAM_MAX`] or the first line beyond [`LINE_MAX`], then [`NOT_TEXT`] and the end.
-fn within_bounds<E>(bytes: impl Stream<Item = Result<Bytes, E>>) -> impl Stream<Item = Result<Bytes, E>> {
-    // What has come so far, in all and of the last line; none after the end.
-    bytes.scan(Some((0_usize, 0_usize)), |so_far, bytes| {
-        std::future::ready(so_far.map(|(all, line)| {
-            let bytes = bytes?;
-            let line = match bytes.iter().rposition(|byte| *byte == b'\n') {
-                Some(end) => bytes.len() - end,
-                None => line + bytes.len(),
-            };
-            let all = all + bytes.len();
-            if all > STREAM_MAX || line > LINE_MAX {
-                *so_far = None;
-                return Ok(Bytes::from_static(NOT_TEXT));
-            }
-            *so_far = Some((all, line));
-            Ok(bytes)
-        }))
-    })
 }
 
 fn is_event_stream(response: &Response) -> bool {
@@ -161,34 +140,31 @@ async fn fault(response: Response) -> ModelFault {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
-    use futures::{FutureExt, stream};
+    use clap::Parser;
 
     use super::*;
 
-    /// How many bytes of so many equal chunks come through, and whether that is all.
-    fn through(chunk: &'static [u8], chunks: usize) -> (usize, bool) {
-        let chunks = stream::repeat(Ok::<_, Infallible>(Bytes::from_static(chunk))).take(chunks);
-        let read: Vec<_> = within_bounds(chunks).collect().now_or_never().unwrap();
-        let cut = read
-            .last()
-            .is_some_and(|last| *last == Ok(Bytes::from_static(NOT_TEXT)));
-        let bytes = read.iter().flatten().map(Bytes::len).sum::<usize>();
-        (bytes - usize::from(cut), !cut)
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        model: ModelSettings,
+    }
+
+    fn with_key(key: &str) -> Result<Transport, Exit> {
+        let key = format!("--openai-api-key={key}");
+        Transport::new(&Program::parse_from(["program", &key]).model)
     }
 
     #[test]
-    fn a_stream_is_cut_where_it_or_one_of_its_lines_is_too_large() {
-        const WORD: &[u8] = &[b'x'; 1024];
-        static LINES: [u8; 1024] = {
-            let mut lines = [b'x'; 1024];
-            lines[500] = b'\n';
-            lines
-        };
-        assert_eq!(through(&LINES, 16 * 1024), (STREAM_MAX, true));
-        assert_eq!(through(&LINES, 16 * 1024 + 9), (STREAM_MAX, false));
-        assert_eq!(through(WORD, 2 * 1024), (LINE_MAX, true));
-        assert_eq!(through(WORD, 2 * 1024 + 9), (LINE_MAX, false));
+    fn a_key_is_never_shown() {
+        let transport = with_key("s3cret").unwrap();
+        assert_eq!(transport.headers.get(AUTHORIZATION).unwrap(), "Bearer s3cret");
+        assert!(!format!("{transport:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_key_that_no_header_can_hold_is_a_bad_setting() {
+        let exit = with_key("s3c\nret").unwrap_err();
+        assert_eq!(exit.text, "error: OPENAI_API_KEY: must be one line of text\n");
     }
 }

@@ -6,7 +6,11 @@ use errand_agent::{Message, Prompt, ToolCall, ToolSpec};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 use serde_json::value::RawValue;
 
+use super::fault::ModelFault;
 use crate::settings::ModelSettings;
+
+/// Bytes of a request beside its tools, as most have them: the prompt and some turns.
+const USUAL_BYTES: usize = 4096;
 
 /// A streamed request.
 #[derive(Debug, Serialize)]
@@ -43,6 +47,17 @@ impl<'a> Request<'a> {
             stream: true,
             stream_options: StreamOptions { include_usage: true },
         }
+    }
+
+    /// As it is sent.
+    ///
+    /// # Errors
+    /// If it can't be written as JSON.
+    pub(super) fn json(&self) -> Result<Vec<u8>, ModelFault> {
+        let tools = self.tools.map_or(0, |tools| tools.get().len());
+        let mut json = Vec::with_capacity(tools + USUAL_BYTES);
+        serde_json::to_writer(&mut json, self).map_err(|error| ModelFault::Malformed(error.to_string()))?;
+        Ok(json)
     }
 }
 

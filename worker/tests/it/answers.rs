@@ -173,6 +173,8 @@ async fn answers_that_say_nothing_fail_without_another_try() {
         (finish(FinishReason::ContentFilter, "Half an"), "content filter"),
         (Behaviour::EmptyChoices, "could not be read"),
         (Behaviour::reply("x".repeat(1_200_000)), "too large"),
+        // A line that never ends.
+        (stream(&vec![b'x'; 3 << 20]), "too large"),
     ] {
         comes_to(&app, &user, behaviour, Fails(reason, 1)).await;
     }
@@ -204,8 +206,6 @@ async fn answers_that_are_no_chat_completions_fail_without_another_try() {
         stream(b"data: {\"choices\":[{\"delta\":{\"content\":\"\\ud800\"},\"finish_reason\":\"stop\"}]}\n\n"),
         stream(b"data: [DONE]\n\n"),
         stream(b""),
-        // A line that never ends.
-        stream(&vec![b'x'; 3 << 20]),
     ];
     for behaviour in unreadable {
         comes_to(&app, &user, behaviour, Fails("could not be read", 1)).await;
