@@ -79,7 +79,9 @@ impl ReadyAgents {
                 } else {
                     Arc::clone(&shared)
                 };
-                let agent = Agent::new(settings, config, model, limit, metrics, &servers)?;
+                let agent = Agent::new(settings, config, model, limit, metrics, &servers);
+                let is_of_file = config.base_url.is_some() || config.api_key.is_some();
+                let agent = agent.map_err(|exit| if is_of_file { of_agent(name, &exit) } else { exit })?;
                 Ok((name.to_owned(), agent))
             })
             .collect::<Result<_, Exit>>()?;
@@ -179,6 +181,12 @@ impl Agent {
             approve,
         })
     }
+}
+
+/// The same bad setting, where an agent of the file has a server or a key of its own.
+fn of_agent(name: &str, exit: &Exit) -> Exit {
+    let what = exit.text.trim_end().trim_start_matches("error: ");
+    Exit::bad_setting("AGENTS_FILE", format!("the server of agent {name}: {what}"))
 }
 
 fn limits(settings: &WorkerSettings, config: &AgentConfig) -> Limits {

@@ -56,7 +56,7 @@ impl ModelClient {
     /// A client that offers these tools with every call, before others that a call may bring.
     ///
     /// # Errors
-    /// If the settings make no HTTP client.
+    /// The bad setting.
     pub(crate) fn new(
         settings: ModelSettings,
         tools: Vec<ToolSpec>,

@@ -8,7 +8,7 @@ use futures_timer::Delay;
 /// other thread.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Waits for so long: to a tenth of a millisecond or so if it is short, to two if it is not.
+/// Waits for so long, up to two milliseconds longer if it is a long time.
 pub(super) async fn pause(time: Duration) {
     if time < LONG {
         Delay::new(time).await;

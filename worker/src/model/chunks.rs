@@ -17,12 +17,14 @@ const STREAM_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of one line of it: twice what an answer may hold. A line is searched for its end each time that more of it comes.
 const LINE_MAX: usize = 2 * 1024 * 1024;
 
+/// What a stream may begin with. It is taken away here, because eventsource-stream 0.2.3 panics where it does so itself.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What ends a stream.
 const DONE: &str = "[DONE]";
 /// The kind of event by which a server says that it is still there.
 const KEEP_ALIVE: &str = "keepalive";
 
-/// The chunks of an answer, to its end or its first fault.
+/// The chunks of an answer to its end. After a fault nothing that follows means anything.
 pub(super) fn chunks<E>(
     bytes: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
 ) -> BoxStream<'static, Result<Chunk, ModelFault>>
@@ -31,11 +33,7 @@ where
 {
     let mut read = Read::default();
     bytes
-        .map(move |bytes| {
-            let bytes = bytes.map_err(Into::into)?;
-            read.take(&bytes)?;
-            Ok(bytes)
-        })
+        .map(move |bytes| read.take(&bytes.map_err(Into::into)?))
         .eventsource()
         .take_while(|event| ready(!event.as_ref().is_ok_and(|event| event.data == DONE)))
         .filter(|event| ready(!event.as_ref().is_ok_and(|event| event.event == KEEP_ALIVE)))
@@ -61,11 +59,13 @@ struct Read {
 }
 
 impl Read {
-    /// Counts more of them.
+    /// Counts more of them and gives them on, without a mark at the very beginning.
     ///
     /// # Errors
     /// If that is too much.
-    fn take(&mut self, bytes: &[u8]) -> Result<(), ModelFault> {
+    fn take(&mut self, bytes: &Bytes) -> Result<Bytes, ModelFault> {
+        let mark = BYTE_ORDER_MARK.iter().skip(self.all);
+        let mark = mark.zip(bytes).take_while(|(mark, byte)| mark == byte).count();
         self.all += bytes.len();
         self.line = match bytes.iter().rposition(|byte| *byte == b'\n') {
             Some(end) => bytes.len() - end,
@@ -74,7 +74,7 @@ impl Read {
         if self.all > STREAM_MAX || self.line > LINE_MAX {
             return Err(ModelFault::TooLarge);
         }
-        Ok(())
+        Ok(bytes.slice(mark..))
     }
 }
 
@@ -86,14 +86,13 @@ mod tests {
 
     type Taken = Result<Vec<Option<String>>, ModelFault>;
 
-    /// What comes of these bytes, each a piece of its own: the models that the chunks name.
-    fn taken(pieces: impl IntoIterator<Item = &'static [u8]>) -> Taken {
+    /// What comes of these pieces: the models that the chunks name.
+    fn taken(pieces: impl IntoIterator<Item = Result<&'static [u8], ModelFault>>) -> Taken {
         let pieces: Vec<_> = pieces
             .into_iter()
-            .map(|piece| Ok::<_, ModelFault>(Bytes::from_static(piece)))
+            .map(|piece| piece.map(Bytes::from_static))
             .collect();
-        let chunks = chunks(stream::iter(pieces));
-        chunks
+        chunks(stream::iter(pieces))
             .map_ok(|chunk| chunk.model)
             .try_collect()
             .now_or_never()
@@ -106,36 +105,57 @@ mod tests {
 
     #[test]
     fn events_are_chunks_wherever_they_are_cut_and_until_the_end_is_said() {
-        let pieces: [&[u8]; 5] = [
-            b"data: {\"model\":\"a\"}\n\nda",
-            b"ta: {\"mod",
-            b"el\":\"b\"}\r\n\r\n: a comment\n\nevent: keepalive\ndata: {}\n\n",
-            b"data: {\"model\":\"\xc3",
-            b"\xa9\"}\n\ndata: [DONE]\n\ndata: {\"model\":\"c\"}\n\n",
-        ];
-        assert_eq!(taken(pieces).unwrap(), models(&["a", "b", "\u{e9}"]));
-        let cut: [&[u8]; 1] = [b"data: {\"model\":\"a\"}\n\ndata: {\"model\":\"b\"}"];
+        let text = "\u{feff}data: {\"model\":\"a\"}\n\ndata: {\"model\":\"b\"}\r\n\r\n: a comment\n\nevent: keepalive\ndata: {}\n\n\
+            data: {\"model\":\"\u{e9}\"}\r\rdata: [DONE]\n\ndata: {\"model\":\"c\"}\n\n";
+        for length in 1..=text.len() {
+            let models_taken = taken(text.as_bytes().chunks(length).map(Ok)).unwrap();
+            assert_eq!(
+                models_taken,
+                models(&["a", "b", "\u{e9}"]),
+                "in pieces of {length}"
+            );
+        }
+        let cut = b"data: {\"model\":\"a\"}\n\ndata: {\"model\":\"b\"}";
         assert_eq!(
-            taken(cut).unwrap(),
+            taken([Ok(&cut[..])]).unwrap(),
             models(&["a"]),
             "an event that did not end is none"
         );
     }
 
-    /// Whether so many equal pieces are taken.
-    fn takes(piece: &[u8], pieces: usize) -> bool {
+    #[test]
+    fn faults_are_told_as_what_they_are() {
+        let broken = Err(ModelFault::Connection("broken".to_owned()));
+        let told = taken([Ok(&b"data: {}\n\n"[..]), broken]);
+        assert!(matches!(told, Err(ModelFault::Connection(what)) if what == "broken"));
+        let told = taken([Ok(&b"data: \xff\n\n"[..])]);
+        assert!(matches!(told, Err(ModelFault::Malformed(_))));
+    }
+
+    /// Whether all of these pieces are taken.
+    fn takes(pieces: impl IntoIterator<Item = &'static [u8]>) -> bool {
         let mut read = Read::default();
-        (0..pieces).all(|_| read.take(piece).is_ok())
+        pieces
+            .into_iter()
+            .all(|piece| read.take(&Bytes::from_static(piece)).is_ok())
     }
 
     #[test]
     fn a_stream_is_cut_where_it_or_one_of_its_lines_is_too_large() {
-        let word = [b'x'; 1024];
-        let mut lines = word;
-        lines[500] = b'\n';
-        assert!(takes(&lines, STREAM_MAX / 1024));
-        assert!(!takes(&lines, STREAM_MAX / 1024 + 1));
-        assert!(takes(&word, LINE_MAX / 1024));
-        assert!(!takes(&word, LINE_MAX / 1024 + 1));
+        const KIB: usize = 1024;
+        static WORD: [u8; KIB] = [b'x'; KIB];
+        static LINES: [u8; KIB] = {
+            let mut lines = WORD;
+            lines[KIB / 2] = b'\n';
+            lines
+        };
+        let many = |piece: &'static [u8], pieces| std::iter::repeat_n(piece, pieces);
+        assert!(takes(many(&LINES, STREAM_MAX / KIB)));
+        assert!(!takes(many(&LINES, STREAM_MAX / KIB + 1)));
+        assert!(takes(many(&WORD, LINE_MAX / KIB)));
+        assert!(!takes(many(&WORD, LINE_MAX / KIB + 1)));
+        let after_half_a_line = |pieces| many(&LINES, 1).chain(many(&WORD, pieces));
+        assert!(takes(after_half_a_line(LINE_MAX / KIB - 1)));
+        assert!(!takes(after_half_a_line(LINE_MAX / KIB)));
     }
 }

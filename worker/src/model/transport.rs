@@ -36,28 +36,39 @@ impl Transport {
     pub(super) fn new(settings: &ModelSettings) -> Result<Self, Exit> {
         let key = settings.openai_api_key.as_ref().map_or("", |key| key.reveal());
         if HeaderValue::from_str(key).is_err() {
-            return Err(Exit::bad_setting("OPENAI_API_KEY", "must be one line of text"));
+            let rule = "must have no line breaks and no other control characters";
+            return Err(Exit::bad_setting("OPENAI_API_KEY", rule));
         }
+        // What it would take from the environment besides is no setting of ours, and nothing for other people's servers.
         let config = OpenAIConfig::new()
             .with_api_base(settings.openai_base_url.as_deref().unwrap_or(OPENAI_BASE_URL))
-            .with_api_key(key);
-        let bad_url = |error: &dyn std::fmt::Display| Exit::bad_setting("OPENAI_BASE_URL", error.to_string());
+            .with_api_key(key)
+            .with_org_id("")
+            .with_project_id("");
         let mut headers = config.headers();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if key.is_empty() {
+            headers.remove(AUTHORIZATION);
+        }
+        let http = Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .pool_max_idle_per_host(usize::MAX)
+            .redirect(Policy::none())
+            .build()
+            .map_err(|error| Exit::bad_setting("OPENAI_BASE_URL", error))?;
+        // Built by the client once, which takes a name and a password out of the address.
+        let request = http
+            .post(config.url("/chat/completions"))
+            .headers(headers)
+            .header(CONTENT_TYPE, "application/json")
+            .build()
+            .map_err(|_no_request| Exit::bad_setting("OPENAI_BASE_URL", "must be an http or https URL"))?;
+        let mut headers = request.headers().clone();
         if let Some(authorization) = headers.get_mut(AUTHORIZATION) {
             authorization.set_sensitive(true);
         }
         Ok(Self {
-            http: Client::builder()
-                .connect_timeout(Duration::from_secs(10))
-                .pool_max_idle_per_host(usize::MAX)
-                .redirect(Policy::none())
-                .build()
-                .map_err(|error| bad_url(&error))?,
-            url: config
-                .url("/chat/completions")
-                .parse()
-                .map_err(|error| bad_url(&error))?,
+            http,
+            url: request.url().clone(),
             headers,
         })
     }
@@ -150,21 +161,34 @@ mod tests {
         model: ModelSettings,
     }
 
-    fn with_key(key: &str) -> Result<Transport, Exit> {
-        let key = format!("--openai-api-key={key}");
-        Transport::new(&Program::parse_from(["program", &key]).model)
+    fn to(url: &str, key: &str) -> Result<Transport, Exit> {
+        let arguments = [
+            format!("--openai-base-url={url}"),
+            format!("--openai-api-key={key}"),
+        ];
+        let program = Program::parse_from(["program".to_owned()].into_iter().chain(arguments));
+        Transport::new(&program.model)
     }
 
     #[test]
-    fn a_key_is_never_shown() {
-        let transport = with_key("s3cret").unwrap();
+    fn neither_a_key_nor_a_password_is_shown() {
+        let transport = to("http://me:s3cret@example.com/v1", "s3cret").unwrap();
+        assert_eq!(transport.url.as_str(), "http://example.com/v1/chat/completions");
         assert_eq!(transport.headers.get(AUTHORIZATION).unwrap(), "Bearer s3cret");
-        assert!(!format!("{transport:?}").contains("s3cret"));
+        assert!(!format!("{transport:?}").contains("s3cret"), "{transport:?}");
     }
 
     #[test]
-    fn a_key_that_no_header_can_hold_is_a_bad_setting() {
-        let exit = with_key("s3c\nret").unwrap_err();
-        assert_eq!(exit.text, "error: OPENAI_API_KEY: must be one line of text\n");
+    fn what_makes_no_request_is_a_bad_setting() {
+        let exit = to("http://example.com", "s3c\nret").unwrap_err();
+        assert_eq!(
+            exit.text,
+            "error: OPENAI_API_KEY: must have no line breaks and no other control characters\n"
+        );
+        let exit = to("http://[", "key").unwrap_err();
+        assert_eq!(
+            exit.text,
+            "error: OPENAI_BASE_URL: must be an http or https URL\n"
+        );
     }
 }

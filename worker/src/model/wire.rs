@@ -6,11 +6,11 @@ use errand_agent::{Message, Prompt, ToolCall, ToolSpec};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 use serde_json::value::RawValue;
 
-use super::fault::ModelFault;
+use super::fault::{ModelFault, line};
 use crate::settings::ModelSettings;
 
-/// Bytes of a request beside its tools, as most have them: the prompt and some turns.
-const USUAL_BYTES: usize = 4096;
+/// Bytes that a request's JSON has room for at first, beside its tools: the prompt and some turns.
+const FIRST_BYTES: usize = 4096;
 
 /// A streamed request.
 #[derive(Debug, Serialize)]
@@ -55,8 +55,9 @@ impl<'a> Request<'a> {
     /// If it can't be written as JSON.
     pub(super) fn json(&self) -> Result<Vec<u8>, ModelFault> {
         let tools = self.tools.map_or(0, |tools| tools.get().len());
-        let mut json = Vec::with_capacity(tools + USUAL_BYTES);
-        serde_json::to_writer(&mut json, self).map_err(|error| ModelFault::Malformed(error.to_string()))?;
+        let mut json = Vec::with_capacity(tools + FIRST_BYTES);
+        serde_json::to_writer(&mut json, self)
+            .map_err(|error| ModelFault::Malformed(line(&error.to_string())))?;
         Ok(json)
     }
 }

@@ -1,6 +1,6 @@
 //! Agents of a file: each conversation is answered by the one that it has chosen, with that one's words, model and tools.
 
-use errand_model::{Behaviour, Script};
+use errand_model::{Behaviour, Options, Script, Server};
 use errand_testkit::{AgentsFile, Reply, TestApp, User};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -187,4 +187,35 @@ async fn the_file_s_default_answers_where_nobody_has_chosen() {
     assert_eq!(user.chat("hello").await.status, 200);
     assert!(offered(&last_request(&app)).is_empty());
     app.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_is_sent_its_own_key_and_nobody_elses() {
+    let own = Server::start(Options::default()).await.unwrap();
+    let server = format!("base_url = \"{}\"", own.base_url());
+    let file = AgentsFile::new(&format!(
+        "[agents.keyless]\n{server}\n[agents.keyed]\n{server}\napi_key = {{ env = \"CARGO_PKG_NAME\" }}\n"
+    ));
+    let app = TestApp::builder()
+        .api(file.setting())
+        .worker(file.setting())
+        .worker("--openai-api-key=s3cret")
+        .start()
+        .await;
+    let user = app.user("Ada").await;
+    let bearer = |key: &str| Some(format!("Bearer {key}"));
+    for (agent, server, authorization) in [
+        (Value::Null, &app.model, bearer("s3cret")),
+        (json!("keyless"), &own, None),
+        (json!("keyed"), &own, bearer(env!("CARGO_PKG_NAME"))),
+    ] {
+        let reply = chat(&user, json!({"message": "hello", "agent": agent})).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        let requests = server.requests();
+        let request = requests.last().unwrap();
+        assert_eq!(request.path, "/v1/chat/completions", "{agent}");
+        assert_eq!(request.authorization, authorization, "{agent}");
+    }
+    app.stop().await;
+    own.shutdown().await;
 }

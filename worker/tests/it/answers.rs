@@ -148,6 +148,10 @@ async fn answers_that_say_something_are_replies() {
             ),
             "Lenient.",
         ),
+        (
+            stream(b"\xef\xbb\xbfdata: {\"choices\":[{\"delta\":{\"content\":\"Marked.\"},\"finish_reason\":\"stop\"}]}\n\n"),
+            "Marked.",
+        ),
     ] {
         comes_to(&app, &user, behaviour, Says(text)).await;
     }
