@@ -1,9 +1,12 @@
 //! Agents of a file: each conversation is answered by the one that it has chosen, with that one's words, model and tools.
 
+use std::time::Duration;
+
 use errand_model::{Behaviour, Options, Script, Server};
 use errand_testkit::{AgentsFile, Reply, TestApp, User};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::{process::Command, time::timeout};
 
 use crate::scene::{runs, tasks};
 
@@ -218,4 +221,22 @@ async fn a_server_is_sent_its_own_key_and_nobody_elses() {
     }
     app.stop().await;
     own.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_agent_whose_server_has_no_address_is_named_and_the_worker_does_not_start() {
+    let file = AgentsFile::new("[agents.lost]\nbase_url = \"http://[\"\n");
+    let app = TestApp::builder().workers(0).start().await;
+    let ended = Command::new(env!("CARGO_BIN_EXE_errand-worker"))
+        .args(app.worker_arguments())
+        .arg(file.setting())
+        .kill_on_drop(true)
+        .output();
+    let ended = timeout(Duration::from_secs(10), ended).await.unwrap().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let what =
+        "error: AGENTS_FILE: the server of agent lost: OPENAI_BASE_URL: must be an http or https URL\n";
+    assert!(said.ends_with(what), "{said}");
+    assert_eq!(ended.status.code(), Some(2));
+    app.stop().await;
 }
