@@ -16,13 +16,13 @@ quickstart *arguments:
 test *arguments:
     cargo alltests {{ arguments }}
 
-# Break everything that can break, and check the promises: just faults --round long
-faults *arguments:
-    cargo faults {{ arguments }}
+# Break everything that can break, and check the promises: just chaos --round long
+chaos *arguments:
+    cargo chaos {{ arguments }}
 
-# Load on everything, started for it: just load steady, or RATE=100 just load steady (loadtest/README.md).
+# Load on everything, started for it: just load steady, or RATE=100 just load steady (dev/loadtest/README.md).
 load script *arguments:
-    loadtest/run --up {{ script }} {{ arguments }}
+    dev/loadtest/run --up {{ script }} {{ arguments }}
 
 # Format the code.
 fmt:

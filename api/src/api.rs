@@ -57,7 +57,7 @@ impl Api {
     /// A bad setting, or an address that can't be listened on. Must be called within a tokio runtime.
     pub fn start(settings: ApiSettings, lifecycle: Lifecycle) -> Result<Self, Exit> {
         check(&settings)?;
-        let tools: Vec<_> = errand_tools::specs().iter().map(|spec| spec.name).collect();
+        let tools: Vec<_> = errand_task_tools::specs().iter().map(|spec| spec.name).collect();
         let agents = Agents::load(&settings.agents, &tools, Secrets::Leave)?;
         let pool = db::pool(&settings.store, Durability::Flushed)
             .map_err(|error| Exit::bad_setting("DATABASE_URL", error))?;

@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequestParts, Query as Pairs},
     http::{Uri, request::Parts},
 };
-use errand_tools::rules::{self, Violation};
+use errand_task_tools::rules::{self, Violation};
 
 use crate::{error::ApiError, state::App};
 

@@ -5,7 +5,7 @@ mod others;
 use std::{collections::HashMap, sync::Arc};
 
 use errand_agent::{Limits, PlannedCall, ToolSpec};
-use errand_mcp::{Server, Servers};
+use errand_mcp_client::{Server, Servers};
 use errand_shared::{
     agents::{AgentConfig, Agents, Secrets},
     config::Exit,
@@ -59,7 +59,7 @@ impl ReadyAgents {
         metrics: &WorkerMetrics,
         ended: &Lifecycle,
     ) -> Result<Self, Exit> {
-        let tools: Vec<_> = errand_tools::specs().iter().map(|spec| spec.name).collect();
+        let tools: Vec<_> = errand_task_tools::specs().iter().map(|spec| spec.name).collect();
         let agents = Agents::load(&settings.agents, &tools, Secrets::Read)?;
         let required = &settings.approval.approval_required_tools;
         if required.iter().any(|name| !tools.contains(&name.as_str())) {
@@ -153,7 +153,7 @@ impl Agent {
         metrics: &WorkerMetrics,
         servers: &Servers,
     ) -> Result<Self, Exit> {
-        let specs = errand_tools::specs().iter().filter(|spec| {
+        let specs = errand_task_tools::specs().iter().filter(|spec| {
             let chosen = config.tools.as_ref();
             chosen.is_none_or(|chosen| chosen.iter().any(|name| name == spec.name))
         });

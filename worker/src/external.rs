@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use errand_agent::PlannedCall;
-use errand_mcp::{Outcome, Server};
+use errand_mcp_client::{Outcome, Server};
 use errand_shared::{
     db::{
         Pool,
@@ -17,7 +17,7 @@ use errand_shared::{
     },
     kill_point::{self, KillPoint},
 };
-use errand_tools::ToolOutcome;
+use errand_task_tools::ToolOutcome;
 use futures::{Stream, StreamExt, stream};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -88,7 +88,7 @@ async fn one(at: At<'_>, external: ExternalCall<'_>) -> Result<CallRecord, RunFa
     let outcome = match (at.left.withheld(call), &call.arguments) {
         (Some(withheld), _) => withheld,
         (None, Ok(arguments)) => made(at, call, arguments, &server).await?,
-        (None, Err(_)) => errand_tools::internal_error(),
+        (None, Err(_)) => errand_task_tools::internal_error(),
     };
     let record = tool_step::journalled(call, outcome);
     let answer = Answer {

@@ -1,6 +1,6 @@
 //! The worker's metrics, as `docs/METRICS.md` has them.
 
-use errand_mcp::McpMetrics;
+use errand_mcp_client::McpMetrics;
 use errand_shared::{
     db::Pool,
     metrics::{By, Counter, Gauge, Histogram, Metrics, Span, whole},
@@ -337,7 +337,7 @@ impl WorkerMetrics {
 /// Counters of the calls of each tool that is offered, and of all others.
 fn tool_calls(registry: &mut Metrics) -> Vec<ToolCalls> {
     let family = registry.family("tool_calls", "Tool calls that were committed", Counter::default);
-    let names = errand_tools::specs().iter().map(|spec| spec.name);
+    let names = errand_task_tools::specs().iter().map(|spec| spec.name);
     names
         .chain([OTHER_TOOL])
         .map(|tool| {

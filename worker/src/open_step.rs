@@ -13,7 +13,7 @@ use errand_shared::{
     },
     kill_point::{self, KillPoint},
 };
-use errand_tools::ToolOutcome;
+use errand_task_tools::ToolOutcome;
 use tokio::time::Instant;
 
 use crate::{failure::RunFailure, tool_step};
@@ -58,8 +58,8 @@ impl<'a> Left<'a> {
         let asked = self.0.get(&place(call)).filter(|asked| asked.needs_consent)?;
         match asked.approved {
             Some(true) => None,
-            Some(false) => Some(errand_tools::declined()),
-            None => Some(errand_tools::approval_expired()),
+            Some(false) => Some(errand_task_tools::declined()),
+            None => Some(errand_task_tools::approval_expired()),
         }
     }
 

@@ -15,7 +15,7 @@ use errand_shared::{
     kill_point::{self, KillPoint},
     lifecycle::Lifecycle,
 };
-use errand_tools::{Call, ToolOutcome};
+use errand_task_tools::{Call, ToolOutcome};
 use sqlx::{Connection, PgConnection};
 use tokio::{sync::SetOnce, time::Instant};
 use tracing::{Span, field::Empty};
@@ -84,7 +84,7 @@ impl ToolStep {
     }
 
     fn only_adds(&self) -> bool {
-        self.calls.iter().all(|call| call.name == errand_tools::ADD)
+        self.calls.iter().all(|call| call.name == errand_task_tools::ADD)
     }
 
     const fn fence(&self) -> Fence {
@@ -328,7 +328,7 @@ async fn make(
             })
         })
         .collect();
-    let mut made = errand_tools::call_all(connection, &calls).await?.into_iter();
+    let mut made = errand_task_tools::call_all(connection, &calls).await?.into_iter();
     planned()
         .map(|(step, call)| match refused(call, &step.tools)? {
             Some(refused) => Ok(refused),
@@ -341,7 +341,7 @@ async fn make(
 fn refused(call: &PlannedCall, tools: &[&str]) -> Result<Option<ToolOutcome>, sqlx::Error> {
     let Some(refusal) = call.refusal() else {
         let is_known = tools.contains(&call.name.as_str());
-        return Ok((!is_known).then(|| errand_tools::unknown_tool(&call.name, tools)));
+        return Ok((!is_known).then(|| errand_task_tools::unknown_tool(&call.name, tools)));
     };
     let result = serde_json::from_str(&refusal).map_err(|error| sqlx::Error::Encode(error.into()))?;
     Ok(Some(ToolOutcome {
@@ -378,17 +378,17 @@ pub(crate) async fn make_one(
         return Ok(refused);
     }
     let Ok(arguments) = &call.arguments else {
-        return Ok(errand_tools::internal_error());
+        return Ok(errand_task_tools::internal_error());
     };
     let mut savepoint = connection.begin().await?;
-    match errand_tools::call(&mut savepoint, user_id, &call.name, arguments).await {
+    match errand_task_tools::call(&mut savepoint, user_id, &call.name, arguments).await {
         Ok(outcome) => {
             savepoint.commit().await?;
             Ok(outcome)
         }
         Err(sqlx::Error::Database(_)) => {
             savepoint.rollback().await?;
-            Ok(errand_tools::internal_error())
+            Ok(errand_task_tools::internal_error())
         }
         Err(fault) => Err(fault),
     }

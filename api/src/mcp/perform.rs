@@ -1,7 +1,7 @@
 //! One call of a tool, in a transaction of its own.
 
 use errand_shared::Uuid;
-use errand_tools::{ToolOutcome, ToolSpec};
+use errand_task_tools::{ToolOutcome, ToolSpec};
 use serde_json::{Map, Value};
 use sqlx::Connection as _;
 
@@ -30,9 +30,9 @@ pub(super) async fn perform(
     let (fault, outcome) = match attempt(app, user_id, spec.name, arguments).await {
         Ok(outcome) => return outcome,
         Err(Fault::InCommit(fault)) if !spec.annotations.read_only => {
-            (fault, errand_tools::outcome_unknown())
+            (fault, errand_task_tools::outcome_unknown())
         }
-        Err(Fault::Before(fault) | Fault::InCommit(fault)) => (fault, errand_tools::internal_error()),
+        Err(Fault::Before(fault) | Fault::InCommit(fault)) => (fault, errand_task_tools::internal_error()),
     };
     let error = request_id::chain(&fault);
     tracing::error!(
@@ -53,7 +53,7 @@ async fn attempt(
     let mut connection = within(deadline, app.pool.get()).await.map_err(Fault::Before)?;
     let begun = within(deadline, connection.begin()).await;
     let mut transaction = begun.map_err(Fault::Before)?;
-    let called = errand_tools::call(&mut transaction, user_id, name, arguments);
+    let called = errand_task_tools::call(&mut transaction, user_id, name, arguments);
     let outcome = within(deadline, called).await.map_err(Fault::Before)?;
     let ended = if outcome.success {
         within(deadline, transaction.commit()).await

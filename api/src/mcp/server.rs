@@ -85,7 +85,7 @@ impl ServerHandler for TaskServer {
             return Ok(result.into());
         }
         drop(context);
-        let Some(spec) = errand_tools::find(&request.name) else {
+        let Some(spec) = errand_task_tools::find(&request.name) else {
             return Err(ErrorData::invalid_params("There is no tool of this name", None));
         };
         let arguments = request.arguments.unwrap_or_default();
@@ -94,7 +94,7 @@ impl ServerHandler for TaskServer {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        errand_tools::find(name).map(tool::described)
+        errand_task_tools::find(name).map(tool::described)
     }
 
     /// What rmcp could not read as one of the methods that it knows.

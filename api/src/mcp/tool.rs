@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use errand_tools::{ToolOutcome, ToolSpec};
+use errand_task_tools::{ToolOutcome, ToolSpec};
 use rmcp::model::{CallToolResult, JsonObject, Tool, ToolAnnotations};
 use serde_json::Value;
 
 /// All tools, always in the same order.
 pub(super) fn all() -> Vec<Tool> {
-    errand_tools::specs().iter().map(described).collect()
+    errand_task_tools::specs().iter().map(described).collect()
 }
 
 /// A tool as clients and their models are told of it.
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn every_tool_is_described_by_its_specification() {
-        for (tool, spec) in all().into_iter().zip(errand_tools::specs()) {
+        for (tool, spec) in all().into_iter().zip(errand_task_tools::specs()) {
             assert_eq!(tool.name, spec.name);
             assert_eq!(Value::Object((*tool.input_schema).clone()), spec.parameters);
             assert_eq!(

@@ -15,7 +15,7 @@ use errand_shared::{
     events::{RunEnd, final_seq},
     run::RunStatus,
 };
-use errand_tools::rules;
+use errand_task_tools::rules;
 use serde::{Deserialize, Serialize};
 use sqlx::Connection;
 use utoipa::ToSchema;

@@ -9,7 +9,7 @@ use errand_shared::{
     Uuid,
     db::tasks::{self, Change, Filter, Task},
 };
-use errand_tools::rules;
+use errand_task_tools::rules;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{

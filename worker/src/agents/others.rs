@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use errand_agent::ToolSpec;
-use errand_mcp::{Server, Servers, public_name};
+use errand_mcp_client::{Server, Servers, public_name};
 use errand_shared::agents::{ALL_TOOLS, CHOICE_SEPARATOR};
 use futures::future::join_all;
 
@@ -70,7 +70,7 @@ impl Others {
         let chosen = self
             .0
             .iter()
-            .find(|chosen| errand_mcp::server_of(tool) == Some(chosen.server.name()))?;
+            .find(|chosen| errand_mcp_client::server_of(tool) == Some(chosen.server.name()))?;
         chosen.has(tool).then_some(&chosen.server)
     }
 }

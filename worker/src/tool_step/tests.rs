@@ -63,7 +63,7 @@ fn adds(lease: &Lease, title: &str) -> Arc<ToolStep> {
         name: "add_task".to_owned(),
         arguments: Ok(json!({"title": title}).as_object().cloned().unwrap()),
     };
-    let tools = errand_tools::specs().iter().map(|spec| spec.name).collect();
+    let tools = errand_task_tools::specs().iter().map(|spec| spec.name).collect();
     Arc::new(ToolStep::new(lease, step, vec![call], tools))
 }
 

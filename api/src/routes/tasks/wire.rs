@@ -1,7 +1,7 @@
 //! What the task routes take and give.
 
 use errand_shared::db::tasks::Task;
-use errand_tools::rules;
+use errand_task_tools::rules;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
