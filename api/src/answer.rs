@@ -5,7 +5,10 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use errand_shared::{Uuid, chat::ChatResponse, run::RunStatus};
+use errand_shared::{
+    Uuid,
+    domain::{chat::ChatResponse, run::RunStatus},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 

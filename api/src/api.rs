@@ -3,19 +3,18 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use errand_shared::{
-    agents::{Agents, Secrets},
-    clock::Clock,
-    config::Exit,
-    db::{
+    domain::{
+        agents::{Agents, Secrets},
+        clock::Clock,
+    },
+    service::{config::Exit, lifecycle::Lifecycle, metrics::Gauge},
+    signals::{notifier::Notifier, redis_client::RedisClient},
+    storage::{
         self, Durability, Pool,
-        group::Group,
-        posts::{self, Post, Posted},
+        group_commit::GroupCommit,
+        queue::posts::{self, Post, PostOutcome},
         schema,
     },
-    lifecycle::Lifecycle,
-    metrics::Gauge,
-    notifier::Notifier,
-    redis_client::RedisClient,
 };
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
@@ -59,7 +58,7 @@ impl Api {
         check(&settings)?;
         let tools: Vec<_> = errand_task_tools::specs().iter().map(|spec| spec.name).collect();
         let agents = Agents::load(&settings.agents, &tools, Secrets::Leave)?;
-        let pool = db::pool(&settings.store, Durability::Flushed)
+        let pool = storage::pool(&settings.store, Durability::Flushed)
             .map_err(|error| Exit::bad_setting("DATABASE_URL", error))?;
         let redis =
             RedisClient::new(&settings.redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
@@ -183,11 +182,11 @@ impl Api {
     }
 }
 
-fn group_posts(settings: &ApiSettings, pool: &Pool, ended: &Lifecycle) -> Group<Post, Posted> {
+fn group_posts(settings: &ApiSettings, pool: &Pool, ended: &Lifecycle) -> GroupCommit<Post, PostOutcome> {
     let most = settings.store.database_batch_max as usize;
     let max_open = i64::from(settings.chat.max_open_runs_per_user);
     let pool = pool.clone();
-    Group::start(most, ended, move |batch: Arc<[Post]>| {
+    GroupCommit::start(most, ended, move |batch: Arc<[Post]>| {
         let pool = pool.clone();
         async move { posts::store_quickly(&pool, &batch, max_open).await }
     })

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use errand_shared::metrics::CONTENT_TYPE;
+use errand_shared::service::metrics::CONTENT_TYPE;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},

@@ -2,12 +2,12 @@
 
 use errand_shared::{
     Uuid,
-    chat::ChatResponse,
-    db::{
-        approvals::{self, Decided},
+    domain::chat::ChatResponse,
+    service::failpoints::{self, Failpoint},
+    storage::{
+        journal::approvals::{self, DecisionOutcome},
         runs,
     },
-    kill_point::{self, KillPoint},
 };
 use sqlx::Connection;
 
@@ -28,33 +28,33 @@ pub(crate) async fn decide(
 ) -> Result<ChatResponse, ApiError> {
     // Postgres takes no such text, and no call has it.
     let decided = if tool_call_id.contains('\0') {
-        Decided::NoCall
+        DecisionOutcome::NoCall
     } else {
         app.database(store(app, user_id, run_id, tool_call_id, approve))
             .await?
     };
     match decided {
-        Decided::Queued(queued) => {
-            kill_point::reached(KillPoint::DecisionCommitted);
-            app.notifier.tell_queued(&queued, app.clock.now());
-            app.notifier.ring(user_id, run_id);
+        DecisionOutcome::Queued(queued) => {
+            failpoints::hit(Failpoint::DecisionCommitted);
+            app.notifier.publish_queued(&queued, app.clock.now());
+            app.notifier.notify_ready(user_id, run_id);
         }
-        Decided::Stored | Decided::Already => {}
-        Decided::Otherwise => {
+        DecisionOutcome::Stored | DecisionOutcome::Already => {}
+        DecisionOutcome::Otherwise => {
             let other = if approve { "declined" } else { "approved" };
             return Err(ApiError::Conflict(format!("This call was {other} before")));
         }
-        Decided::TooLate => {
+        DecisionOutcome::TooLate => {
             return Err(ApiError::Conflict(
                 "This call does not wait for approval any more".to_owned(),
             ));
         }
-        Decided::NoCall => {
+        DecisionOutcome::NoCall => {
             return Err(ApiError::NotFound(
                 "No such tool call waits for approval".to_owned(),
             ));
         }
-        Decided::NoRun => return Err(chat::no_run(run_id)),
+        DecisionOutcome::NoRun => return Err(chat::no_run(run_id)),
     }
     let run = app.database(runs::response(&app.pool, user_id, run_id)).await?;
     run.ok_or_else(|| chat::no_run(run_id))
@@ -66,12 +66,12 @@ async fn store(
     run_id: Uuid,
     tool_call_id: &str,
     approve: bool,
-) -> Result<Decided, sqlx::Error> {
+) -> Result<DecisionOutcome, sqlx::Error> {
     let mut connection = app.pool.get().await?;
     let mut transaction = connection.begin().await?;
     let decided = match approvals::lock(&mut transaction, user_id, run_id).await? {
         Some(_) => approvals::decide(&mut transaction, run_id, tool_call_id, approve).await?,
-        None => Decided::NoRun,
+        None => DecisionOutcome::NoRun,
     };
     transaction.commit().await?;
     connection.keep();

@@ -17,8 +17,8 @@ mod tokens;
 use std::{fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
-use errand_shared::db::Pool;
-use errand_shared::{Uuid, clock::Clock, config::Exit};
+use errand_shared::storage::Pool;
+use errand_shared::{Uuid, domain::clock::Clock, service::config::Exit};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{

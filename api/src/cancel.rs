@@ -2,14 +2,15 @@
 
 use errand_shared::{
     Uuid,
-    call::Call,
-    db::{
-        asked::{self, Closing},
-        finishes::{self, Ending, Finish, Finished},
-        runs::{self, CancelTarget, RunView},
+    domain::{events::final_seq, run::RunStatus},
+    signals::wire::WorkerCommand,
+    storage::{
+        journal::pending_calls::{self, Closing},
+        runs::{
+            self, CancelTarget, RunView,
+            finish::{self, Ending, Finish, Finished},
+        },
     },
-    events::final_seq,
-    run::RunStatus,
 };
 use sqlx::Connection;
 
@@ -54,16 +55,16 @@ async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Result<(), Api
     let ended: Vec<Uuid> = done.iter().map(|run| run.run_id).collect();
     // A run that was claimed meanwhile has a lease, so it was left out and is ended by its worker.
     for finish in finishes.iter().filter(|finish| !ended.contains(&finish.run_id)) {
-        app.notifier.call(Call::Cancel(finish.run_id));
+        app.notifier.send_command(WorkerCommand::Cancel(finish.run_id));
     }
     let views = app.database(runs::views(&app.pool, &ended, true)).await?;
     for end in views.into_iter().filter_map(RunView::into_end) {
-        app.notifier.tell_final(&end);
+        app.notifier.publish_run_finished(&end);
     }
     for run in done {
-        let next = finishes::next_queued(&app.pool, run.user_id, run.conversation_id);
+        let next = finish::next_queued(&app.pool, run.user_id, run.conversation_id);
         if let Some(next) = app.database(next).await? {
-            app.notifier.ring(run.user_id, next);
+            app.notifier.notify_ready(run.user_id, next);
         }
     }
     Ok(())
@@ -75,9 +76,9 @@ async fn finish(app: &App, finishes: &[Finish]) -> Result<Vec<Finished>, sqlx::E
     let closings: Vec<_> = finishes.iter().map(Closing::from).collect();
     let mut connection = app.pool.get().await?;
     let mut transaction = connection.begin().await?;
-    finishes::lock(&mut transaction, &run_ids).await?;
-    asked::close(&mut *transaction, &closings).await?;
-    let done = finishes::finish(&mut *transaction, finishes).await?;
+    finish::lock(&mut transaction, &run_ids).await?;
+    pending_calls::close(&mut *transaction, &closings).await?;
+    let done = finish::finish(&mut *transaction, finishes).await?;
     transaction.commit().await?;
     connection.keep();
     Ok(done)
@@ -87,7 +88,7 @@ async fn finish(app: &App, finishes: &[Finish]) -> Result<Vec<Finished>, sqlx::E
 pub(crate) fn call_workers(app: &App, targets: &[CancelTarget]) {
     for target in targets {
         if target.status == RunStatus::Running {
-            app.notifier.call(Call::Cancel(target.run_id));
+            app.notifier.send_command(WorkerCommand::Cancel(target.run_id));
         }
     }
 }

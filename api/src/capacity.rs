@@ -1,6 +1,6 @@
 //! How many workers the load of the last hour calls for.
 
-use errand_shared::db::{overview::Recent, workers::SeenWorker};
+use errand_shared::storage::{overview::Recent, queue::workers::WorkerInfo};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -39,7 +39,7 @@ pub(crate) struct Capacity {
 }
 
 /// Reckons from the newest runs, of which at most `most` were looked at, and the workers.
-pub(crate) fn reckon(recent: &Recent, most: i64, workers: &[SeenWorker]) -> Capacity {
+pub(crate) fn reckon(recent: &Recent, most: i64, workers: &[WorkerInfo]) -> Capacity {
     // A full sample reaches only as far back as its oldest run.
     let reach = match recent.oldest_seconds {
         Some(oldest) if recent.runs >= most => oldest.max(1.0),
@@ -100,8 +100,8 @@ mod tests {
 
     use super::*;
 
-    fn worker(concurrency: i32, heartbeat_age_seconds: f64) -> SeenWorker {
-        SeenWorker {
+    fn worker(concurrency: i32, heartbeat_age_seconds: f64) -> WorkerInfo {
+        WorkerInfo {
             id: Uuid::nil(),
             host: "h".to_owned(),
             version: "1".to_owned(),

@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use errand_shared::{
     Uuid,
-    chat::{ChatResponse, Usage},
-    db::{
+    domain::{
+        chat::{ChatResponse, Usage},
+        run::RunStatus,
+    },
+    service::{
+        failpoints::{self, Failpoint},
+        metrics::observe,
+    },
+    storage::{
         self, idempotency,
-        posts::{self, Origin, Post, Posted},
+        queue::posts::{self, Origin, Post, PostOutcome},
         runs,
     },
-    kill_point::{self, KillPoint},
-    metrics::observe,
-    run::RunStatus,
 };
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -109,20 +113,20 @@ async fn take_in(app: &App, message: NewMessage) -> Result<Posting, ApiError> {
         key: message.key.clone(),
         origin: Origin {
             request_id: message.request_id.clone(),
-            traceparent: errand_traces::traceparent(&tracing::Span::current()),
+            traceparent: errand_shared::service::traces::traceparent(&tracing::Span::current()),
         },
     };
     // Before the commit, so that no news can be missed.
     let wait = app.waiter.wait_for(post.user_id, post.run_id);
     match store(app, &post, deadline).await? {
-        Posted::Stored => {
+        PostOutcome::Stored => {
             wait.is_stored();
             tracing::debug!(run.id = %post.run_id, conversation.id = %post.conversation_id, "a message was stored");
-            kill_point::reached(KillPoint::PostCommitted);
-            app.notifier.ring(post.user_id, post.run_id);
+            failpoints::hit(Failpoint::PostCommitted);
+            app.notifier.notify_ready(post.user_id, post.run_id);
             app.notifier
-                .tell_posted(post.user_id, post.run_id, post.conversation_id, app.clock.now());
-            kill_point::reached(KillPoint::PostRung);
+                .publish_posted(post.user_id, post.run_id, post.conversation_id, app.clock.now());
+            failpoints::hit(Failpoint::PostRung);
             let fresh = ChatResponse {
                 conversation_id: post.conversation_id,
                 message: String::new(),
@@ -135,13 +139,13 @@ async fn take_in(app: &App, message: NewMessage) -> Result<Posting, ApiError> {
             };
             Ok(Posting::Fresh(Box::new(fresh), wait))
         }
-        Posted::NoConversation => Err(no_conversation(post.conversation_id)),
-        Posted::TooManyOpen => Err(ApiError::OpenRuns),
-        Posted::Running(active_run_id) => Err(ApiError::Running { active_run_id }),
-        Posted::LookAgain => Err(ApiError::Busy(
+        PostOutcome::NoConversation => Err(no_conversation(post.conversation_id)),
+        PostOutcome::TooManyOpen => Err(ApiError::OpenRuns),
+        PostOutcome::Running(active_run_id) => Err(ApiError::Running { active_run_id }),
+        PostOutcome::LookAgain => Err(ApiError::Busy(
             "The conversation is too busy to tell whether a message of it is being answered; try again.",
         )),
-        Posted::KeyKnown => match known(app, &message, deadline).await? {
+        PostOutcome::KeyKnown => match known(app, &message, deadline).await? {
             Some(run_id) => Ok(Posting::Known(run_id)),
             None => Err(gone()),
         },
@@ -184,14 +188,14 @@ async fn known(app: &App, message: &NewMessage, deadline: Instant) -> Result<Opt
 }
 
 /// Stores a post. A broken connection leaves the outcome unknown: then the run is looked for by its id.
-async fn store(app: &App, post: &Post, deadline: Instant) -> Result<Posted, ApiError> {
+async fn store(app: &App, post: &Post, deadline: Instant) -> Result<PostOutcome, ApiError> {
     let tries = async {
         let mut done = write(app, post).await;
         for _ in 1..TRIES {
             // Its conversation was deleted, or changed, at the same moment: another try finds that out.
             let again = match &done {
-                Err(error) => db::violates(error, "idempotency_keys_run_id_fkey"),
-                Ok(outcome) => *outcome == Posted::LookAgain,
+                Err(error) => storage::violates(error, "idempotency_keys_run_id_fkey"),
+                Ok(outcome) => *outcome == PostOutcome::LookAgain,
             };
             if !again {
                 break;
@@ -200,13 +204,13 @@ async fn store(app: &App, post: &Post, deadline: Instant) -> Result<Posted, ApiE
         }
         done
     };
-    let stored = within(deadline, tries).instrument(errand_traces::trace!("post"));
+    let stored = within(deadline, tries).instrument(errand_shared::trace!("post"));
     match stored.await {
         Ok(outcome) => Ok(outcome),
         Err(ApiError::DatabaseAway { source, .. }) => {
             let found = runs::response(&app.pool, post.user_id, post.run_id);
             match tokio::time::timeout(Duration::from_millis(400), found).await {
-                Ok(Ok(Some(_))) => Ok(Posted::Stored),
+                Ok(Ok(Some(_))) => Ok(PostOutcome::Stored),
                 _ => Err(ApiError::DatabaseAway {
                     run_id: Some(post.run_id),
                     source,
@@ -218,7 +222,7 @@ async fn store(app: &App, post: &Post, deadline: Instant) -> Result<Posted, ApiE
 }
 
 /// One that must not wait behind an open run is written alone: of several in one statement none would see the others.
-async fn write(app: &App, post: &Post) -> Result<Posted, sqlx::Error> {
+async fn write(app: &App, post: &Post) -> Result<PostOutcome, sqlx::Error> {
     if !post.reject_if_running {
         return app.posts.write(post.clone()).await;
     }

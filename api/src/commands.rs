@@ -2,6 +2,6 @@
 
 pub mod create_user;
 pub mod migrate;
-pub mod rering;
+pub mod renotify;
 pub mod token;
 pub mod verify;

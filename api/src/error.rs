@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use errand_shared::{Uuid, db};
+use errand_shared::{Uuid, storage};
 
 use crate::problem::{FieldError, Problem};
 
@@ -154,10 +154,10 @@ impl ApiError {
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         // The token outlived its user by the moment for which users are remembered.
-        if db::violates_user(&error) {
+        if storage::violates_user(&error) {
             return Self::Unauthorized("The user no longer exists.");
         }
-        if db::is_outage(&error) {
+        if storage::is_outage(&error) {
             Self::DatabaseAway {
                 run_id: None,
                 source: Some(error),

@@ -12,18 +12,20 @@ use errand_api::{
     Api, ApiSettings, AuthSettings,
     commands::{self, verify::VerifySettings},
 };
+use errand_shared::service::traces::Traces;
 use errand_shared::{
     Uuid,
-    clock::Clock,
-    config::{self, Exit, RedisSettings, StoreSettings},
-    db::{self, Durability},
-    lifecycle::Lifecycle,
-    open_files,
-    redis_client::RedisClient,
-    runtime::RuntimeSettings,
-    telemetry::{self, LogSettings},
+    domain::clock::Clock,
+    service::{
+        config::{self, Exit, RedisSettings, StoreSettings},
+        lifecycle::Lifecycle,
+        open_files,
+        runtime::RuntimeSettings,
+        telemetry::{self, LogSettings},
+    },
+    signals::redis_client::RedisClient,
+    storage::{self, Durability},
 };
-use errand_traces::Traces;
 
 /// What it saves is told in docs/PERFORMANCE.md.
 #[global_allocator]
@@ -51,7 +53,7 @@ enum Command {
     /// Print an access token for a user.
     Token(Box<TokenArgs>),
     /// Rebuild the queue in Redis from Postgres.
-    Rering {
+    Renotify {
         #[command(flatten)]
         store: StoreSettings,
         #[command(flatten)]
@@ -128,7 +130,7 @@ async fn run(command: Command) -> ExitCode {
         }
         Command::CreateUser(arguments) => create_user(arguments).await,
         Command::Token(arguments) => token(*arguments).await,
-        Command::Rering { store, redis } => rering(&store, &redis).await,
+        Command::Renotify { store, redis } => renotify(&store, &redis).await,
         Command::Verify(settings) => return verify(&settings).await,
     };
     match done {
@@ -207,10 +209,12 @@ async fn token(arguments: TokenArgs) -> Result<Option<String>, Exit> {
     token.map(|token| Some(token + "\n")).map_err(failed)
 }
 
-async fn rering(store: &StoreSettings, redis: &RedisSettings) -> Result<Option<String>, Exit> {
+async fn renotify(store: &StoreSettings, redis: &RedisSettings) -> Result<Option<String>, Exit> {
     let pool = pool(store)?;
     let redis = RedisClient::new(redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
-    let rung = commands::rering::rering(&pool, &redis).await.map_err(failed)?;
+    let rung = commands::renotify::renotify(&pool, &redis)
+        .await
+        .map_err(failed)?;
     Ok(Some(format!("{rung} runs rung\n")))
 }
 
@@ -230,8 +234,8 @@ async fn verify(settings: &VerifySettings) -> ExitCode {
     }
 }
 
-fn pool(store: &StoreSettings) -> Result<db::Pool, Exit> {
-    db::pool(store, Durability::Flushed).map_err(|error| Exit::bad_setting("DATABASE_URL", error))
+fn pool(store: &StoreSettings) -> Result<storage::Pool, Exit> {
+    storage::pool(store, Durability::Flushed).map_err(|error| Exit::bad_setting("DATABASE_URL", error))
 }
 
 fn failed(error: impl std::fmt::Display) -> Exit {

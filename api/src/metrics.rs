@@ -9,9 +9,9 @@ pub(crate) use http::{HttpMetrics, measure};
 use std::sync::Arc;
 
 use errand_shared::{
-    db::Pool,
-    metrics::{By, Counter, Gauge, Histogram, Metrics, Span, flag, whole},
-    notifier::Notifier,
+    service::metrics::{By, Counter, Gauge, Histogram, Metrics, Span, flag, whole},
+    signals::notifier::Notifier,
+    storage::Pool,
 };
 use tokio_util::task::TaskTracker;
 

@@ -1,6 +1,6 @@
 //! What the micro-benchmarks need of the inside. In no build but theirs.
 
-use errand_shared::{Uuid, events::RunEnd};
+use errand_shared::{Uuid, domain::events::RunEnd};
 
 use crate::{live::Readers, waiter::Waiter};
 

@@ -10,7 +10,7 @@ use std::{
 
 use errand_shared::{
     Uuid,
-    db::gauges::{self, Pace},
+    storage::stats::{self, Pace},
 };
 use serde::Serialize;
 use tokio::{
@@ -76,8 +76,8 @@ impl Outlook {
             return;
         }
         let read = async {
-            let waiting = gauges::waiting(&app.pool, MOST_QUEUED).await?;
-            let pace = gauges::pace(&app.pool, DEAD_AFTER_SECONDS).await?;
+            let waiting = stats::waiting(&app.pool, MOST_QUEUED).await?;
+            let pace = stats::pace(&app.pool, DEAD_AFTER_SECONDS).await?;
             Ok::<_, sqlx::Error>((waiting, pace))
         };
         let seen = match timeout(PATIENCE, read).await {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use errand_shared::db::Pool;
-use errand_shared::db::runs;
+use errand_shared::storage::Pool;
+use errand_shared::storage::runs;
 use tokio::{sync::Mutex, time::Instant};
 
 /// How long a count is good for.

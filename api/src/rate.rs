@@ -8,8 +8,10 @@ use std::{hash::Hash, net::IpAddr, num::NonZeroU32, time::Duration};
 
 use errand_shared::{
     Uuid,
-    lifecycle::Lifecycle,
-    metrics::{By, Counter},
+    service::{
+        lifecycle::Lifecycle,
+        metrics::{By, Counter},
+    },
 };
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock, clock::DefaultClock,

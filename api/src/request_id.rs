@@ -83,7 +83,7 @@ fn traced(request: &Request, route: &str, id: &HeaderValue) -> Span {
         return Span::none();
     }
     let method = request.method();
-    let span = errand_traces::trace!(
+    let span = errand_shared::trace!(
         "request",
         otel.name = %format_args!("{method} {route}"),
         otel.kind = "server",
@@ -94,7 +94,7 @@ fn traced(request: &Request, route: &str, id: &HeaderValue) -> Span {
         request.id = ?id,
     );
     let parent = request.headers().get(TRACEPARENT);
-    errand_traces::adopt(&span, parent.and_then(|parent| parent.to_str().ok()));
+    errand_shared::service::traces::adopt(&span, parent.and_then(|parent| parent.to_str().ok()));
     span
 }
 

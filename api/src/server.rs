@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, extract::ConnectInfo};
-use errand_shared::{
+use errand_shared::service::{
     lifecycle::Lifecycle,
     metrics::{Gauge, Held},
 };

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderName, HeaderValue},
     response::Response,
 };
-use errand_shared::timing::RunTiming;
+use errand_shared::domain::timing::RunTiming;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 

@@ -3,13 +3,15 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use errand_shared::service::traces::TraceSettings;
 use errand_shared::{
-    agents::AgentSettings,
-    config::{EventSettings, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
-    runtime::RuntimeSettings,
-    telemetry::LogSettings,
+    domain::agents::AgentSettings,
+    service::{
+        config::{EventSettings, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
+        runtime::RuntimeSettings,
+        telemetry::LogSettings,
+    },
 };
-use errand_traces::TraceSettings;
 
 /// Settings of the server.
 #[derive(Args, Clone, Debug)]

@@ -2,13 +2,15 @@
 
 use std::{future::Future, sync::Arc};
 
-use errand_shared::db::{
+use errand_shared::storage::{
     Pool,
-    group::Group,
-    posts::{Post, Posted},
+    group_commit::GroupCommit,
+    queue::posts::{Post, PostOutcome},
 };
 use errand_shared::{
-    agents::Agents, clock::Clock, lifecycle::Lifecycle, notifier::Notifier, redis_client::RedisClient,
+    domain::{agents::Agents, clock::Clock},
+    service::lifecycle::Lifecycle,
+    signals::{notifier::Notifier, redis_client::RedisClient},
 };
 
 use futures::{FutureExt, future::BoxFuture};
@@ -38,7 +40,7 @@ pub(crate) struct AppState {
     /// Postgres.
     pub(crate) pool: Pool,
     /// Posts, written together when several come at once.
-    pub(crate) posts: Group<Post, Posted>,
+    pub(crate) posts: GroupCommit<Post, PostOutcome>,
     /// The bell and the news.
     pub(crate) notifier: Notifier,
     /// Redis, for reading.

@@ -13,14 +13,12 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use errand_shared::db::Pool;
+use errand_shared::storage::Pool;
 use errand_shared::{
     Uuid,
-    clock::Clock,
-    db::runs::{self, RunView},
-    events::RunEnd,
-    lifecycle::Lifecycle,
-    run::RunStatus,
+    domain::{clock::Clock, events::RunEnd, run::RunStatus},
+    service::lifecycle::Lifecycle,
+    storage::runs::{self, RunView},
 };
 use tokio::sync::{Notify, watch};
 

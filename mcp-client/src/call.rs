@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use errand_shared::metrics::observe;
+use errand_shared::service::metrics::observe;
 use rmcp::{
     ServiceError,
     model::{CallToolRequestParams, CallToolResponse, RequestMetaObject},

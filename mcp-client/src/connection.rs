@@ -3,8 +3,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use errand_shared::{
-    agents::{McpServer, McpTransport},
-    lifecycle::Lifecycle,
+    domain::agents::{McpServer, McpTransport},
+    service::lifecycle::Lifecycle,
 };
 use futures::{
     FutureExt,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use errand_shared::config::Secret;
+use errand_shared::service::config::Secret;
 use reqwest::{
     Client, Url,
     dns::{Addrs, Name, Resolve, Resolving},

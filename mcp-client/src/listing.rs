@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use errand_shared::agents::McpServer;
+use errand_shared::domain::agents::McpServer;
 
 use crate::{
     text,
@@ -67,7 +67,7 @@ impl Listing {
 mod tests {
     use std::time::Duration;
 
-    use errand_shared::agents::{Consent, McpTransport};
+    use errand_shared::domain::agents::{Consent, McpTransport};
     use rmcp::model::ToolAnnotations;
     use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! What operators see of servers: a series a server, of which there are as many as their file names.
 
-use errand_shared::metrics::{Counter, Family, Gauge, Histogram, Metrics, Span};
+use errand_shared::service::metrics::{Counter, Family, Gauge, Histogram, Metrics, Span};
 
 type Of<const N: usize> = [(&'static str, String); N];
 

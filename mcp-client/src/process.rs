@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use errand_shared::{config::Secret, lifecycle::Lifecycle};
+use errand_shared::service::{config::Secret, lifecycle::Lifecycle};
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,

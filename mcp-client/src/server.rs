@@ -4,9 +4,8 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use errand_shared::{
-    agents::{Consent, McpServer, McpTransport},
-    config::Exit,
-    lifecycle::Lifecycle,
+    domain::agents::{Consent, McpServer, McpTransport},
+    service::{config::Exit, lifecycle::Lifecycle},
 };
 use rmcp::{Peer, RoleClient};
 use serde_json::{Map, Value};

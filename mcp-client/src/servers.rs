@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use errand_shared::{agents::McpServer, config::Exit, lifecycle::Lifecycle};
+use errand_shared::{
+    domain::agents::McpServer,
+    service::{config::Exit, lifecycle::Lifecycle},
+};
 
 use crate::{metrics::McpMetrics, name, server::Server};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_shared::agents::{Consent, McpServer};
+use errand_shared::domain::agents::{Consent, McpServer};
 use serde_json::Value;
 use thiserror::Error;
 

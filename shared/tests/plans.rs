@@ -8,7 +8,7 @@
 
 use std::{fs, path::Path};
 
-use errand_shared::db::PLANNING;
+use errand_shared::storage::PLANNING;
 use errand_testkit::{Database, variable};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use errand_shared::{
     Uuid,
-    db::tasks::{self, Change, Filter, NewTask, Task},
+    storage::tasks::{self, Change, Filter, NewTask, Task},
 };
 use serde_json::{Map, Value};
 use sqlx::PgConnection;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use errand_shared::{Uuid, db::tasks};
+use errand_shared::{Uuid, storage::tasks};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
 

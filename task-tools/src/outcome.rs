@@ -1,6 +1,6 @@
 //! What comes of a call, as the model and the user see it.
 
-use errand_shared::db::tasks::Task;
+use errand_shared::storage::tasks::Task;
 use serde::Serialize;
 use serde_json::{Map, Value};
 

@@ -10,9 +10,8 @@ use axum::{
     routing::get,
 };
 use errand_shared::{
-    db::schema::{self, Compatibility},
-    lifecycle::Lifecycle,
-    metrics::CONTENT_TYPE,
+    service::{lifecycle::Lifecycle, metrics::CONTENT_TYPE},
+    storage::schema::{self, Compatibility},
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

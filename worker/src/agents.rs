@@ -7,10 +7,9 @@ use std::{collections::HashMap, sync::Arc};
 use errand_agent::{Limits, PlannedCall, ToolSpec};
 use errand_mcp_client::{Server, Servers};
 use errand_shared::{
-    agents::{AgentConfig, Agents, Secrets},
-    config::Exit,
-    lifecycle::Lifecycle,
-    redis_client::RedisClient,
+    domain::agents::{AgentConfig, Agents, Secrets},
+    service::{config::Exit, lifecycle::Lifecycle},
+    signals::redis_client::RedisClient,
 };
 
 use crate::{

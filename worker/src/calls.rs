@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use errand_shared::{call::Call, redis_client::RedisClient};
+use errand_shared::signals::{redis_client::RedisClient, wire::WorkerCommand};
 use futures::StreamExt;
 use redis::RedisError;
 
@@ -45,10 +45,10 @@ async fn hear(context: &Context, redis: &RedisClient) -> Result<(), RedisError> 
     let mut calls = subscriber.on_message();
     while let Some(message) = calls.next().await {
         let in_flight = &context.in_flight;
-        match Call::decode(message.get_payload_bytes()) {
-            Some(Call::Watch(user_id)) => in_flight.watch(user_id),
-            Some(Call::Retell(run_id)) => in_flight.retell(run_id),
-            Some(Call::Cancel(run_id)) => in_flight.interrupt_run(run_id, Interrupt::Cancelled),
+        match WorkerCommand::decode(message.get_payload_bytes()) {
+            Some(WorkerCommand::Subscribe(user_id)) => in_flight.watch(user_id),
+            Some(WorkerCommand::Resend(run_id)) => in_flight.retell(run_id),
+            Some(WorkerCommand::Cancel(run_id)) => in_flight.interrupt_run(run_id, Interrupt::Cancelled),
             // Of a newer program.
             None => {}
         }

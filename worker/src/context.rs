@@ -5,16 +5,16 @@ use std::{
     time::Duration,
 };
 
-use errand_shared::db::{
+use errand_shared::storage::{
     Pool,
-    finishes::{Finish, Finished},
-    group::Group,
+    group_commit::GroupCommit,
+    runs::finish::{Finish, Finished},
 };
 use errand_shared::{
     Uuid,
-    clock::Clock,
-    db::{claims::ClaimBounds, runs::QueuedRun},
-    notifier::Notifier,
+    domain::clock::Clock,
+    signals::notifier::Notifier,
+    storage::{queue::claims::ClaimBounds, runs::QueuedRun},
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -35,7 +35,7 @@ pub(crate) struct Context {
     /// Steps, written together when several come at once.
     pub(crate) steps: Steps,
     /// Ends of runs, written together when several come at once.
-    pub(crate) finishes: Group<Arc<Finish>, Option<Finished>>,
+    pub(crate) finishes: GroupCommit<Arc<Finish>, Option<Finished>>,
     /// Postgres, with commits that do not: claims only.
     pub(crate) claims: Pool,
     /// The bell and the news.
@@ -71,8 +71,8 @@ impl Context {
     }
 
     /// Tells that a run waits again. Only after the commit.
-    pub(crate) fn tell_queued(&self, run: &QueuedRun) {
-        self.notifier.tell_queued(run, self.clock.now());
+    pub(crate) fn publish_queued(&self, run: &QueuedRun) {
+        self.notifier.publish_queued(run, self.clock.now());
     }
 
     /// When the heartbeat was last good.

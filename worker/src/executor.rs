@@ -8,14 +8,16 @@ use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 use errand_agent::{Action, AgentRun, Message, ModelAnswer, Prompt};
 use errand_shared::{
     Uuid,
-    chat::{ToolCallRecord, Usage},
-    db::{
-        claims::Lease,
-        finishes::Ending,
-        steps::{StepRecord, with_user_id},
+    domain::chat::{ToolCallRecord, Usage},
+    service::{
+        failpoints::{self, Failpoint},
+        metrics::observe,
     },
-    kill_point::{self, KillPoint},
-    metrics::observe,
+    storage::{
+        journal::steps::{StepRecord, with_user_id},
+        queue::claims::Lease,
+        runs::finish::Ending,
+    },
 };
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -45,14 +47,14 @@ pub(crate) fn execute(context: Arc<Context>, lease: Lease, flight: Flight) -> im
         conversation.id = %lease.conversation_id,
         request.id = lease.origin.request_id.as_deref(),
     );
-    let traced = errand_traces::trace!(
+    let traced = errand_shared::trace!(
         "run",
         otel.kind = "consumer",
         run.id = %lease.run_id,
         run.attempt = lease.attempt,
         conversation.id = %lease.conversation_id,
     );
-    errand_traces::adopt(&traced, lease.origin.traceparent.as_deref());
+    errand_shared::service::traces::adopt(&traced, lease.origin.traceparent.as_deref());
     drive(context, lease, flight).instrument(traced).instrument(log)
 }
 
@@ -171,7 +173,7 @@ impl<'a> Drive<'a> {
                     let is_mended = self.open_step.is_none() && is_partly_done(lease);
                     let records = if let Some(mut step) = self.open_step.take() {
                         run.said().clone_into(&mut step.content);
-                        kill_point::reached(KillPoint::ToolsAsked);
+                        failpoints::hit(Failpoint::ToolsAsked);
                         if calls.iter().any(|call| agent.is_opened_for(call)) {
                             let model = model_time(&step);
                             if self.open(step, calls, agent).await? {
@@ -186,7 +188,7 @@ impl<'a> Drive<'a> {
                         }
                     } else {
                         // The journal has the answer that asked for them.
-                        kill_point::reached(KillPoint::CallsLeft);
+                        failpoints::hit(Failpoint::CallsLeft);
                         let left = Left::of(lease);
                         let records = self.make_left(number, calls, agent, &left, Duration::ZERO, flight);
                         Box::pin(records).await?

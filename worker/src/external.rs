@@ -9,13 +9,15 @@ use std::sync::Arc;
 use errand_agent::PlannedCall;
 use errand_mcp_client::{Outcome, Server};
 use errand_shared::{
-    db::{
+    service::failpoints::{self, Failpoint},
+    storage::{
         Pool,
-        asked::{self, Answer},
-        claims::Lease,
-        steps::{CallRecord, Recorded},
+        journal::{
+            pending_calls::{self, Answer},
+            steps::{CallRecord, RecordOutcome},
+        },
+        queue::claims::Lease,
     },
-    kill_point::{self, KillPoint},
 };
 use errand_task_tools::ToolOutcome;
 use futures::{Stream, StreamExt, stream};
@@ -64,7 +66,7 @@ pub(crate) fn perform<'a>(
 ) -> impl Stream<Item = Result<CallRecord, RunFailure>> + 'a {
     stream::iter(calls)
         .map(move |external| {
-            let traced = errand_traces::trace!(
+            let traced = errand_shared::trace!(
                 "tool",
                 otel.name = %format_args!("tool {}", external.call.name),
                 otel.status_code = Empty,
@@ -100,14 +102,15 @@ async fn one(at: At<'_>, external: ExternalCall<'_>) -> Result<CallRecord, RunFa
     let At { lease, step, .. } = at;
     let mut connection = at.pool.get().await?;
     // One statement, which commits by itself and waits for the disk: the call can't be made again to find out.
-    let recorded = asked::answer(&mut connection, lease.run_id, lease.token, step, &[answer], took).await?;
+    let recorded =
+        pending_calls::answer(&mut connection, lease.run_id, lease.token, step, &[answer], took).await?;
     connection.keep();
     match recorded {
-        Recorded::LeaseLost => Err(RunFailure::LeaseLost),
-        Recorded::Written {
+        RecordOutcome::LeaseLost => Err(RunFailure::LeaseLost),
+        RecordOutcome::Written {
             cancel_requested: true,
         } => Err(RunFailure::Cancelled),
-        Recorded::Written {
+        RecordOutcome::Written {
             cancel_requested: false,
         } => Ok(record),
     }
@@ -131,16 +134,16 @@ async fn made(
         Err(_) if was_started => return Ok(told(Outcome::unknown_after_crash())),
         Err(outcome) => return Ok(told(outcome)),
     };
-    let started = asked::start(at.pool, lease.run_id, lease.token, step, place(call)).await?;
+    let started = pending_calls::start(at.pool, lease.run_id, lease.token, step, place(call)).await?;
     match started {
         None => return Err(RunFailure::LeaseLost),
         Some(true) if !was_started => return Ok(told(Outcome::not_begun())),
         Some(_) => {}
     }
-    kill_point::reached(KillPoint::CallStarted);
-    let key = asked::idempotency_key(lease.run_id, step, place(call));
+    failpoints::hit(Failpoint::CallStarted);
+    let key = pending_calls::idempotency_key(lease.run_id, step, place(call));
     let outcome = ready.make(&key, at.deadline).await;
-    kill_point::reached(KillPoint::CallAnswered);
+    failpoints::hit(Failpoint::CallAnswered);
     Ok(told(outcome))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use errand_agent::AgentFailure;
-use errand_shared::db;
+use errand_shared::storage;
 
 use crate::{metrics::Failure, model::ModelFault};
 
@@ -71,7 +71,7 @@ impl RunFailure {
             // The call was tried again already, within the run's deadline.
             Self::Model(fault) => Disposition::Fail(fault.reason()),
             Self::Agent(failure) => Disposition::Fail(failure.to_string()),
-            Self::Database(error) if db::is_outage(error) => Disposition::Release,
+            Self::Database(error) if storage::is_outage(error) => Disposition::Release,
             // Another worker may have read a newer file.
             Self::Database(_) | Self::Panicked | Self::NoSuchAgent if failures + 1 < max_failures => {
                 Disposition::Retry(Duration::from_secs(1 << failures.clamp(0, 6)))

@@ -3,23 +3,29 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
-use errand_shared::db::Pool;
+use errand_shared::storage::Pool;
 use errand_shared::{
     Uuid,
-    chat::{ChatResponse, RunProblem, ToolCallRecord},
-    db::{
-        self,
-        asked::{self, Closing},
-        finishes::{self, Ending, Finish, Finished},
-        group::Group,
-        runs::{self, RunView},
+    domain::{
+        chat::{ChatResponse, RunProblem, ToolCallRecord},
+        events::RunEnd,
+        run::RunStatus,
+        timing::RunTiming,
     },
-    events::RunEnd,
-    kill_point::{self, KillPoint},
-    lifecycle::Lifecycle,
-    metrics::observe,
-    run::RunStatus,
-    timing::RunTiming,
+    service::{
+        failpoints::{self, Failpoint},
+        lifecycle::Lifecycle,
+        metrics::observe,
+    },
+    storage::{
+        self,
+        group_commit::GroupCommit,
+        journal::pending_calls::{self, Closing},
+        runs::{
+            self, RunView,
+            finish::{self, Ending, Finish, Finished},
+        },
+    },
 };
 use sqlx::Connection;
 use tokio::time::Instant;
@@ -31,15 +37,15 @@ pub(crate) fn group(
     settings: &WorkerSettings,
     pool: &Pool,
     ended: &Lifecycle,
-) -> Group<Arc<Finish>, Option<Finished>> {
+) -> GroupCommit<Arc<Finish>, Option<Finished>> {
     let pool = pool.clone();
-    Group::start(
+    GroupCommit::start(
         settings.store.database_batch_max as usize,
         ended,
         move |batch: Arc<[Arc<Finish>]>| {
             let pool = pool.clone();
             async move {
-                let mut ended: HashMap<_, _> = finishes::finish_quickly(&pool, &batch)
+                let mut ended: HashMap<_, _> = finish::finish_quickly(&pool, &batch)
                     .await?
                     .into_iter()
                     .map(|finished| ((finished.run_id, finished.final_event_seq), finished))
@@ -73,7 +79,7 @@ pub(crate) async fn finish(
     tool_calls: Vec<ToolCallRecord>,
     spent: Spent,
 ) -> Result<Option<RunStatus>, sqlx::Error> {
-    kill_point::reached(KillPoint::BeforeFinish);
+    failpoints::hit(Failpoint::BeforeFinish);
     let began = Instant::now();
     // A reply in hand is worth some patience: asking the model again costs more.
     let patience = ExponentialBuilder::default()
@@ -84,11 +90,11 @@ pub(crate) async fn finish(
     let finish = Arc::new(finish);
     let finished = (|| context.finishes.write(Arc::clone(&finish)))
         .retry(patience)
-        .when(db::is_outage)
+        .when(storage::is_outage)
         .await?;
     let Some(finished) = finished else {
         // An earlier try may have been committed though its answer was lost.
-        let ours = finishes::has_ended_with(&context.pool, finish.run_id, finish.final_event_seq).await?;
+        let ours = finish::has_ended_with(&context.pool, finish.run_id, finish.final_event_seq).await?;
         if !ours {
             return Ok(None);
         }
@@ -97,8 +103,8 @@ pub(crate) async fn finish(
     };
     let persist = began.elapsed();
     observe(&context.metrics.finish_duration, persist);
-    kill_point::reached(KillPoint::FinishCommitted);
-    context.notifier.tell_final(&RunEnd {
+    failpoints::hit(Failpoint::FinishCommitted);
+    context.notifier.publish_run_finished(&RunEnd {
         user_id: finished.user_id,
         seq: finished.final_event_seq,
         attempt: finished.attempt,
@@ -106,7 +112,7 @@ pub(crate) async fn finish(
         response: response(&finished, &finish.ending, tool_calls),
         timing: Some(RunTiming::new(spent.queue, spent.model, spent.tools, persist)),
     });
-    kill_point::reached(KillPoint::FinishTold);
+    failpoints::hit(Failpoint::FinishTold);
     ring_next(context, &finished).await;
     Ok(Some(finished.status))
 }
@@ -115,10 +121,10 @@ pub(crate) async fn finish(
 async fn tell_ended(context: &Context, run_ids: &[Uuid]) -> Result<(), sqlx::Error> {
     let ended = runs::views(&context.pool, run_ids, true).await?;
     for end in ended.into_iter().filter_map(RunView::into_end) {
-        context.notifier.tell_final(&end);
+        context.notifier.publish_run_finished(&end);
         let conversation_id = end.response.conversation_id;
-        if let Some(next) = finishes::next_queued(&context.pool, end.user_id, conversation_id).await? {
-            context.notifier.ring(end.user_id, next);
+        if let Some(next) = finish::next_queued(&context.pool, end.user_id, conversation_id).await? {
+            context.notifier.notify_ready(end.user_id, next);
         }
     }
     Ok(())
@@ -144,10 +150,10 @@ async fn finish_under_locks(context: &Context, finishes: &[Finish]) -> Result<Ve
     let mut connection = context.pool.get().await?;
     let mut transaction = connection.begin().await?;
     // Their workers may live, and be in the middle of a step.
-    finishes::lock(&mut transaction, &run_ids).await?;
+    finish::lock(&mut transaction, &run_ids).await?;
     let closings: Vec<_> = finishes.iter().map(Closing::from).collect();
-    asked::close(&mut *transaction, &closings).await?;
-    let ended = finishes::finish(&mut *transaction, finishes).await?;
+    pending_calls::close(&mut *transaction, &closings).await?;
+    let ended = finish::finish(&mut *transaction, finishes).await?;
     transaction.commit().await?;
     connection.keep();
     Ok(ended)
@@ -155,7 +161,7 @@ async fn finish_under_locks(context: &Context, finishes: &[Finish]) -> Result<Ve
 
 async fn ring_next(context: &Context, finished: &Finished) {
     if let Some(next) = next_run(&context.pool, finished).await {
-        context.notifier.ring(finished.user_id, next);
+        context.notifier.notify_ready(finished.user_id, next);
     }
 }
 
@@ -164,7 +170,7 @@ async fn next_run(pool: &Pool, finished: &Finished) -> Option<Uuid> {
     if !finished.look_again {
         return finished.next;
     }
-    finishes::next_queued(pool, finished.user_id, finished.conversation_id)
+    finish::next_queued(pool, finished.user_id, finished.conversation_id)
         .await
         .ok()
         .flatten()

@@ -4,11 +4,11 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use errand_shared::db::Pool;
+use errand_shared::storage::Pool;
 use errand_shared::{
     Uuid,
-    db::{claims, workers},
-    lifecycle::Lifecycle,
+    service::lifecycle::Lifecycle,
+    storage::queue::{claims, workers},
 };
 use tokio::{
     sync::watch,
@@ -142,8 +142,8 @@ impl Heartbeat {
         for (run_id, token) in strays.intersection(&self.suspects) {
             tracing::warn!(run.id = %run_id, "a run of ours that is not in flight is handed back");
             if let Some(queued) = claims::release(&self.own, *run_id, *token, None, 0.0).await? {
-                self.context.tell_queued(&queued);
-                self.context.notifier.ring(queued.user_id, *run_id);
+                self.context.publish_queued(&queued);
+                self.context.notifier.notify_ready(queued.user_id, *run_id);
             }
         }
         self.suspects = strays;

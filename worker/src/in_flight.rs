@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use errand_shared::{Uuid, db::claims::Lease, event_log::Feedback};
+use errand_shared::{Uuid, signals::event_log::DeliveryState, storage::queue::claims::Lease};
 use tokio::{sync::watch, time::Instant};
 
 /// Why a run in flight is to stop.
@@ -26,7 +26,7 @@ struct Entry {
     token: Uuid,
     user_id: Uuid,
     since: Instant,
-    feedback: Arc<Feedback>,
+    feedback: Arc<DeliveryState>,
     interrupt: watch::Sender<Interrupt>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Flight {
     token: Uuid,
     vouched: Instant,
     since: Instant,
-    feedback: Arc<Feedback>,
+    feedback: Arc<DeliveryState>,
     interrupt: watch::Receiver<Interrupt>,
 }
 
@@ -50,7 +50,7 @@ impl InFlight {
     /// Enters a lease, which was known to hold at that time.
     pub(crate) fn enter(&self, lease: &Lease, vouched: Instant) -> Flight {
         let (sender, interrupt) = watch::channel(Interrupt::None);
-        let feedback = Arc::<Feedback>::default();
+        let feedback = Arc::<DeliveryState>::default();
         let since = Instant::now();
         self.entries().insert(
             lease.run_id,
@@ -76,22 +76,22 @@ impl InFlight {
     /// Says that somebody reads this user's events.
     pub(crate) fn watch(&self, user_id: Uuid) {
         for entry in self.entries().values().filter(|entry| entry.user_id == user_id) {
-            entry.feedback.watch();
+            entry.feedback.mark_subscribed();
         }
     }
 
     /// Says that somebody may read any of the runs.
     pub(crate) fn watch_all(&self) {
         for entry in self.entries().values() {
-            entry.feedback.watch();
+            entry.feedback.mark_subscribed();
         }
     }
 
     /// Says that a run's log does not show how far it has come.
     pub(crate) fn retell(&self, run_id: Uuid) {
         if let Some(entry) = self.entries().get(&run_id) {
-            entry.feedback.watch();
-            entry.feedback.doubt();
+            entry.feedback.mark_subscribed();
+            entry.feedback.mark_stale();
         }
     }
 
@@ -134,7 +134,7 @@ impl InFlight {
     pub(crate) fn interrupt_lost(&self, seen: Instant, is_held: impl Fn(Uuid, Uuid) -> bool) {
         for (run_id, entry) in self.entries().iter() {
             if entry.since < seen && !is_held(*run_id, entry.token) {
-                entry.feedback.silence();
+                entry.feedback.close();
                 entry.interrupt.send_replace(Interrupt::LeaseLost);
             }
         }
@@ -148,7 +148,7 @@ impl InFlight {
 
 impl Flight {
     /// What becomes of the run's events.
-    pub(crate) const fn feedback(&self) -> &Arc<Feedback> {
+    pub(crate) const fn feedback(&self) -> &Arc<DeliveryState> {
         &self.feedback
     }
 

@@ -2,7 +2,7 @@
 //!
 //! It knows no HTTP but the model's and its own health; it never sees the API.
 
-#[cfg(all(feature = "sabotage-rescuer", not(debug_assertions)))]
+#[cfg(all(feature = "mutation-rescuer", not(debug_assertions)))]
 compile_error!("sabotage is for tests: never in a build without debug assertions");
 
 mod admin;

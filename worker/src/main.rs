@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use errand_shared::{config, lifecycle::Lifecycle, open_files, telemetry};
-use errand_traces::Traces;
+use errand_shared::service::traces::Traces;
+use errand_shared::service::{config, lifecycle::Lifecycle, open_files, telemetry};
 use errand_worker::{StartError, Worker, WorkerSettings};
 
 /// What it saves is told in docs/PERFORMANCE.md.

@@ -2,9 +2,9 @@
 
 use errand_mcp_client::McpMetrics;
 use errand_shared::{
-    db::Pool,
-    metrics::{By, Counter, Gauge, Histogram, Metrics, Span, whole},
-    notifier::Notifier,
+    service::metrics::{By, Counter, Gauge, Histogram, Metrics, Span, whole},
+    signals::notifier::Notifier,
+    storage::Pool,
 };
 use tokio::time::Instant;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apalis_core::worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt};
-use errand_shared::{Uuid, db::claims::Lease};
+use errand_shared::{Uuid, storage::queue::claims::Lease};
 use futures::FutureExt;
 use tokio::{
     sync::{Semaphore, mpsc},

@@ -18,7 +18,7 @@ use std::{
 
 use backon::{ExponentialBuilder, Retryable};
 use errand_agent::{Message, ModelAnswer, ToolSpec};
-use errand_shared::{config::Exit, metrics::observe};
+use errand_shared::service::{config::Exit, metrics::observe};
 use futures::StreamExt;
 use serde_json::value::RawValue;
 use tokio::{

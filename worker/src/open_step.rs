@@ -5,13 +5,15 @@ use std::collections::HashMap;
 
 use errand_agent::PlannedCall;
 use errand_shared::{
-    db::{
+    service::failpoints::{self, Failpoint},
+    storage::{
         Pool,
-        asked::{self, Answer, Asked},
-        claims::{AskedCall, Lease},
-        steps::{self, CallRecord, Recorded},
+        journal::{
+            pending_calls::{self, Answer, Asked},
+            steps::{self, CallRecord, RecordOutcome},
+        },
+        queue::claims::{AskedCall, Lease},
     },
-    kill_point::{self, KillPoint},
 };
 use errand_task_tools::ToolOutcome;
 use tokio::time::Instant;
@@ -89,11 +91,11 @@ pub(crate) async fn perform(
         .await
         .flatten()?;
     match recorded {
-        Recorded::LeaseLost => Err(RunFailure::LeaseLost),
-        Recorded::Written {
+        RecordOutcome::LeaseLost => Err(RunFailure::LeaseLost),
+        RecordOutcome::Written {
             cancel_requested: true,
         } => Err(RunFailure::Cancelled),
-        Recorded::Written {
+        RecordOutcome::Written {
             cancel_requested: false,
         } => Ok(records),
     }
@@ -106,7 +108,7 @@ async fn attempt(
     calls: &[PlannedCall],
     left: &Left<'_>,
     tools: &[&str],
-) -> Result<(Recorded, Vec<CallRecord>), sqlx::Error> {
+) -> Result<(RecordOutcome, Vec<CallRecord>), sqlx::Error> {
     let began = Instant::now();
     let mut connection = pool.get().await?;
     let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id).await?;
@@ -128,13 +130,14 @@ async fn attempt(
         })
         .collect();
     let took = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
-    let recorded = asked::answer(&mut transaction, lease.run_id, lease.token, step, &answers, took).await?;
+    let recorded =
+        pending_calls::answer(&mut transaction, lease.run_id, lease.token, step, &answers, took).await?;
     match recorded {
-        Recorded::Written { .. } => {
-            kill_point::reached(KillPoint::StepWritten);
+        RecordOutcome::Written { .. } => {
+            failpoints::hit(Failpoint::StepWritten);
             transaction.commit().await?;
         }
-        Recorded::LeaseLost => transaction.rollback().await?,
+        RecordOutcome::LeaseLost => transaction.rollback().await?,
     }
     connection.keep();
     Ok((recorded, records))

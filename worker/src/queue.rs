@@ -19,7 +19,7 @@ use apalis_core::{
     task::{Task, builder::TaskBuilder},
     worker::context::WorkerContext,
 };
-use errand_shared::db::claims::Lease;
+use errand_shared::storage::queue::claims::Lease;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tower::layer::util::Identity;
 

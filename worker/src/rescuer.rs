@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use errand_shared::{
     Uuid,
-    db::{
-        approvals,
-        finishes::{Ending, Finish},
-        rescue::{self, Stray},
-        workers,
+    domain::events::final_seq,
+    service::failpoints::{self, Failpoint},
+    storage::{
+        journal::approvals,
+        queue::{
+            rescue::{self, StuckRun},
+            workers,
+        },
+        runs::finish::{Ending, Finish},
     },
-    events::final_seq,
-    kill_point::{self, KillPoint},
 };
 use tokio::{
     sync::watch,
@@ -34,7 +36,7 @@ pub(crate) struct Swept {
 
 /// Sweeps for ever.
 pub(crate) async fn run(context: Arc<Context>, good_since: watch::Receiver<Option<Instant>>) {
-    if cfg!(feature = "sabotage-rescuer") {
+    if cfg!(feature = "mutation-rescuer") {
         std::future::pending::<()>().await;
     }
     let mut ticks = interval(context.settings.liveness.rescue_interval_ms);
@@ -80,17 +82,17 @@ pub(crate) async fn sweep(context: &Context, good_since: Option<Instant>) -> Swe
         Ok(expired) => {
             swept.expired = expired.len();
             for queued in expired {
-                context.tell_queued(&queued);
-                context.notifier.ring(queued.user_id, queued.run_id);
+                context.publish_queued(&queued);
+                context.notifier.notify_ready(queued.user_id, queued.run_id);
             }
         }
         Err(error) => tracing::warn!(%error, "runs whose approval is due could not be read"),
     }
-    match rescue::take_due_bells(&context.pool, PAGE).await {
+    match rescue::take_due_notifications(&context.pool, PAGE).await {
         Ok(due) => {
             swept.rung = due.len();
             for hint in due {
-                context.notifier.ring(hint.user_id, hint.run_id);
+                context.notifier.notify_ready(hint.user_id, hint.run_id);
             }
         }
         Err(error) => tracing::warn!(%error, "the bells that are due could not be read"),
@@ -107,7 +109,7 @@ enum Strays {
     Overdue,
 }
 
-async fn find(context: &Context, strays: Strays) -> Result<Vec<Stray>, sqlx::Error> {
+async fn find(context: &Context, strays: Strays) -> Result<Vec<StuckRun>, sqlx::Error> {
     let dead_after = context.settings.liveness.worker_dead_after_ms.as_secs_f64();
     match strays {
         Strays::Orphans => rescue::find_orphans(&context.pool, dead_after, PAGE).await,
@@ -138,7 +140,7 @@ async fn settle_all(context: &Context, which: Strays, swept: &mut Swept) {
     }
 }
 
-async fn settle(context: &Context, strays: Vec<Stray>, swept: &mut Swept) -> Result<(), sqlx::Error> {
+async fn settle(context: &Context, strays: Vec<StuckRun>, swept: &mut Swept) -> Result<(), sqlx::Error> {
     let mut finishes = Vec::new();
     let (mut run_ids, mut tokens): (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
     for stray in strays {
@@ -159,11 +161,11 @@ async fn settle(context: &Context, strays: Vec<Stray>, swept: &mut Swept) -> Res
         let requeued = rescue::requeue(&context.pool, &run_ids, &tokens).await?;
         swept.requeued += requeued.len();
         if !requeued.is_empty() {
-            kill_point::reached(KillPoint::Requeued);
+            failpoints::hit(Failpoint::Requeued);
         }
         for queued in requeued {
-            context.tell_queued(&queued);
-            context.notifier.ring(queued.user_id, queued.run_id);
+            context.publish_queued(&queued);
+            context.notifier.notify_ready(queued.user_id, queued.run_id);
         }
     }
     if !finishes.is_empty() {
@@ -193,7 +195,7 @@ async fn end(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Erro
 }
 
 /// How a stray run ends, or none if it is to be tried again.
-fn ending(stray: &Stray, max_attempts: i32) -> Option<Ending> {
+fn ending(stray: &StuckRun, max_attempts: i32) -> Option<Ending> {
     if stray.cancel_requested {
         return Some(Ending::Cancelled);
     }

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use errand_shared::{Uuid, clock::first_id_at, db::retention};
+use errand_shared::{Uuid, domain::clock::first_id_at, storage::retention};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::context::Context;

@@ -3,13 +3,15 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser};
+use errand_shared::service::traces::TraceSettings;
 use errand_shared::{
-    agents::AgentSettings,
-    config::{EventSettings, Exit, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
-    runtime::RuntimeSettings,
-    telemetry::LogSettings,
+    domain::agents::AgentSettings,
+    service::{
+        config::{EventSettings, Exit, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
+        runtime::RuntimeSettings,
+        telemetry::LogSettings,
+    },
 };
-use errand_traces::TraceSettings;
 
 /// Claims runs, drives the model's tool loop, stores the replies.
 #[derive(Clone, Debug, Parser)]

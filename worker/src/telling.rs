@@ -7,15 +7,19 @@ use std::{borrow::Cow, sync::Arc};
 
 use errand_agent::PlannedCall;
 use errand_shared::{
-    db::{
-        asked::Parked,
-        claims::{self, Lease},
-        steps::{CallRecord, with_user_id},
+    domain::events::{EVENTS_PER_EPOCH, Event, EventData, ROOM_AFTER_LOSS, requested_seq, started_seq},
+    signals::{
+        event_log::{DeliveryState, HasSubscribers},
+        notifier::EventSource,
+        wire::AwaitingApproval,
     },
-    event_log::{Feedback, Watched},
-    events::{EVENTS_PER_EPOCH, Event, EventData, ROOM_AFTER_LOSS, requested_seq, started_seq},
-    notifier::Teller,
-    parked::ParkedNews,
+    storage::{
+        journal::{
+            pending_calls::Parked,
+            steps::{CallRecord, with_user_id},
+        },
+        queue::claims::{self, Lease},
+    },
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -28,7 +32,7 @@ const LAST_NUMBERS: i64 = 16;
 pub(crate) struct Telling<'a> {
     context: &'a Context,
     lease: &'a Lease,
-    teller: Teller,
+    teller: EventSource,
     /// Number of the next event.
     seq: i64,
     /// When the lease was last known to hold by other means than the heartbeat.
@@ -55,7 +59,7 @@ impl<'a> Telling<'a> {
         Self {
             context,
             lease,
-            teller: Teller {
+            teller: EventSource {
                 user_id: lease.user_id,
                 feedback: Arc::clone(flight.feedback()),
             },
@@ -92,8 +96,8 @@ impl<'a> Telling<'a> {
     }
 
     /// What follows is held back until this step is committed and what it did is told. Gives what to wake by
-    /// [`Feedback::stir`] then.
-    pub(crate) fn hold(&mut self, step: Arc<ToolStep>) -> Arc<Feedback> {
+    /// [`DeliveryState::stir`] then.
+    pub(crate) fn hold(&mut self, step: Arc<ToolStep>) -> Arc<DeliveryState> {
         self.held_by = Some(step);
         Arc::clone(&self.teller.feedback)
     }
@@ -115,7 +119,7 @@ impl<'a> Telling<'a> {
     pub(crate) async fn heard(&mut self, content: &str) {
         self.settle().await;
         // While Redis has not said yet whether anybody reads, its answer is not far: it makes these words due.
-        if self.due.is_some() || self.watched() != Watched::Yes {
+        if self.due.is_some() || self.watched() != HasSubscribers::Yes {
             return;
         }
         let interval = self.context.settings.delta_interval_ms;
@@ -148,10 +152,10 @@ impl<'a> Telling<'a> {
             Some(true) => self.settle().await,
             None => {}
         }
-        if self.teller.feedback.take_doubt() {
+        if self.teller.feedback.take_stale() {
             self.stale = true;
         }
-        if self.watched() == Watched::Yes {
+        if self.watched() == HasSubscribers::Yes {
             self.tell_text(content).await;
         }
     }
@@ -160,7 +164,7 @@ impl<'a> Telling<'a> {
     pub(crate) async fn answered(&mut self, content: &str) {
         self.settle().await;
         self.due = None;
-        if self.watched() == Watched::No {
+        if self.watched() == HasSubscribers::No {
             return;
         }
         self.tell_text(content).await;
@@ -171,7 +175,10 @@ impl<'a> Telling<'a> {
 
     /// The run ends with this reply, which may differ from what the model said.
     pub(crate) async fn replied(&mut self, reply: &str) {
-        if self.watched() == Watched::No || self.shown.as_deref() == Some(reply) || !self.may_tell().await {
+        if self.watched() == HasSubscribers::No
+            || self.shown.as_deref() == Some(reply)
+            || !self.may_tell().await
+        {
             return;
         }
         let data = match self.shown.as_deref().and_then(|shown| reply.strip_prefix(shown)) {
@@ -233,16 +240,16 @@ impl<'a> Telling<'a> {
                     expires_at: parked.expires_at,
                 },
             };
-            self.context.notifier.tell(&self.teller, &event, true);
+            self.context.notifier.publish(&self.teller, &event, true);
         }
-        self.context.notifier.tell_parked(ParkedNews {
+        self.context.notifier.publish_awaiting_approval(AwaitingApproval {
             run_id: self.lease.run_id,
             epoch: parked.epoch,
         });
     }
 
-    fn watched(&self) -> Watched {
-        self.teller.feedback.watched()
+    fn watched(&self) -> HasSubscribers {
+        self.teller.feedback.has_subscribers()
     }
 
     async fn tell_text(&mut self, content: &str) {
@@ -283,7 +290,7 @@ impl<'a> Telling<'a> {
             data,
         };
         self.seq += 1;
-        self.context.notifier.tell(&self.teller, &event, begin);
+        self.context.notifier.publish(&self.teller, &event, begin);
     }
 
     /// Whether this worker may tell anything of the run. The heartbeat vouches for its leases; one that may have slept
@@ -291,7 +298,7 @@ impl<'a> Telling<'a> {
     async fn may_tell(&mut self) -> bool {
         let feedback = &self.teller.feedback;
         self.lost |= feedback.take_missing();
-        self.silent |= feedback.is_silenced();
+        self.silent |= feedback.is_closed();
         if self.silent {
             return false;
         }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use errand_agent::PlannedCall;
 use errand_shared::{
     Uuid,
-    db::{
-        Pool,
-        claims::Lease,
-        group::Group,
-        steps::{self, CallRecord, Entry, Fence, Recorded, StepRecord},
+    service::{
+        failpoints::{self, Failpoint},
+        lifecycle::Lifecycle,
     },
-    kill_point::{self, KillPoint},
-    lifecycle::Lifecycle,
+    storage::{
+        Pool,
+        group_commit::GroupCommit,
+        journal::steps::{self, CallRecord, Entry, Fence, RecordOutcome, StepRecord},
+        queue::claims::Lease,
+    },
 };
 use errand_task_tools::{Call, ToolOutcome};
 use sqlx::{Connection, PgConnection};
@@ -111,12 +113,12 @@ pub(crate) enum Stepped {
 }
 
 /// Steps, written together when several come at once.
-pub(crate) type Steps = Group<Arc<ToolStep>, Result<Stepped, sqlx::Error>>;
+pub(crate) type Steps = GroupCommit<Arc<ToolStep>, Result<Stepped, sqlx::Error>>;
 
 /// The group of a worker's steps.
 pub(crate) fn group(settings: &WorkerSettings, pool: &Pool, ended: &Lifecycle) -> Steps {
     let pool = pool.clone();
-    Group::start(
+    GroupCommit::start(
         settings.store.database_batch_max as usize,
         ended,
         move |batch: Arc<[Arc<ToolStep>]>| {
@@ -143,7 +145,7 @@ pub(crate) async fn perform(
     let traced: Vec<_> = step.calls.iter().map(span).collect();
     let stepped = match steps.write(Arc::clone(&step)).await.flatten() {
         Err(error @ sqlx::Error::Database(_))
-            if !errand_shared::db::is_outage(&error) && !step.made.initialized() =>
+            if !errand_shared::storage::is_outage(&error) && !step.made.initialized() =>
         {
             tracing::warn!(run.id = %step.run_id, %error, "a tool failed in the database");
             only(bounded(pool, &[step], Savepoints::EachCall).await?)
@@ -172,7 +174,7 @@ pub(crate) async fn perform(
 
 /// A call in the run's trace: it is made within its batch, so it lasts as long as that.
 fn span(call: &PlannedCall) -> Span {
-    errand_traces::trace!(
+    errand_shared::trace!(
         "tool",
         otel.name = %format_args!("tool {}", call.name),
         otel.status_code = Empty,
@@ -280,15 +282,15 @@ async fn attempt(
         .into_iter()
         .zip(done)
         .map(|(recorded, (_, calls))| match recorded {
-            Recorded::LeaseLost => None,
-            Recorded::Written { cancel_requested } => Some(Stepped::Committed {
+            RecordOutcome::LeaseLost => None,
+            RecordOutcome::Written { cancel_requested } => Some(Stepped::Committed {
                 calls,
                 cancel_requested,
             }),
         });
     let written: Option<Vec<_>> = written.collect();
     if written.is_some() {
-        kill_point::reached(KillPoint::StepWritten);
+        failpoints::hit(Failpoint::StepWritten);
         transaction.commit().await?;
     } else {
         transaction.rollback().await?;

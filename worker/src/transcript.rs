@@ -3,10 +3,10 @@
 use errand_agent::{JournalledStep, PastCall, PlannedCall, Turn, TurnOutcome};
 use errand_shared::{
     Uuid,
-    chat::ToolCallRecord,
-    db::{
-        claims::{AskedCall, PastMessage, PastStep, PastTurn},
-        steps::with_user_id,
+    domain::chat::ToolCallRecord,
+    storage::{
+        journal::steps::with_user_id,
+        queue::claims::{AskedCall, PastMessage, PastStep, PastTurn},
     },
 };
 

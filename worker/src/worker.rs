@@ -6,16 +6,14 @@ use apalis::layers::WorkerBuilderExt;
 use apalis_core::worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt};
 use errand_shared::{
     Uuid,
-    clock::Clock,
-    config::Exit,
-    db::{
+    domain::clock::Clock,
+    service::{config::Exit, lifecycle::Lifecycle},
+    signals::{notifier::Notifier, redis_client::RedisClient},
+    storage::{
         self, Durability, Pool,
+        queue::workers,
         schema::{self, Compatibility},
-        workers,
     },
-    lifecycle::Lifecycle,
-    notifier::Notifier,
-    redis_client::RedisClient,
 };
 use futures::FutureExt;
 use tokio::{net::TcpListener, sync::mpsc};
@@ -76,9 +74,9 @@ impl Worker {
         let bad_database = |error: sqlx::Error| Exit::bad_setting("DATABASE_URL", error);
         let redis =
             RedisClient::new(&settings.redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
-        let pool = db::pool(&settings.store, Durability::Flushed).map_err(bad_database)?;
-        let claims = db::pool_of(&settings.store, Durability::Relaxed, 2).map_err(bad_database)?;
-        let heartbeat = db::pool_of(&settings.store, Durability::Relaxed, 1).map_err(bad_database)?;
+        let pool = storage::pool(&settings.store, Durability::Flushed).map_err(bad_database)?;
+        let claims = storage::pool_of(&settings.store, Durability::Relaxed, 2).map_err(bad_database)?;
+        let heartbeat = storage::pool_of(&settings.store, Durability::Relaxed, 1).map_err(bad_database)?;
         let admin = TcpListener::bind(settings.admin_listen_addr)
             .await
             .map_err(|error| StartError::Listen(settings.admin_listen_addr, error))?;
@@ -252,8 +250,8 @@ async fn run_queue(context: &Arc<Context>, redis: RedisClient, pulse: Pulse, lif
 async fn hand_back(context: &Context) {
     let handed_back = async {
         for queued in workers::release_all(&context.pool, context.worker_id).await? {
-            context.tell_queued(&queued);
-            context.notifier.ring(queued.user_id, queued.run_id);
+            context.publish_queued(&queued);
+            context.notifier.notify_ready(queued.user_id, queued.run_id);
         }
         workers::leave(&context.pool, context.worker_id).await
     };

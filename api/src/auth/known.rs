@@ -2,8 +2,8 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use errand_shared::db::Pool;
-use errand_shared::{Uuid, db::users};
+use errand_shared::storage::Pool;
+use errand_shared::{Uuid, storage::users};
 use moka::future::Cache;
 
 use super::tokens::Subject;

@@ -6,7 +6,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{Error, PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use errand_shared::config::Exit;
+use errand_shared::service::config::Exit;
 use tokio::sync::Semaphore;
 
 use super::refresh::random_text;

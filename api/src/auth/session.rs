@@ -2,8 +2,8 @@
 
 use errand_shared::{
     Uuid,
-    db::{
-        auth_tokens::{self, NewToken, Presented},
+    storage::{
+        auth_tokens::{self, NewToken, RefreshOutcome},
         users::{self, User},
     },
 };
@@ -110,11 +110,11 @@ pub(crate) async fn refresh(app: &App, token: Option<&str>) -> Result<Session, A
         let mut connection = app.pool.get().await?;
         let mut transaction = connection.begin().await?;
         let user = match auth_tokens::present(&mut transaction, &refresh::hash(token)).await? {
-            Presented::Good { family_id, user_id } => {
+            RefreshOutcome::Good { family_id, user_id } => {
                 store(app, &mut transaction, user_id, family_id, &next).await?;
                 users::find(&mut *transaction, user_id).await?
             }
-            Presented::Bad => None,
+            RefreshOutcome::Bad => None,
         };
         // A bad one too: it may have revoked its family.
         transaction.commit().await?;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use errand_shared::{Uuid, config::Exit};
+use errand_shared::{Uuid, service::config::Exit};
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};

@@ -2,8 +2,10 @@
 
 use errand_shared::{
     Uuid,
-    agents::Agents,
-    limits::{IDEMPOTENCY_KEY_MAX_CHARS, MESSAGE_MAX_CHARS},
+    domain::{
+        agents::Agents,
+        limits::{IDEMPOTENCY_KEY_MAX_CHARS, MESSAGE_MAX_CHARS},
+    },
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

@@ -4,10 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use errand_shared::{
     Uuid,
-    chat::ChatResponse,
-    db::runs::{self, RunView},
-    run::RunStatus,
-    timing::RunTiming,
+    domain::{chat::ChatResponse, run::RunStatus, timing::RunTiming},
+    storage::runs::{self, RunView},
 };
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -87,7 +85,7 @@ pub(super) async fn wait_out(
     }
     let until = Instant::now() + patience;
     loop {
-        let waiting = wait.change(seen).instrument(errand_traces::trace!("wait"));
+        let waiting = wait.change(seen).instrument(errand_shared::trace!("wait"));
         let change = tokio::select! {
             change = waiting => Some(change),
             () = tokio::time::sleep_until(until) => None,

@@ -1,9 +1,9 @@
 //! Makes a user from the command line, the only way to make an admin.
 
-use errand_shared::db::Pool;
+use errand_shared::storage::Pool;
 use errand_shared::{
     Uuid,
-    db::users::{self, User},
+    storage::users::{self, User},
 };
 
 use crate::{

@@ -1,8 +1,8 @@
 //! `errand-api migrate`.
 
 use errand_shared::{
-    config::StoreSettings,
-    db::{self, Durability, schema},
+    service::config::StoreSettings,
+    storage::{self, Durability, schema},
 };
 
 /// Brings the schema up to this program's generation.
@@ -10,5 +10,5 @@ use errand_shared::{
 /// # Errors
 /// A fault of Postgres.
 pub async fn migrate(store: &StoreSettings) -> Result<(), sqlx::Error> {
-    schema::migrate(db::connect_options(store, Durability::Flushed)?).await
+    schema::migrate(storage::connect_options(store, Durability::Flushed)?).await
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use errand_shared::db::Pool;
-use errand_shared::{Uuid, config::Exit, db::users};
+use errand_shared::storage::Pool;
+use errand_shared::{Uuid, service::config::Exit, storage::users};
 
 use crate::{auth::Authenticator, settings::AuthSettings};
 

@@ -9,10 +9,10 @@ use std::{
 
 use clap::Args;
 use errand_shared::{
-    config::{StoreSettings, milliseconds, seconds},
-    db::{
+    service::config::{StoreSettings, milliseconds, seconds},
+    storage::{
+        audit::{self, Check, Found, Limits},
         schema::{self, Compatibility},
-        verify::{self, Check, Found, Limits},
     },
 };
 use serde::Serialize;
@@ -125,7 +125,7 @@ pub async fn verify(
     settings: &VerifySettings,
     mut progress: Option<&mut (dyn Write + Send)>,
 ) -> Result<Report, VerifyError> {
-    let mut connection = verify::options(&settings.store, settings.check_timeout_seconds)?
+    let mut connection = audit::options(&settings.store, settings.check_timeout_seconds)?
         .connect()
         .await?;
     let compatibility = schema::compatibility(&mut connection).await?;

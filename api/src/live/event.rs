@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{body::Bytes, extract::ws::Utf8Bytes};
 use errand_shared::{
     Uuid,
-    events::{Event, RunEnd, is_final_seq},
+    domain::events::{Event, RunEnd, is_final_seq},
 };
 
 /// An event on its way to readers.
@@ -72,7 +72,7 @@ impl LiveEvent {
 
 #[cfg(test)]
 mod tests {
-    use errand_shared::events::EventData;
+    use errand_shared::domain::events::EventData;
 
     use super::*;
 

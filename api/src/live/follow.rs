@@ -5,12 +5,13 @@ use std::{collections::HashSet, sync::Arc};
 use chrono::{DateTime, Utc};
 use errand_shared::{
     Uuid,
-    call::Call,
-    chat::{ChatResponse, Usage},
-    db::runs::{self, RunView},
-    event_log,
-    events::{EVENTS_PER_EPOCH, Event, EventData, RunEnd, final_seq, queued_seq},
-    run::RunStatus,
+    domain::{
+        chat::{ChatResponse, Usage},
+        events::{EVENTS_PER_EPOCH, Event, EventData, RunEnd, final_seq, queued_seq},
+        run::RunStatus,
+    },
+    signals::{event_log, wire::WorkerCommand},
+    storage::runs::{self, RunView},
 };
 
 use super::{
@@ -240,9 +241,9 @@ impl Follow {
         let snapshot = snapshot::snapshot(&view, log.as_deref(), self.last, app.clock.now());
         if view.ended.is_none() {
             if snapshot.is_lacking {
-                app.notifier.call(Call::Retell(self.run_id));
+                app.notifier.send_command(WorkerCommand::Resend(self.run_id));
             }
-            app.notifier.call(Call::Watch(self.user_id));
+            app.notifier.send_command(WorkerCommand::Subscribe(self.user_id));
         }
         let mut told = Vec::with_capacity(snapshot.told.len() + 2);
         for event in &snapshot.told {

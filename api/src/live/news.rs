@@ -5,7 +5,10 @@
 use std::{collections::HashSet, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use errand_shared::{Uuid, event_log, finals::FinalNews, parked::ParkedNews, redis_client::RedisClient};
+use errand_shared::{
+    Uuid,
+    signals::{event_log, redis_client::RedisClient, run_finished::RunFinished, wire::AwaitingApproval},
+};
 use futures::StreamExt;
 use redis::{Msg, RedisError, aio::PubSubSink};
 
@@ -46,7 +49,9 @@ async fn hear(waiter: &Waiter, readers: &Readers, redis: &RedisClient) -> Result
     let hearing = async {
         while let Some(message) = news.next().await {
             if message.get_channel_name() == parked {
-                if let Some(ParkedNews { run_id, epoch }) = ParkedNews::decode(message.get_payload_bytes()) {
+                if let Some(AwaitingApproval { run_id, epoch }) =
+                    AwaitingApproval::decode(message.get_payload_bytes())
+                {
                     waiter.tell_parked(run_id, epoch);
                 }
                 continue;
@@ -88,7 +93,7 @@ async fn keep_subscribed(
 fn take(waiter: &Waiter, readers: &Readers, finals: &str, message: &Msg) {
     let payload = message.get_payload_bytes();
     if message.get_channel_name() == finals {
-        if let Some(news) = FinalNews::split(payload) {
+        if let Some(news) = RunFinished::decode(payload) {
             take_final(waiter, readers, &news);
         }
         return;
@@ -106,11 +111,11 @@ fn take(waiter: &Waiter, readers: &Readers, finals: &str, message: &Msg) {
 }
 
 /// Parsed only if somebody waits for it or reads it.
-fn take_final(waiter: &Waiter, readers: &Readers, news: &FinalNews<'_>) {
+fn take_final(waiter: &Waiter, readers: &Readers, news: &RunFinished<'_>) {
     if !waiter.has(news.run_id) && !readers.has(news.user_id) {
         return;
     }
-    match news.read() {
+    match news.parse() {
         Ok(end) => waiter.tell_end(end),
         Err(error) => tracing::warn!(%error, run.id = %news.run_id, "news that can't be read"),
     }

@@ -1,6 +1,6 @@
 //! The text that a reader has of a reply, by its digest: enough to know at the end whether it is the stored one.
 
-use errand_shared::{event_log::Entry, events::EventData};
+use errand_shared::{domain::events::EventData, signals::event_log::Entry};
 use sha2::{Digest, Sha256};
 
 use super::LiveEvent;
@@ -62,7 +62,7 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
-    use errand_shared::{Uuid, events::Event};
+    use errand_shared::{Uuid, domain::events::Event};
 
     use super::*;
 

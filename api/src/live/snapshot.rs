@@ -6,10 +6,12 @@ use std::{borrow::Cow, collections::HashSet};
 
 use chrono::{DateTime, Utc};
 use errand_shared::{
-    db::runs::RunView,
-    event_log::Entry,
-    events::{EVENTS_PER_EPOCH, Event, EventData, FIRST_OF_LOG, is_final_seq, queued_seq},
-    run::RunStatus,
+    domain::{
+        events::{EVENTS_PER_EPOCH, Event, EventData, FIRST_OF_LOG, is_final_seq, queued_seq},
+        run::RunStatus,
+    },
+    signals::event_log::Entry,
+    storage::runs::RunView,
 };
 
 /// Numbers that a snapshot may take behind what a reader has seen when there is no log: a worker that finds its log lost

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use errand_shared::{Uuid, events::queued_seq};
+use errand_shared::{Uuid, domain::events::queued_seq};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tracing::Instrument;
 
@@ -67,7 +67,9 @@ pub(crate) async fn serve(app: App, identity: Identity, request_id: RequestId, s
     let reading = super::begin(&app, identity.user_id).await;
     // Of runs that are under way, their text so far is due.
     app.notifier
-        .call(errand_shared::call::Call::Watch(identity.user_id));
+        .send_command(errand_shared::signals::wire::WorkerCommand::Subscribe(
+            identity.user_id,
+        ));
     let left = (identity.expires_at - app.clock.now())
         .to_std()
         .unwrap_or_default();
@@ -161,7 +163,7 @@ impl Socket {
                 let message = NewMessage::new(self.user_id, message, conversation_id, if_running, key)?
                     .with_agent(agent, &self.app.agents)?
                     .brought_by(&self.request_id);
-                let span = errand_traces::trace!("chat", otel.name = "WebSocket chat", otel.kind = "server");
+                let span = errand_shared::trace!("chat", otel.name = "WebSocket chat", otel.kind = "server");
                 self.chat(&id, message).instrument(span).await
             }
             Request::Subscribe { run_id, after_seq } => {

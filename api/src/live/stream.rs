@@ -9,7 +9,7 @@ use axum::{
         sse::{Event as SseEvent, KeepAlive, Sse},
     },
 };
-use errand_shared::{Uuid, metrics::Held};
+use errand_shared::{Uuid, service::metrics::Held};
 use futures::{Stream, StreamExt, stream};
 
 use super::{Follow, Live, LiveEvent, Reading};

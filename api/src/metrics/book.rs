@@ -6,8 +6,8 @@ use std::{
 };
 
 use errand_shared::{
-    db::gauges::{self, Gauges},
-    metrics::{Metrics, flag},
+    service::metrics::{Metrics, flag},
+    storage::stats::{self, Gauges},
 };
 use tokio::time::{Instant, timeout};
 
@@ -110,7 +110,7 @@ impl Book {
         if next.is_some_and(|next| began < next) {
             return;
         }
-        let read = timeout(PATIENCE, gauges::read(&app.pool, MOST_OPEN, DEAD_AFTER_SECONDS)).await;
+        let read = timeout(PATIENCE, stats::read(&app.pool, MOST_OPEN, DEAD_AFTER_SECONDS)).await;
         let gauges = match read {
             Ok(Ok(gauges)) => Some(gauges),
             Ok(Err(error)) => {

@@ -10,7 +10,7 @@ use axum::{
     http::Method,
     response::Response,
 };
-use errand_shared::metrics::{
+use errand_shared::service::metrics::{
     Counter, EncodeLabelValue, Family, Gauge, Held, Histogram, LabelValueEncoder, Metrics, Span, observe,
 };
 use futures::FutureExt;

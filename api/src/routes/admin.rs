@@ -13,10 +13,13 @@ use axum::{
 use chrono::{DateTime, Utc};
 use errand_shared::{
     Uuid,
-    clock::first_id_at,
-    db::{
-        control, overview,
-        workers::{self, SeenWorker},
+    domain::clock::first_id_at,
+    storage::{
+        overview,
+        queue::{
+            control,
+            workers::{self, WorkerInfo},
+        },
     },
 };
 use serde::Serialize;
@@ -73,7 +76,7 @@ struct Overview {
     #[schema(required = true)]
     paused_at: Option<DateTime<Utc>>,
     /// The workers, those first that were heard of last; dead ones are among them for a day.
-    workers: Vec<SeenWorker>,
+    workers: Vec<WorkerInfo>,
 }
 
 /// Numbers of runs.
@@ -144,7 +147,7 @@ async fn see_capacity(State(app): State<App>, _admin: Admin) -> Result<Json<Capa
     Ok(Json(capacity::reckon(&recent, MOST_RECENT, &workers)))
 }
 
-async fn recent_and_workers(app: &App) -> Result<(overview::Recent, Vec<SeenWorker>), ApiError> {
+async fn recent_and_workers(app: &App) -> Result<(overview::Recent, Vec<WorkerInfo>), ApiError> {
     let since = first_id_at(app.clock.now() - RECENT);
     let recent = app
         .database(overview::recent(&app.pool, since, MOST_RECENT))
@@ -189,7 +192,7 @@ async fn set_paused(app: &App, admin: Admin, paused: bool) -> Result<Json<QueueS
     post, path = "/admin/workers/{worker_id}/drain", tag = "admin", security(("bearer" = [])),
     params(("worker_id" = Uuid, Path, description = "The worker")),
     responses(
-        (status = 200, description = "It drains", body = SeenWorker),
+        (status = 200, description = "It drains", body = WorkerInfo),
         (status = 404, description = "No such worker", body = Problem, content_type = "application/problem+json"),
         AdminRefusals,
     )
@@ -198,7 +201,7 @@ async fn drain_worker(
     State(app): State<App>,
     admin: Admin,
     Path(worker_id): Path<Uuid>,
-) -> Result<Json<SeenWorker>, ApiError> {
+) -> Result<Json<WorkerInfo>, ApiError> {
     set_draining(&app, admin, worker_id, true).await
 }
 
@@ -207,7 +210,7 @@ async fn drain_worker(
     post, path = "/admin/workers/{worker_id}/undrain", tag = "admin", security(("bearer" = [])),
     params(("worker_id" = Uuid, Path, description = "The worker")),
     responses(
-        (status = 200, description = "It claims again", body = SeenWorker),
+        (status = 200, description = "It claims again", body = WorkerInfo),
         (status = 404, description = "No such worker", body = Problem, content_type = "application/problem+json"),
         AdminRefusals,
     )
@@ -216,7 +219,7 @@ async fn undrain_worker(
     State(app): State<App>,
     admin: Admin,
     Path(worker_id): Path<Uuid>,
-) -> Result<Json<SeenWorker>, ApiError> {
+) -> Result<Json<WorkerInfo>, ApiError> {
     set_draining(&app, admin, worker_id, false).await
 }
 
@@ -225,7 +228,7 @@ async fn set_draining(
     admin: Admin,
     worker_id: Uuid,
     draining: bool,
-) -> Result<Json<SeenWorker>, ApiError> {
+) -> Result<Json<WorkerInfo>, ApiError> {
     let worker = app
         .database(control::set_draining(&app.pool, worker_id, draining))
         .await?

@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
 };
-use errand_shared::{Uuid, chat::ChatResponse};
+use errand_shared::{Uuid, domain::chat::ChatResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};

@@ -6,7 +6,7 @@ use axum::{
     response::AppendHeaders,
 };
 use chrono::{DateTime, Utc};
-use errand_shared::{Uuid, db::users};
+use errand_shared::{Uuid, storage::users};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};

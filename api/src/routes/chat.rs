@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue},
     response::Response,
 };
-use errand_shared::{Uuid, chat::ChatResponse};
+use errand_shared::{Uuid, domain::chat::ChatResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};

@@ -7,13 +7,15 @@ use axum::{
 };
 use errand_shared::{
     Uuid,
-    chat::ChatResponse,
-    db::{
+    domain::{
+        chat::ChatResponse,
+        events::{RunEnd, final_seq},
+        run::RunStatus,
+    },
+    storage::{
         conversations::{self, Conversation},
         runs::{self, CancelTarget, RunView},
     },
-    events::{RunEnd, final_seq},
-    run::RunStatus,
 };
 use errand_task_tools::rules;
 use serde::{Deserialize, Serialize};
@@ -195,7 +197,7 @@ async fn delete_conversation(
         .await?;
     let (open, ends) = cancelled.ok_or_else(|| chat::no_conversation(conversation_id))?;
     for end in ends {
-        app.notifier.tell_final(&end);
+        app.notifier.publish_run_finished(&end);
     }
     cancel::call_workers(&app, &open);
     Ok(StatusCode::NO_CONTENT)

@@ -6,7 +6,7 @@ use axum::{
 };
 use errand_shared::{
     Uuid,
-    db::{
+    storage::{
         conversations,
         messages::{self, Message},
     },

@@ -10,10 +10,9 @@ use axum::{
 };
 use errand_shared::{
     Uuid,
-    chat::ChatResponse,
-    db::runs::{self, Retried},
-    events::Event,
-    kill_point::{self, KillPoint},
+    domain::{chat::ChatResponse, events::Event},
+    service::failpoints::{self, Failpoint},
+    storage::runs::{self, RetryOutcome},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -135,13 +134,13 @@ async fn retry(
         .database(runs::retry(&app.pool, caller.user_id, run_id))
         .await?
     {
-        Retried::Queued(queued) => {
-            kill_point::reached(KillPoint::RetryCommitted);
-            app.notifier.tell_queued(&queued, app.clock.now());
-            app.notifier.ring(caller.user_id, run_id);
+        RetryOutcome::Queued(queued) => {
+            failpoints::hit(Failpoint::RetryCommitted);
+            app.notifier.publish_queued(&queued, app.clock.now());
+            app.notifier.notify_ready(caller.user_id, run_id);
         }
-        Retried::NotRetryable => return Err(not_retryable()),
-        Retried::NotFound => return Err(chat::no_run(run_id)),
+        RetryOutcome::NotRetryable => return Err(not_retryable()),
+        RetryOutcome::NotFound => return Err(chat::no_run(run_id)),
     }
     let run = app
         .database(runs::response(&app.pool, caller.user_id, run_id))

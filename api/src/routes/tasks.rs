@@ -7,7 +7,7 @@ use axum::{
 };
 use errand_shared::{
     Uuid,
-    db::tasks::{self, Change, Filter, Task},
+    storage::tasks::{self, Change, Filter, Task},
 };
 use errand_task_tools::rules;
 use utoipa_axum::{router::OpenApiRouter, routes};

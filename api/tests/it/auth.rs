@@ -1,6 +1,6 @@
 //! How a person gets in, stays in and gets out, and whom no token lets in.
 
-use errand_shared::clock::Clock;
+use errand_shared::domain::clock::Clock;
 use errand_testkit::{Database, Reply, TestApp, User};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::Method;

@@ -165,12 +165,12 @@ impl Server {
 #[tokio::test]
 async fn help_and_version_are_printed() {
     let help = printed(program().arg("--help")).await;
-    for command in ["serve", "migrate", "create-user", "token", "rering"] {
+    for command in ["serve", "migrate", "create-user", "token", "renotify"] {
         assert!(help.contains(command), "{help}");
     }
     let version = printed(program().arg("--version")).await;
     assert_eq!(version, format!("errand-api {}\n", env!("CARGO_PKG_VERSION")));
-    for command in ["serve", "migrate", "create-user", "token", "rering"] {
+    for command in ["serve", "migrate", "create-user", "token", "renotify"] {
         let help = printed(program().args([command, "--help"]).env("JWT_SECRET", "hush-hush")).await;
         assert!(help.contains("--database-url"), "{command}: {help}");
         assert!(!help.contains("hush-hush"), "{command}: {help}");
@@ -216,7 +216,9 @@ async fn a_setting_that_is_missing_is_named() {
     refused(&mut program(), "DATABASE_URL", "").await;
     refused(program().arg("migrate"), "DATABASE_URL", "").await;
     refused(
-        program().args(["rering"]).env("DATABASE_URL", "postgres://x@y/z"),
+        program()
+            .args(["renotify"])
+            .env("DATABASE_URL", "postgres://x@y/z"),
         "REDIS_URL",
         "",
     )
@@ -338,7 +340,7 @@ async fn the_queue_is_rebuilt_from_postgres() {
         .unwrap();
     let said = printed(
         program()
-            .args(["rering", prefix])
+            .args(["renotify", prefix])
             .env("DATABASE_URL", app.database.url())
             .env("REDIS_URL", redis_url()),
     )

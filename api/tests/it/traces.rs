@@ -7,9 +7,9 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, extract::State, routing::post};
-use errand_shared::{Uuid, telemetry};
+use errand_shared::service::traces::{TraceSettings, Traces};
+use errand_shared::{Uuid, service::telemetry};
 use errand_testkit::{TestApp, eventually};
-use errand_traces::{TraceSettings, Traces};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value::Value, trace::v1::Span,
 };

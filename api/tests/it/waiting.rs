@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use errand_model::{Behaviour, Gate, Script};
 use errand_shared::{
-    chat::{ChatResponse, Usage},
-    clock::Clock,
-    events::{RunEnd, final_seq},
-    finals,
-    run::RunStatus,
+    domain::{
+        chat::{ChatResponse, Usage},
+        clock::Clock,
+        events::{RunEnd, final_seq},
+        run::RunStatus,
+    },
+    signals::run_finished,
 };
 use errand_testkit::TestApp;
 use redis::AsyncCommands;
@@ -79,7 +81,7 @@ async fn late_news_of_an_end_that_was_taken_back_ends_no_wait() {
         },
         timing: None,
     };
-    let late = finals::encode(&late).unwrap();
+    let late = run_finished::encode(&late).unwrap();
     let tell = async {
         let mut redis = app.redis().await;
         // Each look goes the way of the wait that was sent before it, so some news come while it waits.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use errand_model::{Behaviour, Script};
-use errand_shared::{Uuid, kill_point::KillPoint};
+use errand_shared::{Uuid, service::failpoints::Failpoint};
 use nix::sys::signal::Signal;
 use rand::{RngExt, rngs::SmallRng};
 use sqlx::Row;
@@ -174,7 +174,7 @@ impl Injector<'_> {
     }
 
     /// Arms a point in every process that could come there, and waits until one has died of it.
-    async fn kill_at(&mut self, point: KillPoint) -> Result<Instant> {
+    async fn kill_at(&mut self, point: Failpoint) -> Result<Instant> {
         let programs = if point.is_of_the_api() {
             &self.stack.apis
         } else {
@@ -193,7 +193,7 @@ impl Injector<'_> {
     /// The first of the programs that comes to the point.
     async fn reach<'p>(
         &mut self,
-        point: KillPoint,
+        point: Failpoint,
         stop: bool,
         programs: &'p [Program],
     ) -> Result<Option<&'p Program>> {
@@ -223,9 +223,9 @@ impl Injector<'_> {
     }
 
     /// Makes happen what leads to points off the beaten track.
-    async fn drive_to(&mut self, point: KillPoint, programs: &[Program]) {
+    async fn drive_to(&mut self, point: Failpoint, programs: &[Program]) {
         match point {
-            KillPoint::RetryCommitted => {
+            Failpoint::RetryCommitted => {
                 // Cancelled before it can be answered, then wanted after all.
                 self.stack
                     .model_does(Behaviour::Demo.after(Duration::from_secs(2)));
@@ -240,7 +240,7 @@ impl Injector<'_> {
                 }
                 self.stack.model.script(Script::new());
             }
-            KillPoint::CallStarted | KillPoint::CallAnswered => {
+            Failpoint::CallStarted | Failpoint::CallAnswered => {
                 let mut sent = load::message(self.user, false, None, 0);
                 let pay = Behaviour::tool_call("shop__pay", r#"{"amount":1}"#);
                 let script = Script::new().when(&sent.text, [pay, Behaviour::reply("Paid.")]);
@@ -252,7 +252,7 @@ impl Injector<'_> {
                 self.stack.model.script(Script::new());
             }
             // Somebody must die with runs in hand.
-            KillPoint::Requeued => {
+            Failpoint::Requeued => {
                 if let Ok(worker) = self.one(programs) {
                     worker.signal(Signal::SIGKILL);
                 }
@@ -263,7 +263,7 @@ impl Injector<'_> {
 
     /// Stops a worker at the point until it counts as dead and its run is another's, then lets it go on. That it wrote
     /// nothing is seen when all is compared.
-    async fn pause_at(&mut self, point: KillPoint, hold: Duration) -> Result<Instant> {
+    async fn pause_at(&mut self, point: Failpoint, hold: Duration) -> Result<Instant> {
         match self.reach(point, true, &self.stack.workers).await? {
             Some(worker) => {
                 // The next attempt is to be under way, and not at its end, when the first one wakes.

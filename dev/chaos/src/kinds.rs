@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_shared::kill_point::KillPoint;
+use errand_shared::service::failpoints::Failpoint;
 use rand::{RngExt, rngs::SmallRng, seq::SliceRandom};
 
 use crate::args::Round;
@@ -13,9 +13,9 @@ pub(crate) enum Fault {
     KillApi,
     KillWorker,
     KillAll,
-    At(KillPoint),
+    At(Failpoint),
     PauseWorker,
-    PauseAt(KillPoint),
+    PauseAt(Failpoint),
     RollingRestart,
     WorkersGone,
     RedisFlush,
@@ -47,8 +47,8 @@ impl Fault {
             Self::KillWorker,
             Self::KillAll,
             Self::PauseWorker,
-            Self::PauseAt(KillPoint::ToolsAsked),
-            Self::PauseAt(KillPoint::BeforeFinish),
+            Self::PauseAt(Failpoint::ToolsAsked),
+            Self::PauseAt(Failpoint::BeforeFinish),
             Self::RollingRestart,
             Self::WorkersGone,
             Self::RedisFlush,
@@ -74,7 +74,7 @@ impl Fault {
         if round == Round::Long {
             all.push(Self::RedisPause(30_000));
         }
-        all.extend(KillPoint::ALL.iter().map(|point| Self::At(*point)));
+        all.extend(Failpoint::ALL.iter().map(|point| Self::At(*point)));
         all
     }
 
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn every_round_has_every_kill_point() {
         let short = names(Round::Short, 0, None, 1);
-        for point in KillPoint::ALL {
+        for point in Failpoint::ALL {
             assert!(short.contains(&format!("kill-at-{}", point.name())), "{point:?}");
         }
     }

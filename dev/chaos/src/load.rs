@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_shared::{Uuid, lifecycle::Lifecycle};
+use errand_shared::{Uuid, service::lifecycle::Lifecycle};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::sleep;
 

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use errand_shared::{Uuid, kill_point::KillPoint, lifecycle::Lifecycle};
+use errand_shared::{
+    Uuid,
+    service::{failpoints::Failpoint, lifecycle::Lifecycle},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -103,7 +106,7 @@ impl Program {
     }
 
     /// Arms a kill point of the process, or of the one that follows it.
-    pub(crate) fn arm(&self, point: KillPoint, stop: bool) -> Result<()> {
+    pub(crate) fn arm(&self, point: Failpoint, stop: bool) -> Result<()> {
         let order = format!("{}{}", point.name(), if stop { " stop" } else { "" });
         // The process must not read half an order.
         let draft = self.arm_file().with_extension("draft");
@@ -168,7 +171,7 @@ impl Program {
         let child = Command::new(program)
             .env_clear()
             .envs(env.iter().map(|(name, value)| (name, value)))
-            .env("ERRAND_KILL_POINT", self.arm_file())
+            .env("ERRAND_FAILPOINT", self.arm_file())
             // No `.env` of a developer is read.
             .current_dir(folder)
             .stdin(Stdio::null())

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use errand_shared::lifecycle::Lifecycle;
+use errand_shared::service::lifecycle::Lifecycle;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use errand_shared::lifecycle::Lifecycle;
+use errand_shared::service::lifecycle::Lifecycle;
 use rand::{SeedableRng, rngs::SmallRng};
 use tokio::time::{Instant, sleep, timeout};
 

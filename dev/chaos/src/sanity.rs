@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_shared::kill_point::KillPoint;
+use errand_shared::service::failpoints::Failpoint;
 
 use crate::{
     Result,
@@ -25,13 +25,13 @@ struct Sabotage {
 const ALL: &[Sabotage] = &[
     Sabotage {
         name: "the lease token is not looked at",
-        feature: Some("errand-worker/sabotage-fence"),
+        feature: Some("errand-worker/mutation-fence"),
         sql: None,
         faults: &[
-            Fault::PauseAt(KillPoint::ToolsAsked),
-            Fault::PauseAt(KillPoint::BeforeFinish),
-            Fault::PauseAt(KillPoint::ToolsAsked),
-            Fault::PauseAt(KillPoint::BeforeFinish),
+            Fault::PauseAt(Failpoint::ToolsAsked),
+            Fault::PauseAt(Failpoint::BeforeFinish),
+            Fault::PauseAt(Failpoint::ToolsAsked),
+            Fault::PauseAt(Failpoint::BeforeFinish),
         ],
         twins: 1,
         must_report: "a worker without the lease writes nothing",
@@ -46,12 +46,12 @@ const ALL: &[Sabotage] = &[
     },
     Sabotage {
         name: "nobody takes up what dead workers held",
-        feature: Some("errand-worker/sabotage-rescuer"),
+        feature: Some("errand-worker/mutation-rescuer"),
         sql: None,
         faults: &[
-            Fault::At(KillPoint::ToolsAsked),
+            Fault::At(Failpoint::ToolsAsked),
             Fault::KillWorker,
-            Fault::At(KillPoint::StepCommitted),
+            Fault::At(Failpoint::StepCommitted),
         ],
         twins: 1,
         must_report: "every run ends",

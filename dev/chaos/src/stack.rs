@@ -14,7 +14,7 @@ use errand_quickstart::{
     redis::{self, Redis},
     secret::Secret,
 };
-use errand_shared::lifecycle::Lifecycle;
+use errand_shared::service::lifecycle::Lifecycle;
 use errand_testkit::McpFixture;
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection,
@@ -69,7 +69,7 @@ pub(crate) struct Stack {
 
 /// Compiles the programs with the features and copies them, so that another build does not change a running round.
 async fn build(folder: &Path, sabotage: Option<&str>) -> Result<(PathBuf, PathBuf)> {
-    let mut features = vec!["errand-api/kill-points", "errand-worker/kill-points"];
+    let mut features = vec!["errand-api/failpoints", "errand-worker/failpoints"];
     features.extend(sabotage);
     let built = cargo::build_with_features(&["errand-api", "errand-worker"], &features).await?;
     let mut copies = Vec::new();

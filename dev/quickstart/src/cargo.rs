@@ -16,7 +16,9 @@ pub fn repository() -> PathBuf {
         .map(PathBuf::from)
         .filter(|folder| folder.file_name().is_some_and(|name| name == "quickstart") && folder.is_dir());
     let here = here.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
-    here.parent().and_then(Path::parent).map_or_else(|| PathBuf::from("."), PathBuf::from)
+    here.parent()
+        .and_then(Path::parent)
+        .map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
 /// Cargo in the repository, without the variables of the package that runs,

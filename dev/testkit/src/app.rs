@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Parser;
 use errand_api::{Api, ApiSettings};
 use errand_model::{Options, Server};
-use errand_shared::{Uuid, lifecycle::Lifecycle};
+use errand_shared::{Uuid, service::lifecycle::Lifecycle};
 use errand_worker::{Worker, WorkerSettings};
 use tokio::task::JoinHandle;
 

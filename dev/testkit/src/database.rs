@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use errand_shared::{Uuid, db::schema};
+use errand_shared::{Uuid, storage::schema};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row, postgres::PgConnectOptions,
 };

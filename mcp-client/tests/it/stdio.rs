@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use errand_mcp_client::{McpMetrics, Outcome, Servers};
 use errand_shared::{
-    agents::{Consent, McpServer, McpTransport},
-    lifecycle::Lifecycle,
-    metrics::Metrics,
+    domain::agents::{Consent, McpServer, McpTransport},
+    service::{lifecycle::Lifecycle, metrics::Metrics},
 };
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;

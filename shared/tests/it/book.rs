@@ -2,14 +2,15 @@
 
 use errand_shared::{
     Uuid,
-    chat::Usage,
-    db::{
-        claims::{self, ClaimBounds, Lease},
-        finishes::{self, Ending, Finish, Finished},
-        posts::{self, Origin, Post, Posted},
-        steps::StepRecord,
+    domain::{chat::Usage, events::final_seq},
+    storage::{
+        journal::steps::StepRecord,
+        queue::{
+            claims::{self, ClaimBounds, Lease},
+            posts::{self, Origin, Post, PostOutcome},
+        },
+        runs::finish::{self, Ending, Finish, Finished},
     },
-    events::final_seq,
 };
 use errand_testkit::{Database, eventually};
 use serde_json::json;
@@ -51,7 +52,7 @@ impl Book {
             posts::store_quickly(self.pool(), std::slice::from_ref(post), 0)
                 .await
                 .unwrap(),
-            [Posted::Stored]
+            [PostOutcome::Stored]
         );
     }
 
@@ -84,7 +85,7 @@ impl Book {
 
     /// Ends a run, if the lease still holds.
     pub(crate) async fn finish(&self, finish: &Finish) -> Option<Finished> {
-        finishes::finish_quickly(self.pool(), std::slice::from_ref(finish))
+        finish::finish_quickly(self.pool(), std::slice::from_ref(finish))
             .await
             .unwrap()
             .pop()

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use errand_shared::{
     Uuid,
-    db::{
-        claims::{self, ClaimBounds},
-        steps::{self, CallRecord, Recorded},
+    storage::{
+        journal::steps::{self, CallRecord, RecordOutcome},
+        queue::claims::{self, ClaimBounds},
     },
 };
 use futures::future::join_all;
@@ -19,7 +19,7 @@ async fn fifty_claimers_over_two_hundred_runs_claim_each_once() {
     let book = Book::new().await;
     let ada = book.user("Ada").await;
     let posts: Vec<_> = (0..200).map(|_| opening(ada, "hi")).collect();
-    errand_shared::db::posts::store(book.pool(), &posts, 0)
+    errand_shared::storage::queue::posts::store(book.pool(), &posts, 0)
         .await
         .unwrap();
     let ids: Vec<_> = posts.iter().map(|post| post.run_id).collect();
@@ -269,7 +269,7 @@ async fn a_claim_brings_the_journal_of_earlier_attempts_and_later_turns_its_call
         .await;
         assert_eq!(
             recorded.unwrap(),
-            Recorded::Written {
+            RecordOutcome::Written {
                 cancel_requested: false
             }
         );
@@ -346,7 +346,7 @@ async fn a_second_running_run_of_a_conversation_is_refused_by_the_index() {
         );
         let refused = book.database.execute(&by_hand).await.unwrap_err();
         assert!(
-            errand_shared::db::violates(&refused, "runs_one_at_a_time"),
+            errand_shared::storage::violates(&refused, "runs_one_at_a_time"),
             "{status}: {refused}"
         );
     }
@@ -360,7 +360,7 @@ async fn one_conversation_is_worked_off_in_order_by_many_claimers() {
     let posts: Vec<_> = (1..20)
         .map(|number| following(&first, &number.to_string()))
         .collect();
-    errand_shared::db::posts::store(book.pool(), &posts, 0)
+    errand_shared::storage::queue::posts::store(book.pool(), &posts, 0)
         .await
         .unwrap();
     let ids: Vec<_> = std::iter::once(first.run_id)
@@ -374,7 +374,7 @@ async fn one_conversation_is_worked_off_in_order_by_many_claimers() {
                 while !ready(&pool, 1).await.is_empty() {
                     for lease in claims::claim(&pool, Uuid::now_v7(), &ids, WIDE).await.unwrap() {
                         let finish = reply_to(&lease, "ok");
-                        errand_shared::db::finishes::finish(&pool, &[finish])
+                        errand_shared::storage::runs::finish::finish(&pool, &[finish])
                             .await
                             .unwrap();
                         done.push(lease.run_id);
@@ -404,7 +404,7 @@ async fn users_take_turns_where_nobody_rings() {
     let book = Book::new().await;
     let ada = book.user("Ada").await;
     let many: Vec<_> = (0..50).map(|_| opening(ada, "hi")).collect();
-    errand_shared::db::posts::store(book.pool(), &many, 0)
+    errand_shared::storage::queue::posts::store(book.pool(), &many, 0)
         .await
         .unwrap();
     let bob = book.user("Bob").await;

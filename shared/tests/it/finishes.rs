@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use errand_shared::{
-    db::{
-        finishes::{self, Ending, Finish},
-        posts::{self, Posted},
-        runs,
-        steps::{self, CallRecord},
+    domain::run::RunStatus,
+    storage::{
+        journal::steps::{self, CallRecord},
+        queue::posts::{self, PostOutcome},
+        runs::{
+            self,
+            finish::{self, Ending, Finish},
+        },
     },
-    run::RunStatus,
 };
 use futures::future::join_all;
 use serde_json::json;
@@ -82,7 +84,7 @@ async fn a_message_that_comes_while_the_finish_waits_asks_for_another_look() {
         posts::store(&mut *posting, std::slice::from_ref(&late), 0)
             .await
             .unwrap(),
-        [Posted::Stored]
+        [PostOutcome::Stored]
     );
     let finish = reply_to(&lease, "One.");
     let (finished, ()) = tokio::join!(book.finish(&finish), async {
@@ -92,7 +94,7 @@ async fn a_message_that_comes_while_the_finish_waits_asks_for_another_look() {
     let finished = finished.unwrap();
     assert!(finished.look_again);
     assert_eq!(finished.next, None, "its snapshot is older than the message");
-    let next = finishes::next_queued(book.pool(), finished.user_id, finished.conversation_id)
+    let next = finish::next_queued(book.pool(), finished.user_id, finished.conversation_id)
         .await
         .unwrap();
     assert_eq!(next, Some(late.run_id));
@@ -117,7 +119,7 @@ async fn a_post_that_waits_for_a_finish_comes_after_it() {
     let post = book.begin(book.user("Ada").await, "one").await;
     let lease = book.claim(post.run_id).await;
     let mut finishing = book.pool().begin().await.unwrap();
-    finishes::finish(&mut *finishing, &[reply_to(&lease, "One.")])
+    finish::finish(&mut *finishing, &[reply_to(&lease, "One.")])
         .await
         .unwrap();
     let late = following(&post, "two");
@@ -162,7 +164,7 @@ async fn usage_and_tool_results_of_all_attempts_add_up() {
         .await
         .unwrap();
         transaction.commit().await.unwrap();
-        errand_shared::db::claims::release(book.pool(), lease.run_id, lease.token, None, 0.0)
+        errand_shared::storage::queue::claims::release(book.pool(), lease.run_id, lease.token, None, 0.0)
             .await
             .unwrap();
     }
@@ -212,7 +214,7 @@ async fn a_batch_of_finishes_ends_those_whose_lease_holds() {
         error: "an error".to_owned(),
     };
     batch[3].last_step = Some(step(0, 7, 8));
-    let finished = finishes::finish(book.pool(), &batch).await.unwrap();
+    let finished = finish::finish(book.pool(), &batch).await.unwrap();
     assert_eq!(finished.len(), 3);
     let told =
         "SELECT concat_ws(' ', status, failure_reason, last_error, prompt_tokens) FROM runs ORDER BY id";
@@ -248,12 +250,17 @@ async fn finishes_and_posts_of_the_same_conversations_never_deadlock() {
                     posts::store(&pool, &posts, 0).await.unwrap();
                     let ready = crate::book::ready(&pool, 10).await;
                     let worker = errand_shared::Uuid::now_v7();
-                    let leases = errand_shared::db::claims::claim(&pool, worker, &ready, crate::book::WIDE)
-                        .await
-                        .unwrap();
+                    let leases = errand_shared::storage::queue::claims::claim(
+                        &pool,
+                        worker,
+                        &ready,
+                        crate::book::WIDE,
+                    )
+                    .await
+                    .unwrap();
                     let mut batch: Vec<_> = leases.iter().map(|lease| reply_to(lease, "ok")).collect();
                     batch.reverse();
-                    assert_eq!(finishes::finish(&pool, &batch).await.unwrap().len(), batch.len());
+                    assert_eq!(finish::finish(&pool, &batch).await.unwrap().len(), batch.len());
                 }
             }
         })

@@ -1,15 +1,15 @@
-//! Group commit over a real statement: a bad request fails alone.
+//! GroupCommit commit over a real statement: a bad request fails alone.
 
 use std::sync::Arc;
 
 use errand_shared::{
     Uuid,
-    db::{
+    service::lifecycle::Lifecycle,
+    storage::{
         self,
-        group::Group,
-        posts::{self, Post, Posted},
+        group_commit::GroupCommit,
+        queue::posts::{self, Post, PostOutcome},
     },
-    lifecycle::Lifecycle,
 };
 use futures::future::join_all;
 
@@ -23,7 +23,7 @@ async fn a_post_that_postgres_refuses_fails_alone() {
     let posts = [opening(ada, "0"), stranger, opening(ada, "1"), opening(ada, "2")];
     let pool = book.pool().clone();
     let lifecycle = Lifecycle::new();
-    let group = Group::start(64, &lifecycle, move |batch: Arc<[Post]>| {
+    let group = GroupCommit::start(64, &lifecycle, move |batch: Arc<[Post]>| {
         let pool = pool.clone();
         async move { posts::store(&pool, &batch, 0).await }
     });
@@ -31,9 +31,9 @@ async fn a_post_that_postgres_refuses_fails_alone() {
     let outcomes = join_all(posts.iter().map(|post| group.write(post.clone()))).await;
     for (post, outcome) in posts.iter().zip(outcomes) {
         match outcome {
-            Ok(posted) => assert_eq!(posted, Posted::Stored),
+            Ok(posted) => assert_eq!(posted, PostOutcome::Stored),
             Err(error) => {
-                assert!(db::violates_user(&error), "{error}");
+                assert!(storage::violates_user(&error), "{error}");
                 assert_eq!(post.content, "from nobody");
             }
         }

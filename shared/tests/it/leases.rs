@@ -2,10 +2,10 @@
 
 use errand_shared::{
     Uuid,
-    db::{
-        claims,
-        steps::{self, Recorded},
-        tasks, workers,
+    storage::{
+        journal::steps::{self, RecordOutcome},
+        queue::{claims, workers},
+        tasks,
     },
 };
 
@@ -42,7 +42,7 @@ async fn a_token_that_is_not_the_lease_can_neither_record_nor_finish_nor_release
         let recorded = steps::record(&mut transaction, post.run_id, token, &step(0, 1, 1), &[])
             .await
             .unwrap();
-        assert_eq!(recorded, Recorded::LeaseLost, "{whose}");
+        assert_eq!(recorded, RecordOutcome::LeaseLost, "{whose}");
         drop(transaction);
         let mut finish = reply_to(&old, "too late");
         finish.token = Some(token);
@@ -86,7 +86,7 @@ async fn a_finished_run_can_be_neither_recorded_nor_released_by_its_last_holder(
     let recorded = steps::record(&mut transaction, lease.run_id, lease.token, &step(0, 1, 1), &[])
         .await
         .unwrap();
-    assert_eq!(recorded, Recorded::LeaseLost);
+    assert_eq!(recorded, RecordOutcome::LeaseLost);
     drop(transaction);
     drop(connection);
     assert!(book.try_claim(post.run_id).await.is_none());

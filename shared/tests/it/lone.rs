@@ -2,10 +2,10 @@
 
 use errand_shared::{
     Uuid,
-    db::{
-        finishes::{self, Finish, Finished},
-        posts::{self, Origin, Post, Posted},
-        steps::{self, CallRecord},
+    storage::{
+        journal::steps::{self, CallRecord},
+        queue::posts::{self, Origin, Post, PostOutcome},
+        runs::finish::{self, Finish, Finished},
     },
 };
 use serde_json::json;
@@ -19,7 +19,7 @@ enum Way {
 }
 
 impl Way {
-    async fn post(self, book: &Book, post: &Post, max_open: i64) -> Posted {
+    async fn post(self, book: &Book, post: &Post, max_open: i64) -> PostOutcome {
         let posts = std::slice::from_ref(post);
         let stored = match self {
             Self::Large => posts::store(book.pool(), posts, max_open).await,
@@ -31,8 +31,8 @@ impl Way {
     async fn finish(self, book: &Book, finish: &Finish) -> Option<Finished> {
         let one = std::slice::from_ref(finish);
         let finished = match self {
-            Self::Large => finishes::finish(book.pool(), one).await,
-            Self::Quick => finishes::finish_quickly(book.pool(), one).await,
+            Self::Large => finish::finish(book.pool(), one).await,
+            Self::Quick => finish::finish_quickly(book.pool(), one).await,
         };
         finished.unwrap().pop()
     }
@@ -59,7 +59,7 @@ async fn rows(book: &Book, conversation_id: Uuid) -> Vec<String> {
 /// A run with a journalled step, ready to end with what its second step says.
 async fn ready_to_end(book: &Book, way: Way, user_id: Uuid) -> (Post, Finish) {
     let post = opening(user_id, "add milk");
-    assert_eq!(way.post(book, &post, 0).await, Posted::Stored);
+    assert_eq!(way.post(book, &post, 0).await, PostOutcome::Stored);
     let lease = book.claim(post.run_id).await;
     let mut connection = book.pool().acquire().await.unwrap();
     let mut transaction = steps::begin_unlocked(&mut connection).await.unwrap();
@@ -101,12 +101,12 @@ async fn a_post_by_itself_leaves_the_rows_that_one_of_many_does() {
             },
             ..opening(ada, "one")
         };
-        assert_eq!(way.post(&book, &first, 0).await, Posted::Stored);
+        assert_eq!(way.post(&book, &first, 0).await, PostOutcome::Stored);
         let next = Post {
             origin: first.origin.clone(),
             ..following(&first, "two")
         };
-        assert_eq!(way.post(&book, &next, 0).await, Posted::Stored);
+        assert_eq!(way.post(&book, &next, 0).await, PostOutcome::Stored);
         left.push(rows(&book, first.conversation_id).await);
     }
     assert_eq!(left[0].len(), 5, "{left:?}");
@@ -130,22 +130,30 @@ async fn a_post_by_itself_is_refused_for_the_same_reasons() {
     for way in [Way::Large, Way::Quick] {
         assert_eq!(
             way.post(&book, &foreign, 0).await,
-            Posted::NoConversation,
+            PostOutcome::NoConversation,
             "{way:?}"
         );
         assert_eq!(
             way.post(&book, &unknown, 0).await,
-            Posted::NoConversation,
+            PostOutcome::NoConversation,
             "{way:?}"
         );
         let (more, other) = (following(&hers, "more"), opening(ada, "other"));
-        assert_eq!(way.post(&book, &more, 1).await, Posted::TooManyOpen, "{way:?}");
-        assert_eq!(way.post(&book, &other, 1).await, Posted::TooManyOpen, "{way:?}");
+        assert_eq!(
+            way.post(&book, &more, 1).await,
+            PostOutcome::TooManyOpen,
+            "{way:?}"
+        );
+        assert_eq!(
+            way.post(&book, &other, 1).await,
+            PostOutcome::TooManyOpen,
+            "{way:?}"
+        );
     }
     assert_eq!(book.database.count("SELECT count(*) FROM messages").await, 1);
     assert_eq!(
         Way::Quick.post(&book, &opening(ada, "second"), 2).await,
-        Posted::Stored
+        PostOutcome::Stored
     );
     book.close().await;
 }

@@ -2,14 +2,16 @@
 
 use errand_shared::{
     Uuid,
-    db::{
-        approvals::{self, Decided},
-        asked::{self, Answer, Asked, Closing, Opened},
-        claims::{self, Lease},
+    domain::events::final_seq,
+    storage::{
+        journal::{
+            approvals::{self, DecisionOutcome},
+            pending_calls::{self, Answer, Asked, Closing, OpenOutcome},
+            steps::{self, RecordOutcome},
+        },
+        queue::claims::{self, Lease},
         runs,
-        steps::{self, Recorded},
     },
-    events::final_seq,
 };
 use errand_testkit::eventually;
 use serde_json::json;
@@ -27,8 +29,8 @@ fn call(index: i16, needs_consent: bool) -> Asked {
     }
 }
 
-async fn open(book: &Book, lease: &Lease, calls: &[Asked]) -> Opened {
-    asked::open(
+async fn open(book: &Book, lease: &Lease, calls: &[Asked]) -> OpenOutcome {
+    pending_calls::open(
         book.pool(),
         lease.run_id,
         lease.token,
@@ -41,7 +43,7 @@ async fn open(book: &Book, lease: &Lease, calls: &[Asked]) -> Opened {
 }
 
 /// Answers calls of the first step.
-async fn answer(book: &Book, lease: &Lease, indexes: &[i16], success: bool) -> Recorded {
+async fn answer(book: &Book, lease: &Lease, indexes: &[i16], success: bool) -> RecordOutcome {
     let answers: Vec<_> = indexes
         .iter()
         .map(|&index| Answer {
@@ -54,30 +56,30 @@ async fn answer(book: &Book, lease: &Lease, indexes: &[i16], success: bool) -> R
     let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id)
         .await
         .unwrap();
-    let recorded = asked::answer(&mut transaction, lease.run_id, lease.token, 0, &answers, 1)
+    let recorded = pending_calls::answer(&mut transaction, lease.run_id, lease.token, 0, &answers, 1)
         .await
         .unwrap();
     match recorded {
-        Recorded::Written { .. } => transaction.commit().await.unwrap(),
-        Recorded::LeaseLost => transaction.rollback().await.unwrap(),
+        RecordOutcome::Written { .. } => transaction.commit().await.unwrap(),
+        RecordOutcome::LeaseLost => transaction.rollback().await.unwrap(),
     }
     recorded
 }
 
-async fn decide(book: &Book, user_id: Uuid, run_id: Uuid, call: &str, approve: bool) -> Decided {
+async fn decide(book: &Book, user_id: Uuid, run_id: Uuid, call: &str, approve: bool) -> DecisionOutcome {
     let mut transaction = book.pool().begin().await.unwrap();
     let decided = match approvals::lock(&mut transaction, user_id, run_id).await.unwrap() {
         Some(_) => approvals::decide(&mut transaction, run_id, call, approve)
             .await
             .unwrap(),
-        None => Decided::NoRun,
+        None => DecisionOutcome::NoRun,
     };
     transaction.commit().await.unwrap();
     decided
 }
 
 /// A run whose calls of these needs are journalled; none of them is made.
-async fn opened(book: &Book, needs: &[bool]) -> (Uuid, Lease, Opened) {
+async fn opened(book: &Book, needs: &[bool]) -> (Uuid, Lease, OpenOutcome) {
     let ada = book.user("Ada").await;
     let post = book.begin(ada, "go").await;
     let lease = book.claim(post.run_id).await;
@@ -106,7 +108,7 @@ async fn a_step_is_opened_under_its_lease_only_and_not_once_its_user_wants_an_en
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(open(&book, &lost, &[call(0, true)]).await, Opened::LeaseLost);
+    assert_eq!(open(&book, &lost, &[call(0, true)]).await, OpenOutcome::LeaseLost);
     let lease = book.claim(post.run_id).await;
     runs::request_cancel(book.pool(), ada, post.run_id)
         .await
@@ -114,7 +116,7 @@ async fn a_step_is_opened_under_its_lease_only_and_not_once_its_user_wants_an_en
         .unwrap();
     assert_eq!(
         open(&book, &lease, &[call(0, true)]).await,
-        Opened::CancelRequested
+        OpenOutcome::CancelRequested
     );
     assert_eq!(
         (written(&book, "steps").await, written(&book, "asked_calls").await),
@@ -130,7 +132,7 @@ async fn a_step_follows_on_the_one_before_it() {
     let post = book.begin(ada, "go").await;
     let lease = book.claim(post.run_id).await;
     let second = step(1, 1, 1);
-    let opened = asked::open(
+    let opened = pending_calls::open(
         book.pool(),
         lease.run_id,
         lease.token,
@@ -139,7 +141,7 @@ async fn a_step_follows_on_the_one_before_it() {
         1.0,
     )
     .await;
-    assert_eq!(opened.unwrap(), Opened::LeaseLost);
+    assert_eq!(opened.unwrap(), OpenOutcome::LeaseLost);
     book.close().await;
 }
 
@@ -147,8 +149,8 @@ async fn a_step_follows_on_the_one_before_it() {
 async fn what_is_left_of_a_step_comes_with_the_next_claim() {
     let book = Book::new().await;
     let (_, lease, opened) = opened(&book, &[false, false]).await;
-    assert_eq!(opened, Opened::Open);
-    let written = Recorded::Written {
+    assert_eq!(opened, OpenOutcome::Open);
+    let written = RecordOutcome::Written {
         cancel_requested: false,
     };
     assert_eq!(answer(&book, &lease, &[0], true).await, written);
@@ -164,8 +166,8 @@ async fn what_is_left_of_a_step_comes_with_the_next_claim() {
     assert!(!left.asked[0].needs_consent && !left.asked[0].started);
 
     // Whoever had it before writes nothing any more.
-    assert_eq!(answer(&book, &lease, &[1], true).await, Recorded::LeaseLost);
-    let start = |lease: &Lease| asked::start(book.pool(), lease.run_id, lease.token, 0, 1);
+    assert_eq!(answer(&book, &lease, &[1], true).await, RecordOutcome::LeaseLost);
+    let start = |lease: &Lease| pending_calls::start(book.pool(), lease.run_id, lease.token, 0, 1);
     assert_eq!(start(&lease).await.unwrap(), None);
     assert_eq!(start(&heir).await.unwrap(), Some(false));
     assert_eq!(answer(&book, &heir, &[1], true).await, written);
@@ -178,7 +180,7 @@ async fn what_is_left_of_a_step_comes_with_the_next_claim() {
 async fn a_parked_run_holds_no_lease_and_its_deadline_stands_still() {
     let book = Book::new().await;
     let (ada, lease, opened) = opened(&book, &[true]).await;
-    assert!(matches!(opened, Opened::Parked(_)), "{opened:?}");
+    assert!(matches!(opened, OpenOutcome::Parked(_)), "{opened:?}");
     assert!(
         !claims::holds(book.pool(), lease.run_id, lease.token)
             .await
@@ -191,7 +193,7 @@ async fn a_parked_run_holds_no_lease_and_its_deadline_stands_still() {
         .await
         .unwrap();
     let decided = decide(&book, ada, lease.run_id, "call_0", true).await;
-    assert!(matches!(decided, Decided::Queued(_)), "{decided:?}");
+    assert!(matches!(decided, DecisionOutcome::Queued(_)), "{decided:?}");
     let heir = book.claim(lease.run_id).await;
     assert_eq!((heir.deadline_at - heir.now).num_milliseconds(), 7000);
     let left = "SELECT count(*) FROM runs WHERE time_left IS NULL";
@@ -205,16 +207,19 @@ async fn nothing_succeeds_without_the_consent_that_it_needs() {
     let (ada, parked, _) = opened(&book, &[true, true, false]).await;
     assert_eq!(
         decide(&book, ada, parked.run_id, "call_0", false).await,
-        Decided::Stored
+        DecisionOutcome::Stored
     );
     let queued = decide(&book, ada, parked.run_id, "call_1", true).await;
-    assert!(matches!(queued, Decided::Queued(_)), "{queued:?}");
+    assert!(matches!(queued, DecisionOutcome::Queued(_)), "{queued:?}");
     let lease = book.claim(parked.run_id).await;
     let said: Vec<_> = lease.journal[0].asked.iter().map(|call| call.approved).collect();
     assert_eq!(said, [Some(false), Some(true), None]);
-    assert_eq!(answer(&book, &lease, &[0, 1, 2], true).await, Recorded::LeaseLost);
     assert_eq!(
-        asked::start(book.pool(), lease.run_id, lease.token, 0, 0)
+        answer(&book, &lease, &[0, 1, 2], true).await,
+        RecordOutcome::LeaseLost
+    );
+    assert_eq!(
+        pending_calls::start(book.pool(), lease.run_id, lease.token, 0, 0)
             .await
             .unwrap(),
         None
@@ -222,11 +227,11 @@ async fn nothing_succeeds_without_the_consent_that_it_needs() {
     assert_eq!(written(&book, "tool_calls").await, 0);
     assert!(matches!(
         answer(&book, &lease, &[0], false).await,
-        Recorded::Written { .. }
+        RecordOutcome::Written { .. }
     ));
     assert!(matches!(
         answer(&book, &lease, &[1, 2], true).await,
-        Recorded::Written { .. }
+        RecordOutcome::Written { .. }
     ));
     book.close().await;
 }
@@ -254,8 +259,8 @@ async fn of_two_decisions_at_once_the_last_queues_the_run() {
         decided
     };
     let (first, second) = tokio::join!(first, second);
-    assert_eq!(first, Decided::Stored);
-    assert!(matches!(second, Decided::Queued(_)), "{second:?}");
+    assert_eq!(first, DecisionOutcome::Stored);
+    assert!(matches!(second, DecisionOutcome::Queued(_)), "{second:?}");
     book.close().await;
 }
 
@@ -265,21 +270,42 @@ async fn a_decision_is_made_once_and_in_time() {
     let (ada, lease, _) = opened(&book, &[true, true, true]).await;
     let eve = book.user("Eve").await;
     let run = lease.run_id;
-    assert_eq!(decide(&book, eve, run, "call_0", true).await, Decided::NoRun);
-    assert_eq!(decide(&book, ada, run, "call_9", true).await, Decided::NoCall);
-    assert_eq!(decide(&book, ada, run, "call_0", true).await, Decided::Stored);
-    assert_eq!(decide(&book, ada, run, "call_0", true).await, Decided::Already);
-    assert_eq!(decide(&book, ada, run, "call_0", false).await, Decided::Otherwise);
+    assert_eq!(
+        decide(&book, eve, run, "call_0", true).await,
+        DecisionOutcome::NoRun
+    );
+    assert_eq!(
+        decide(&book, ada, run, "call_9", true).await,
+        DecisionOutcome::NoCall
+    );
+    assert_eq!(
+        decide(&book, ada, run, "call_0", true).await,
+        DecisionOutcome::Stored
+    );
+    assert_eq!(
+        decide(&book, ada, run, "call_0", true).await,
+        DecisionOutcome::Already
+    );
+    assert_eq!(
+        decide(&book, ada, run, "call_0", false).await,
+        DecisionOutcome::Otherwise
+    );
     assert!(approvals::expire(book.pool(), 10).await.unwrap().is_empty());
     book.database
         .execute("UPDATE runs SET parked_until = now(); UPDATE asked_calls SET expires_at = now() WHERE approved IS NULL")
         .await
         .unwrap();
-    assert_eq!(decide(&book, ada, run, "call_1", true).await, Decided::TooLate);
+    assert_eq!(
+        decide(&book, ada, run, "call_1", true).await,
+        DecisionOutcome::TooLate
+    );
     let expired = approvals::expire(book.pool(), 10).await.unwrap();
     assert_eq!(expired.len(), 1);
     assert!(approvals::expire(book.pool(), 10).await.unwrap().is_empty());
-    assert_eq!(decide(&book, ada, run, "call_2", true).await, Decided::TooLate);
+    assert_eq!(
+        decide(&book, ada, run, "call_2", true).await,
+        DecisionOutcome::TooLate
+    );
     let heir = book.claim(run).await;
     let said: Vec<_> = heir.journal[0].asked.iter().map(|call| call.approved).collect();
     assert_eq!(said, [Some(true), None, None]);
@@ -310,7 +336,7 @@ async fn what_is_left_when_a_run_ends_is_answered_honestly() {
     let book = Book::new().await;
     let (_, lease, _) = opened(&book, &[false, false, false]).await;
     answer(&book, &lease, &[0], true).await;
-    let marked = asked::start(book.pool(), lease.run_id, lease.token, 0, 1).await;
+    let marked = pending_calls::start(book.pool(), lease.run_id, lease.token, 0, 1).await;
     assert_eq!(marked.unwrap(), Some(false));
     let closing = Closing {
         run_id: lease.run_id,
@@ -325,10 +351,12 @@ async fn what_is_left_when_a_run_ends_is_answered_honestly() {
         token: None,
         ..closing
     };
-    asked::close(book.pool(), &[stranger, late]).await.unwrap();
+    pending_calls::close(book.pool(), &[stranger, late])
+        .await
+        .unwrap();
     assert_eq!(written(&book, "tool_calls").await, 1, "it is not theirs");
     for _ in 0..2 {
-        asked::close(book.pool(), &[closing]).await.unwrap();
+        pending_calls::close(book.pool(), &[closing]).await.unwrap();
     }
     let answers =
         "SELECT COALESCE(split_part(result ->> 'error', ':', 1), 'made') FROM tool_calls ORDER BY call_index";

@@ -2,7 +2,7 @@
 
 use errand_shared::{
     Uuid,
-    db::posts::{self, Post, Posted},
+    storage::queue::posts::{self, Post, PostOutcome},
 };
 
 use futures::future::join_all;
@@ -23,9 +23,9 @@ async fn a_batch_to_one_conversation_is_numbered_in_its_order() {
     ];
     // A conversation must be there before a batch can go on with it.
     let outcomes = posts::store(book.pool(), &batch[..2], 0).await.unwrap();
-    assert_eq!(outcomes, [Posted::Stored, Posted::Stored]);
+    assert_eq!(outcomes, [PostOutcome::Stored, PostOutcome::Stored]);
     let outcomes = posts::store(book.pool(), &batch[2..], 0).await.unwrap();
-    assert_eq!(outcomes, [Posted::Stored; 3]);
+    assert_eq!(outcomes, [PostOutcome::Stored; 3]);
     for (post, expected) in [
         (&first, vec!["1 0", "2 1", "3 2"]),
         (&other, vec!["1 other 0", "2 other 1"]),
@@ -57,7 +57,7 @@ async fn concurrent_posts_to_one_conversation_are_numbered_without_gaps() {
                         .collect();
                     assert_eq!(
                         posts::store(&pool, &batch, 0).await.unwrap(),
-                        vec![Posted::Stored; size]
+                        vec![PostOutcome::Stored; size]
                     );
                 }
             }
@@ -92,11 +92,11 @@ async fn one_bad_conversation_in_a_batch_hinders_no_other() {
     ];
     let outcomes = posts::store(book.pool(), &batch, 0).await.unwrap();
     let expected = [
-        Posted::Stored,
-        Posted::NoConversation,
-        Posted::NoConversation,
-        Posted::Stored,
-        Posted::Stored,
+        PostOutcome::Stored,
+        PostOutcome::NoConversation,
+        PostOutcome::NoConversation,
+        PostOutcome::Stored,
+        PostOutcome::Stored,
     ];
     assert_eq!(outcomes, expected);
     let stored = book
@@ -117,7 +117,7 @@ async fn open_runs_are_bounded_inside_a_batch_and_by_user() {
         .map(|user| opening(user, "hi"))
         .into();
     let outcomes = posts::store(book.pool(), &batch, 3).await.unwrap();
-    let (yes, no) = (Posted::Stored, Posted::TooManyOpen);
+    let (yes, no) = (PostOutcome::Stored, PostOutcome::TooManyOpen);
     assert_eq!(outcomes, [yes, yes, yes, no, yes, no, yes, no]);
     assert_eq!(
         posts::store(book.pool(), &[opening(ada, "one more")], 3)
@@ -152,7 +152,10 @@ async fn one_key_stores_one_post_however_many_come_at_once() {
     };
     let batch = [keyed("a"), keyed("a"), keyed("b")];
     let outcomes = posts::store(book.pool(), &batch, 0).await.unwrap();
-    assert_eq!(outcomes, [Posted::Stored, Posted::KeyKnown, Posted::Stored]);
+    assert_eq!(
+        outcomes,
+        [PostOutcome::Stored, PostOutcome::KeyKnown, PostOutcome::Stored]
+    );
     let racers: Vec<_> = (0..20)
         .map(|_| {
             let (pool, post) = (book.pool().clone(), keyed("raced"));
@@ -163,7 +166,7 @@ async fn one_key_stores_one_post_however_many_come_at_once() {
     assert_eq!(
         outcomes
             .iter()
-            .filter(|outcome| **outcome == Posted::Stored)
+            .filter(|outcome| **outcome == PostOutcome::Stored)
             .count(),
         1
     );
@@ -189,9 +192,9 @@ async fn a_post_that_must_not_wait_looks_again_after_one_that_it_could_not_see()
         somebody_waits(&book).await;
         posting.commit().await.unwrap();
     });
-    assert_eq!(outcomes.unwrap(), [Posted::LookAgain]);
+    assert_eq!(outcomes.unwrap(), [PostOutcome::LookAgain]);
     let outcomes = posts::store(book.pool(), &strict, 0).await.unwrap();
-    assert_eq!(outcomes, [Posted::Running(other.run_id)]);
+    assert_eq!(outcomes, [PostOutcome::Running(other.run_id)]);
     let stored = "SELECT count(*) FROM messages WHERE content = 'strict'";
     assert_eq!(book.database.count(stored).await, 0);
     book.close().await;

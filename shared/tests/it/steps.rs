@@ -2,9 +2,9 @@
 
 use errand_shared::{
     Uuid,
-    db::{
-        claims::{self, Lease},
-        steps::{self, CallRecord, Entry, Fence, Recorded},
+    storage::{
+        journal::steps::{self, CallRecord, Entry, Fence, RecordOutcome},
+        queue::claims::{self, Lease},
     },
 };
 use serde_json::json;
@@ -29,7 +29,7 @@ fn call(id: &str) -> CallRecord {
     }
 }
 
-const WRITTEN: Recorded = Recorded::Written {
+const WRITTEN: RecordOutcome = RecordOutcome::Written {
     cancel_requested: false,
 };
 
@@ -78,9 +78,9 @@ async fn of_steps_written_together_each_is_told_whether_its_own_lease_held() {
         recorded,
         [
             WRITTEN,
-            Recorded::LeaseLost,
+            RecordOutcome::LeaseLost,
             WRITTEN,
-            Recorded::LeaseLost,
+            RecordOutcome::LeaseLost,
             WRITTEN
         ]
     );
@@ -120,7 +120,7 @@ async fn a_wish_to_cancel_is_told_to_the_one_whose_run_it_is() {
         .collect();
     let mut connection = book.pool().acquire().await.unwrap();
     let recorded = steps::record_all(&mut connection, &entries).await.unwrap();
-    let asked = Recorded::Written {
+    let asked = RecordOutcome::Written {
         cancel_requested: true,
     };
     assert_eq!(recorded, [WRITTEN, asked]);

@@ -2,12 +2,12 @@
 
 use errand_shared::{
     Uuid,
-    db::{
+    signals::wire::ReadyNotice,
+    storage::queue::{
         claims,
-        rescue::{find_orphans, find_overdue, requeue, take_due_bells},
+        rescue::{find_orphans, find_overdue, requeue, take_due_notifications},
         workers::{self, WorkerRow},
     },
-    hint::Hint,
 };
 
 use crate::book::{Book, WIDE, reply_to};
@@ -151,7 +151,7 @@ async fn a_bell_is_rung_when_due_and_then_less_and_less_often() {
     let first = book.begin(book.user("Ada").await, "one").await;
     book.go_on(&first, "two").await;
     assert!(
-        take_due_bells(book.pool(), 10).await.unwrap().is_empty(),
+        take_due_notifications(book.pool(), 10).await.unwrap().is_empty(),
         "the poster rings first"
     );
     book.database
@@ -159,14 +159,14 @@ async fn a_bell_is_rung_when_due_and_then_less_and_less_often() {
         .await
         .unwrap();
     assert_eq!(
-        take_due_bells(book.pool(), 10).await.unwrap(),
-        [Hint {
+        take_due_notifications(book.pool(), 10).await.unwrap(),
+        [ReadyNotice {
             user_id: first.user_id,
             run_id: first.run_id
         }],
         "only what can be claimed"
     );
-    assert!(take_due_bells(book.pool(), 10).await.unwrap().is_empty());
+    assert!(take_due_notifications(book.pool(), 10).await.unwrap().is_empty());
     let waits = "SELECT count(*) FROM runs WHERE ring_at > now() + interval '55 s' AND ring_at < now() + interval '61 s'";
     assert_eq!(
         book.database.count(waits).await,

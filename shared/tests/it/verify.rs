@@ -3,7 +3,7 @@
 mod retention;
 mod scene;
 
-use errand_shared::{Uuid, db::verify::Check};
+use errand_shared::{Uuid, storage::audit::Check};
 
 use scene::{Scene, force};
 

@@ -1,6 +1,6 @@
 //! The statements beneath, as the HTTP routes use them.
 
-use errand_shared::db::tasks::{self, Change, Filter};
+use errand_shared::storage::tasks::{self, Change, Filter};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::world::User;

@@ -1,7 +1,7 @@
 //! A user with a to-do list, and a short way to call tools for them.
 #![expect(clippy::expect_used, reason = "a test whose surroundings fail has failed")]
 
-use errand_shared::{Uuid, db::users};
+use errand_shared::{Uuid, storage::users};
 use errand_task_tools::{ToolOutcome, call};
 use serde_json::{Map, Value};
 use sqlx::PgPool;

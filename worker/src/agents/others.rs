@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use errand_agent::ToolSpec;
 use errand_mcp_client::{Server, Servers, public_name};
-use errand_shared::agents::{ALL_TOOLS, CHOICE_SEPARATOR};
+use errand_shared::domain::agents::{ALL_TOOLS, CHOICE_SEPARATOR};
 use futures::future::join_all;
 
 /// The servers whose tools an agent has, and which of them.

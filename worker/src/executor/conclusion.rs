@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use errand_shared::{
-    db::{
-        claims::{self, Lease},
-        finishes::{Ending, Finish},
+    domain::{events::final_seq, run::RunStatus},
+    storage::{
+        queue::claims::{self, Lease},
+        runs::finish::{Ending, Finish},
     },
-    events::final_seq,
-    run::RunStatus,
 };
 use tracing::Instrument;
 
@@ -27,8 +26,8 @@ pub(super) async fn conclude(
     mut drive: Drive<'_>,
     driven: Result<Driven, RunFailure>,
 ) -> Result<Attempt, sqlx::Error> {
-    #[cfg(feature = "sabotage-fence")]
-    let lease = &errand_shared::db::sabotage::unfenced(&context.pool, lease).await;
+    #[cfg(feature = "mutation-fence")]
+    let lease = &errand_shared::storage::mutation::unfenced(&context.pool, lease).await;
     let ending = match driven {
         Ok(Driven::Ended(ending)) => ending,
         Ok(Driven::Parked) => return Ok(Attempt::Parked),
@@ -79,7 +78,7 @@ pub(super) async fn conclude(
         tools: drive.tools,
     };
     let ended = finisher::finish(context, finish, drive.tool_calls, spent)
-        .instrument(errand_traces::trace!("finish"))
+        .instrument(errand_shared::trace!("finish"))
         .await?;
     Ok(match ended {
         Some(RunStatus::Succeeded) => Attempt::Succeeded,
@@ -128,9 +127,9 @@ async fn release(
     )
     .await?;
     if let Some(queued) = released {
-        context.tell_queued(&queued);
+        context.publish_queued(&queued);
         if delay.is_zero() {
-            context.notifier.ring(lease.user_id, lease.run_id);
+            context.notifier.notify_ready(lease.user_id, lease.run_id);
         }
     }
     Ok(())

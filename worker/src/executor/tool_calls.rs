@@ -4,14 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use errand_agent::PlannedCall;
 use errand_shared::{
-    db::{
-        asked::{self, Closing, Opened},
+    domain::events::final_seq,
+    service::{
+        failpoints::{self, Failpoint},
+        metrics::observe,
+    },
+    signals::event_log::DeliveryState,
+    storage::journal::{
+        pending_calls::{self, Closing, OpenOutcome},
         steps::{self, CallRecord, StepRecord},
     },
-    event_log::Feedback,
-    events::final_seq,
-    kill_point::{self, KillPoint},
-    metrics::observe,
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::time::Instant;
@@ -41,13 +43,13 @@ impl<'a> Drive<'a> {
         let began = Instant::now();
         let Context { steps, pool, .. } = self.context;
         let lease = self.lease;
-        #[cfg(feature = "sabotage-fence")]
-        let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
+        #[cfg(feature = "mutation-fence")]
+        let lease = &errand_shared::storage::mutation::unfenced(pool, lease).await;
         let model = model_time(&step);
         let step = ToolStep::new(lease, step, calls.to_vec(), Arc::clone(&agent.tools));
         let step = Arc::new(step);
         let mut performing = tool_step::perform(steps, pool, Arc::clone(&step))
-            .instrument(errand_traces::trace!("tools"))
+            .instrument(errand_shared::trace!("tools"))
             .boxed();
         let settled = tokio::select! {
             biased;
@@ -85,28 +87,28 @@ impl<'a> Drive<'a> {
     ) -> Result<bool, RunFailure> {
         let Context { pool, settings, .. } = self.context;
         let lease = self.lease;
-        #[cfg(feature = "sabotage-fence")]
-        let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
+        #[cfg(feature = "mutation-fence")]
+        let lease = &errand_shared::storage::mutation::unfenced(pool, lease).await;
         let asked = open_step::asked(calls, |call| agent.needs_consent(call));
         let seconds = settings.approval.approval_timeout_seconds.into();
-        let opened = asked::open(pool, lease.run_id, lease.token, &step, &asked, seconds).await?;
+        let opened = pending_calls::open(pool, lease.run_id, lease.token, &step, &asked, seconds).await?;
         match opened {
-            Opened::Parked(parked) => {
-                kill_point::reached(KillPoint::Parked);
+            OpenOutcome::Parked(parked) => {
+                failpoints::hit(Failpoint::Parked);
                 count(self.context, model_time(&step), &[], Duration::ZERO);
                 let waiting = calls.iter().filter(|call| agent.needs_consent(call));
                 self.telling.parked(parked, waiting);
                 Ok(true)
             }
-            Opened::Open => {
+            OpenOutcome::Open => {
                 self.is_left = true;
                 Ok(false)
             }
-            Opened::CancelRequested => {
+            OpenOutcome::CancelRequested => {
                 self.open_step = Some(step);
                 Err(RunFailure::Cancelled)
             }
-            Opened::LeaseLost => Err(RunFailure::LeaseLost),
+            OpenOutcome::LeaseLost => Err(RunFailure::LeaseLost),
         }
     }
 
@@ -125,13 +127,13 @@ impl<'a> Drive<'a> {
         self.telling.tools_started(calls).await;
         let began = Instant::now();
         let made = self.make_all_left(step_number(step), calls, agent, left, flight);
-        let made = made.instrument(errand_traces::trace!("tools")).await;
+        let made = made.instrument(errand_shared::trace!("tools")).await;
         let took = began.elapsed();
         self.tools += took;
         let mut records = made?;
         self.is_left = false;
         count(self.context, model, &records, took);
-        kill_point::reached(KillPoint::StepCommitted);
+        failpoints::hit(Failpoint::StepCommitted);
         records.sort_by_key(|record| calls.iter().position(|call| call.id == record.tool_call_id));
         Ok(records)
     }
@@ -146,8 +148,8 @@ impl<'a> Drive<'a> {
     ) -> Result<Vec<CallRecord>, RunFailure> {
         let pool = &self.context.pool;
         let lease = self.lease;
-        #[cfg(feature = "sabotage-fence")]
-        let lease = &errand_shared::db::sabotage::unfenced(pool, lease).await;
+        #[cfg(feature = "mutation-fence")]
+        let lease = &errand_shared::storage::mutation::unfenced(pool, lease).await;
         let mut records = Vec::with_capacity(calls.len());
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for call in calls {
@@ -195,7 +197,7 @@ impl<'a> Drive<'a> {
             token: Some(lease.token),
             final_event_seq: final_seq(lease.epoch),
         };
-        asked::close(&context.pool, &[closing]).await
+        pending_calls::close(&context.pool, &[closing]).await
     }
 
     /// Reads the calls that are journalled, as the run's user sees them.
@@ -210,7 +212,7 @@ impl<'a> Drive<'a> {
 pub(super) struct Committing<'a> {
     step: Arc<ToolStep>,
     performing: BoxFuture<'a, Result<Vec<CallRecord>, RunFailure>>,
-    feedback: Arc<Feedback>,
+    feedback: Arc<DeliveryState>,
     /// What the model took over the step.
     model: Duration,
     began: Instant,
@@ -225,7 +227,7 @@ impl Committing<'_> {
         let records = (&mut self.performing).await?;
         reached(context, self.model, &records, self.began);
         self.step.set_committed();
-        self.feedback.stir();
+        self.feedback.wake();
         Ok(())
     }
 }
@@ -233,7 +235,7 @@ impl Committing<'_> {
 /// A step is committed.
 fn reached(context: &Context, model: Duration, records: &[CallRecord], began: Instant) {
     count(context, model, records, began.elapsed());
-    kill_point::reached(KillPoint::StepCommitted);
+    failpoints::hit(Failpoint::StepCommitted);
 }
 
 /// Counts a step and its calls, for which model and tools took so long.

@@ -8,8 +8,8 @@ mod local;
 use std::time::Duration;
 
 use errand_shared::{
-    metrics::{Counter, Gauge, Held, Histogram, observe},
-    redis_client::RedisClient,
+    service::metrics::{Counter, Gauge, Held, Histogram, observe},
+    signals::redis_client::RedisClient,
 };
 use redis::{RedisError, Script};
 use tokio::time::Instant;

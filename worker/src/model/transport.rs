@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_openai::config::{Config, OpenAIConfig};
-use errand_shared::config::Exit;
+use errand_shared::service::config::Exit;
 use futures::StreamExt;
 use reqwest::{
     Body, Client, Method, Request, Response, Url,

@@ -1,7 +1,7 @@
 //! Counts one try of a model call, however it ends.
 
 use errand_agent::ModelAnswer;
-use errand_shared::metrics::{Held, LabelValue, observe};
+use errand_shared::service::metrics::{Held, LabelValue, observe};
 use tokio::time::Instant;
 use tracing::{Span, field::Empty};
 
@@ -28,7 +28,7 @@ impl<'a> Trying<'a> {
             metrics,
             began: Instant::now(),
             outcome: Try::Abandoned,
-            span: errand_traces::trace!(
+            span: errand_shared::trace!(
                 "model call",
                 otel.kind = "client",
                 otel.status_code = Empty,

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use errand_shared::{
     Uuid,
-    db::claims::{self, Lease},
-    hint::Hint,
-    kill_point::{self, KillPoint},
-    metrics::observe,
-    redis_client::RedisClient,
+    service::{
+        failpoints::{self, Failpoint},
+        metrics::observe,
+    },
+    signals::{redis_client::RedisClient, wire::ReadyNotice},
+    storage::queue::claims::{self, Lease},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -96,7 +97,7 @@ impl Feeder {
                 }
                 Ok(hints) => {
                     self.context.metrics.hints.inc_by(hints.len() as u64);
-                    kill_point::reached(KillPoint::HintPopped);
+                    failpoints::hit(Failpoint::HintPopped);
                     self.claim(&hints, permits).await;
                 }
                 Err(error) => {
@@ -142,7 +143,7 @@ impl Feeder {
     }
 
     /// Claims and passes on; gives how many. Hints that are not claimable are dropped.
-    async fn claim(&self, hints: &[Hint], permits: Vec<OwnedSemaphorePermit>) -> usize {
+    async fn claim(&self, hints: &[ReadyNotice], permits: Vec<OwnedSemaphorePermit>) -> usize {
         let asked = Instant::now();
         let ids: Vec<_> = hints.iter().map(|hint| hint.run_id).collect();
         let leases = match self.claim_batch(&ids).await {
@@ -150,7 +151,7 @@ impl Feeder {
             Err(error) => {
                 tracing::warn!(%error, hints = ids.len(), "runs could not be claimed; ringing for them again");
                 for hint in hints {
-                    self.context.notifier.ring(hint.user_id, hint.run_id);
+                    self.context.notifier.notify_ready(hint.user_id, hint.run_id);
                 }
                 self.pause(LONGEST_PAUSE.min(self.context.settings.liveness.rescue_interval_ms))
                     .await;
@@ -165,7 +166,7 @@ impl Feeder {
             observe(&metrics.queue_wait, lease.waited());
         }
         if claimed > 0 {
-            kill_point::reached(KillPoint::ClaimCommitted);
+            failpoints::hit(Failpoint::ClaimCommitted);
         }
         for (lease, permit) in leases.into_iter().zip(permits) {
             let flight = self.context.in_flight.enter(&lease, asked);

@@ -8,7 +8,7 @@ mod turns;
 
 use std::time::Duration;
 
-use errand_shared::{hint::Hint, redis_client::RedisClient};
+use errand_shared::signals::{redis_client::RedisClient, wire::ReadyNotice};
 use redis::{RedisError, aio::MultiplexedConnection};
 
 use self::turns::Turns;
@@ -45,7 +45,7 @@ impl Hints {
     ///
     /// # Errors
     /// A fault of Redis; the next call connects anew.
-    pub(crate) async fn take(&mut self, room: usize) -> Result<Vec<Hint>, RedisError> {
+    pub(crate) async fn take(&mut self, room: usize) -> Result<Vec<ReadyNotice>, RedisError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.redis.blocking(BLOCK).await?,
@@ -87,8 +87,11 @@ impl Hints {
     }
 
     /// An empty entry is a worker's word that hints wait for their turn.
-    fn decode(&mut self, entries: &[Vec<u8>]) -> Vec<Hint> {
-        let hints: Vec<_> = entries.iter().filter_map(|entry| Hint::decode(entry)).collect();
+    fn decode(&mut self, entries: &[Vec<u8>]) -> Vec<ReadyNotice> {
+        let hints: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| ReadyNotice::decode(entry))
+            .collect();
         let empty = entries.iter().filter(|entry| entry.is_empty()).count();
         let bad = entries.len() - hints.len() - empty;
         if bad > 0 {

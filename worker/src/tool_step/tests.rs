@@ -1,10 +1,12 @@
 use errand_shared::{
-    db::{
-        claims::{self, ClaimBounds},
-        group::Group,
-        posts::{self, Post, Posted},
+    service::lifecycle::Lifecycle,
+    storage::{
+        group_commit::GroupCommit,
+        queue::{
+            claims::{self, ClaimBounds},
+            posts::{self, Post, PostOutcome},
+        },
     },
-    lifecycle::Lifecycle,
 };
 use errand_testkit::Database;
 use futures::future::join_all;
@@ -41,7 +43,7 @@ async fn claimed(database: &Database) -> Lease {
     };
     let run_id = post.run_id;
     let posted = posts::store(&database.pool, &[post], 0).await.unwrap();
-    assert_eq!(posted, [Posted::Stored]);
+    assert_eq!(posted, [PostOutcome::Stored]);
     let leases = claims::claim(&database.pool, Uuid::now_v7(), &[run_id], BOUNDS).await;
     leases.unwrap().pop().unwrap()
 }
@@ -53,7 +55,7 @@ fn adds(lease: &Lease, title: &str) -> Arc<ToolStep> {
         attempt: 1,
         model: "m".to_owned(),
         content: String::new(),
-        usage: errand_shared::chat::Usage::new(1, 1),
+        usage: errand_shared::domain::chat::Usage::new(1, 1),
         model_ms: 1,
         tools_ms: 0,
     };
@@ -73,7 +75,7 @@ fn pool(database: &Database) -> Pool {
 
 fn steps(pool: &Pool, lifecycle: &Lifecycle) -> Steps {
     let pool = pool.clone();
-    Group::start(64, lifecycle, move |batch: Arc<[Arc<ToolStep>]>| {
+    GroupCommit::start(64, lifecycle, move |batch: Arc<[Arc<ToolStep>]>| {
         let pool = pool.clone();
         async move { write(&pool, &batch).await }
     })

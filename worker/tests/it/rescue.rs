@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use errand_model::{Behaviour, Gate, Script};
 use errand_shared::{
     Uuid,
-    db::{
+    storage::queue::{
         claims::{self, ClaimBounds},
         workers::{self, WorkerRow},
     },

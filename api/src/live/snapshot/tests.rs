@@ -1,8 +1,10 @@
 use errand_shared::{
     Uuid,
-    chat::{ChatResponse, ToolCallRecord, Usage},
-    events::{FIRST_OF_WORKER, ROOM_AFTER_LOSS, final_seq, started_seq},
-    timing::RunTiming,
+    domain::{
+        chat::{ChatResponse, ToolCallRecord, Usage},
+        events::{FIRST_OF_WORKER, ROOM_AFTER_LOSS, final_seq, started_seq},
+        timing::RunTiming,
+    },
 };
 use serde_json::json;
 

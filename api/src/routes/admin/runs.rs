@@ -7,12 +7,12 @@ use axum::{
 };
 use errand_shared::{
     Uuid,
-    db::{
-        dossiers::{self, Dossier, StepSeen, Which},
-        runs::{self, Retried},
+    domain::run::RunStatus,
+    service::failpoints::{self, Failpoint},
+    storage::{
+        admin_runs::{self, RunDetails, StepSummary, Which},
+        runs::{self, RetryOutcome},
     },
-    kill_point::{self, KillPoint},
-    run::RunStatus,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -42,7 +42,7 @@ pub(crate) fn router() -> OpenApiRouter<App> {
 #[derive(Debug, Serialize, ToSchema)]
 struct RunPage {
     /// The runs, the newest first.
-    items: Vec<Dossier>,
+    items: Vec<RunDetails>,
     /// `cursor` of the next page, or null at the end.
     #[schema(required = true)]
     next_cursor: Option<String>,
@@ -52,9 +52,9 @@ struct RunPage {
 #[derive(Debug, Serialize, ToSchema)]
 struct RunInFull {
     #[serde(flatten)]
-    run: Dossier,
+    run: RunDetails,
     /// What is journalled of it, in order.
-    steps: Vec<StepSeen>,
+    steps: Vec<StepSummary>,
 }
 
 /// Which runs, and how many.
@@ -101,7 +101,7 @@ async fn list_runs(
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<RunPage>, ApiError> {
     // One more than asked for tells whether there are more.
-    let found = dossiers::page(&app.pool, wanted.which, wanted.limit + 1);
+    let found = admin_runs::page(&app.pool, wanted.which, wanted.limit + 1);
     let mut items = app.database(found).await?;
     let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
     let more = items.len() > limit;
@@ -127,7 +127,7 @@ async fn read_run(
     Path(run_id): Path<Uuid>,
 ) -> Result<Json<RunInFull>, ApiError> {
     let run = dossier(&app, run_id).await?;
-    let steps = app.database(dossiers::steps(&app.pool, run_id)).await?;
+    let steps = app.database(admin_runs::steps(&app.pool, run_id)).await?;
     Ok(Json(RunInFull { run, steps }))
 }
 
@@ -138,7 +138,7 @@ async fn read_run(
     post, path = "/admin/runs/{run_id}/retry", tag = "admin", security(("bearer" = [])),
     params(("run_id" = Uuid, Path, description = "The run")),
     responses(
-        (status = 202, description = "Queued again", body = Dossier),
+        (status = 202, description = "Queued again", body = RunDetails),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It has not failed, or is not the last of its conversation", body = Problem, content_type = "application/problem+json"),
         AdminRefusals,
@@ -148,16 +148,16 @@ async fn admin_retry_run(
     State(app): State<App>,
     admin: Admin,
     Path(run_id): Path<Uuid>,
-) -> Result<(StatusCode, Json<Dossier>), ApiError> {
+) -> Result<(StatusCode, Json<RunDetails>), ApiError> {
     let owner = dossier(&app, run_id).await?.user_id;
     match app.database(runs::retry(&app.pool, owner, run_id)).await? {
-        Retried::Queued(queued) => {
-            kill_point::reached(KillPoint::RetryCommitted);
-            app.notifier.tell_queued(&queued, app.clock.now());
-            app.notifier.ring(owner, run_id);
+        RetryOutcome::Queued(queued) => {
+            failpoints::hit(Failpoint::RetryCommitted);
+            app.notifier.publish_queued(&queued, app.clock.now());
+            app.notifier.notify_ready(owner, run_id);
         }
-        Retried::NotRetryable => return Err(not_retryable()),
-        Retried::NotFound => return Err(chat::no_run(run_id)),
+        RetryOutcome::NotRetryable => return Err(not_retryable()),
+        RetryOutcome::NotFound => return Err(chat::no_run(run_id)),
     }
     tracing::info!(admin.id = %admin.user_id, run.id = %run_id, "an admin has queued a run again");
     Ok((StatusCode::ACCEPTED, Json(dossier(&app, run_id).await?)))
@@ -170,8 +170,8 @@ async fn admin_retry_run(
     post, path = "/admin/runs/{run_id}/cancel", tag = "admin", security(("bearer" = [])),
     params(("run_id" = Uuid, Path, description = "The run")),
     responses(
-        (status = 200, description = "The run was final already and stays as it is", body = Dossier),
-        (status = 202, description = "The run ends", body = Dossier),
+        (status = 200, description = "The run was final already and stays as it is", body = RunDetails),
+        (status = 202, description = "The run ends", body = RunDetails),
         (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
         AdminRefusals,
     )
@@ -180,7 +180,7 @@ async fn admin_cancel_run(
     State(app): State<App>,
     admin: Admin,
     Path(run_id): Path<Uuid>,
-) -> Result<(StatusCode, Json<Dossier>), ApiError> {
+) -> Result<(StatusCode, Json<RunDetails>), ApiError> {
     let owner = dossier(&app, run_id).await?.user_id;
     let status = if cancel::cancel(&app, owner, run_id).await?.is_final() {
         StatusCode::OK
@@ -191,8 +191,8 @@ async fn admin_cancel_run(
     Ok((status, Json(dossier(&app, run_id).await?)))
 }
 
-async fn dossier(app: &App, run_id: Uuid) -> Result<Dossier, ApiError> {
-    app.database(dossiers::find(&app.pool, run_id))
+async fn dossier(app: &App, run_id: Uuid) -> Result<RunDetails, ApiError> {
+    app.database(admin_runs::find(&app.pool, run_id))
         .await?
         .ok_or_else(|| chat::no_run(run_id))
 }

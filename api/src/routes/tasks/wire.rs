@@ -1,6 +1,6 @@
 //! What the task routes take and give.
 
-use errand_shared::db::tasks::Task;
+use errand_shared::storage::tasks::Task;
 use errand_task_tools::rules;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;

@@ -10,10 +10,12 @@ use criterion::{Criterion, Throughput};
 use errand_quickstart::postgres::Postgres;
 use errand_shared::{
     Uuid,
-    db::{
+    storage::{
         Pool,
-        claims::{self, ClaimBounds},
-        posts::{self, Post},
+        queue::{
+            claims::{self, ClaimBounds},
+            posts::{self, Post},
+        },
         schema,
     },
 };

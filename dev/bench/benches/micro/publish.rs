@@ -13,12 +13,16 @@ use criterion::{Criterion, Throughput};
 use errand_quickstart::redis::Redis;
 use errand_shared::{
     Uuid,
-    config::{EventSettings, RedisSettings},
-    event_log::Feedback,
-    events::{Event, EventData, started_seq},
-    lifecycle::Lifecycle,
-    notifier::{Notifier, Teller},
-    redis_client::RedisClient,
+    domain::events::{Event, EventData, started_seq},
+    service::{
+        config::{EventSettings, RedisSettings},
+        lifecycle::Lifecycle,
+    },
+    signals::{
+        event_log::DeliveryState,
+        notifier::{EventSource, Notifier},
+        redis_client::RedisClient,
+    },
 };
 use futures::StreamExt;
 use tokio::runtime::Runtime;
@@ -52,9 +56,9 @@ pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
     group.bench_function("1,000 events", |bencher| {
         bencher.iter_custom(|times| {
             runtime.block_on(async {
-                let teller = Teller {
+                let teller = EventSource {
                     user_id: Uuid::now_v7(),
-                    feedback: Arc::<Feedback>::default(),
+                    feedback: Arc::<DeliveryState>::default(),
                 };
                 let mut heard = client.subscriber().await.expect("a subscription");
                 heard
@@ -77,7 +81,7 @@ pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
                                 text: "some words of an answer".into(),
                             },
                         };
-                        notifier.tell(&teller, &event, number == 0);
+                        notifier.publish(&teller, &event, number == 0);
                     }
                     for _ in 0..EVENTS {
                         heard.next().await.expect("an event");

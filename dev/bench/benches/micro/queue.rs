@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use errand_shared::{
     Uuid,
-    db::{claims::Lease, posts::Origin},
+    storage::queue::{claims::Lease, posts::Origin},
 };
 use tokio::runtime::Runtime;
 

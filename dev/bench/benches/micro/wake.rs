@@ -6,9 +6,11 @@ use criterion::Criterion;
 use errand_api::micro::Waiters;
 use errand_shared::{
     Uuid,
-    chat::{ChatResponse, Usage},
-    events::RunEnd,
-    run::RunStatus,
+    domain::{
+        chat::{ChatResponse, Usage},
+        events::RunEnd,
+        run::RunStatus,
+    },
 };
 use tokio::{runtime::Runtime, task::JoinSet};
 

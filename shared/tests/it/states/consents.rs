@@ -1,13 +1,16 @@
 //! Steps that are journalled before their calls are made: opened, their calls decided, started and answered.
 
 use errand_shared::{
-    db::{
-        approvals::{self, Decided},
-        asked::{self, Answer, Asked, Opened},
-        claims::Lease,
-        steps, tasks,
+    domain::run::RunStatus,
+    storage::{
+        journal::{
+            approvals::{self, DecisionOutcome},
+            pending_calls::{self, Answer, Asked, OpenOutcome},
+            steps,
+        },
+        queue::claims::Lease,
+        tasks,
     },
-    run::RunStatus,
 };
 use serde_json::json;
 
@@ -41,7 +44,7 @@ impl Stage<'_> {
             })
             .collect();
         let mut transaction = self.book.pool().begin().await.unwrap();
-        let opened = asked::open(
+        let opened = pending_calls::open(
             &mut *transaction,
             lease.run_id,
             lease.token,
@@ -56,10 +59,10 @@ impl Stage<'_> {
         }
         transaction.commit().await.unwrap();
         let opening = match opened {
-            Opened::Open => Opening::Open,
-            Opened::Parked(parked) => Opening::Parked { epoch: parked.epoch },
-            Opened::CancelRequested => Opening::CancelRequested,
-            Opened::LeaseLost => Opening::LeaseLost,
+            OpenOutcome::Open => Opening::Open,
+            OpenOutcome::Parked(parked) => Opening::Parked { epoch: parked.epoch },
+            OpenOutcome::CancelRequested => Opening::CancelRequested,
+            OpenOutcome::LeaseLost => Opening::LeaseLost,
         };
         assert_eq!(opening, self.model.open(number, needs_consent));
     }
@@ -78,7 +81,7 @@ impl Stage<'_> {
             return;
         };
         let (lease, ask) = (&self.leases[number], &self.model.asked[call]);
-        let started = asked::start(self.book.pool(), lease.run_id, lease.token, ask.step, ask.index)
+        let started = pending_calls::start(self.book.pool(), lease.run_id, lease.token, ask.step, ask.index)
             .await
             .unwrap();
         assert_eq!(started, self.model.start(number, call));
@@ -104,7 +107,7 @@ impl Stage<'_> {
                 .unwrap();
         }
         let (run_id, token) = (lease.run_id, lease.token);
-        let recorded = asked::answer(&mut transaction, run_id, token, ask.step, &[answer], 1).await;
+        let recorded = pending_calls::answer(&mut transaction, run_id, token, ask.step, &[answer], 1).await;
         if fate == Fate::DiesBefore {
             return transaction.rollback().await.unwrap();
         }
@@ -124,7 +127,7 @@ impl Stage<'_> {
             Some(_) => approvals::decide(&mut transaction, run, &id_of(ask), approve)
                 .await
                 .unwrap(),
-            None => Decided::NoRun,
+            None => DecisionOutcome::NoRun,
         };
         if fate == Fate::DiesBefore {
             return transaction.rollback().await.unwrap();
@@ -132,7 +135,7 @@ impl Stage<'_> {
         transaction.commit().await.unwrap();
         let was_parked = status == Some(RunStatus::WaitingApproval);
         let (decided, epoch) = match decided {
-            Decided::Queued(queued) => (None, Some(queued.epoch)),
+            DecisionOutcome::Queued(queued) => (None, Some(queued.epoch)),
             other => (Some(other), None),
         };
         assert!(

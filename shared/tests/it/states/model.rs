@@ -5,9 +5,8 @@ mod consents;
 use std::collections::HashSet;
 
 use errand_shared::{
-    db::{posts::Posted, runs::Retried},
-    events::final_seq,
-    run::RunStatus,
+    domain::{events::final_seq, run::RunStatus},
+    storage::{queue::posts::PostOutcome, runs::RetryOutcome},
 };
 
 pub(crate) use self::consents::{Ask, Opening};
@@ -113,17 +112,17 @@ const fn is_open(status: RunStatus) -> bool {
 
 impl Model {
     /// A message and its run, in a new conversation or one that there is.
-    pub(crate) fn post(&mut self, user: usize, place: Option<usize>, key: Option<u8>) -> Posted {
+    pub(crate) fn post(&mut self, user: usize, place: Option<usize>, key: Option<u8>) -> PostOutcome {
         if key.is_some_and(|key| self.keys.contains(&(user, key))) {
-            return Posted::KeyKnown;
+            return PostOutcome::KeyKnown;
         }
         if place.is_some_and(|place| self.conversations[place].gone || self.conversations[place].user != user)
         {
-            return Posted::NoConversation;
+            return PostOutcome::NoConversation;
         }
         let open = |run: &&Run| run.user == user && !run.gone && is_open(run.status);
         if self.runs.iter().filter(open).count() >= MAX_OPEN {
-            return Posted::TooManyOpen;
+            return PostOutcome::TooManyOpen;
         }
         self.keys.extend(key.map(|key| (user, key)));
         let conversation = place.unwrap_or_else(|| {
@@ -162,7 +161,7 @@ impl Model {
             gone: false,
             told: Vec::new(),
         });
-        Posted::Stored
+        PostOutcome::Stored
     }
 
     /// Whether a run is queued, due, and the first open run of its conversation.
@@ -339,14 +338,14 @@ impl Model {
     }
 
     /// Tried again by its user: the epoch in which it waits, or why not.
-    pub(crate) fn retry(&mut self, user: usize, number: usize) -> Result<i32, Retried> {
+    pub(crate) fn retry(&mut self, user: usize, number: usize) -> Result<i32, RetryOutcome> {
         let run = &self.runs[number];
         if run.gone || run.user != user {
-            return Err(Retried::NotFound);
+            return Err(RetryOutcome::NotFound);
         }
         let later = |other: &Run| other.conversation == run.conversation && other.seq > run.seq;
         if !matches!(run.status, RunStatus::Failed | RunStatus::Cancelled) || self.runs.iter().any(later) {
-            return Err(Retried::NotRetryable);
+            return Err(RetryOutcome::NotRetryable);
         }
         self.conversations[run.conversation]
             .messages

@@ -1,6 +1,6 @@
 //! Schedules that chance seldom draws.
 
-use errand_shared::db::approvals::{self, Decided};
+use errand_shared::storage::journal::approvals::{self, DecisionOutcome};
 
 use super::{
     schedule::{Action, Fate},
@@ -87,7 +87,7 @@ async fn a_call_that_was_asked_before_a_retry_is_not_what_the_run_waits_for_now(
     let stage = after(&book, schedule).await;
     let mut connection = book.pool().acquire().await.unwrap();
     let decided = approvals::decide(&mut connection, stage.runs[0], "call_0_0", true).await;
-    assert_eq!(decided.unwrap(), Decided::TooLate);
+    assert_eq!(decided.unwrap(), DecisionOutcome::TooLate);
     drop(connection);
     stage.compare().await;
     book.close().await;

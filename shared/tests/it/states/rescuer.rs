@@ -1,13 +1,15 @@
 //! What rescuers see, and what they do about it, however much later.
 
 use errand_shared::{
-    db::{
-        approvals,
-        asked::{self, Closing},
-        finishes::{self, Ending, Finish},
-        rescue,
+    domain::events::final_seq,
+    storage::{
+        journal::{
+            approvals,
+            pending_calls::{self, Closing},
+        },
+        queue::rescue,
+        runs::finish::{self, Ending, Finish},
     },
-    events::final_seq,
 };
 
 use super::{model::MAX_RESCUES, stage::Stage, turns::failed};
@@ -70,9 +72,9 @@ impl Stage<'_> {
         let ids: Vec<_> = ends.iter().map(|end| end.run_id).collect();
         let closings: Vec<_> = ends.iter().map(Closing::from).collect();
         let mut transaction = self.book.pool().begin().await.unwrap();
-        finishes::lock(&mut transaction, &ids).await.unwrap();
-        asked::close(&mut *transaction, &closings).await.unwrap();
-        let ended = finishes::finish(&mut *transaction, ends).await.unwrap();
+        finish::lock(&mut transaction, &ids).await.unwrap();
+        pending_calls::close(&mut *transaction, &closings).await.unwrap();
+        let ended = finish::finish(&mut *transaction, ends).await.unwrap();
         transaction.commit().await.unwrap();
         ended.len()
     }

@@ -1,6 +1,6 @@
 //! What anybody may do to a run, and how schedules of it are drawn.
 
-use errand_shared::run::RunStatus;
+use errand_shared::domain::run::RunStatus;
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 
 pub(super) const USERS: usize = 2;

@@ -2,16 +2,19 @@
 
 use errand_shared::{
     Uuid,
-    db::{
-        claims::{self, Lease},
+    domain::{events::final_seq, run::RunStatus},
+    storage::{
         conversations,
-        finishes::{Ending, Finish},
-        rescue::Stray,
-        runs::{self, CancelTarget, Retried},
-        workers,
+        queue::{
+            claims::{self, Lease},
+            rescue::StuckRun,
+            workers,
+        },
+        runs::{
+            self, CancelTarget, RetryOutcome,
+            finish::{Ending, Finish},
+        },
     },
-    events::final_seq,
-    run::RunStatus,
 };
 
 use super::{
@@ -33,7 +36,7 @@ pub(super) struct Stage<'a> {
     /// Leases that somebody knows of, by number.
     pub(super) known: Vec<usize>,
     /// What rescuers saw last: of silent workers, past the deadline.
-    pub(super) strays: [Vec<(Seen, Stray)>; 2],
+    pub(super) strays: [Vec<(Seen, StuckRun)>; 2],
     /// What the API saw when it marked runs, with their numbers.
     pub(super) targets: Vec<(usize, CancelTarget)>,
 }
@@ -240,7 +243,7 @@ impl<'a> Stage<'a> {
                         .await
                         .unwrap();
                     let retried = match retried {
-                        Retried::Queued(run) => Ok(run.epoch),
+                        RetryOutcome::Queued(run) => Ok(run.epoch),
                         refused => Err(refused),
                     };
                     assert_eq!(retried, self.model.retry(*user, number));

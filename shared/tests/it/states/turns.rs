@@ -2,17 +2,19 @@
 
 use errand_shared::{
     Uuid,
-    chat::Usage,
-    db::{
-        asked::{self, Closing},
-        claims,
-        finishes::{self, Ending, Finish},
-        posts::{self, Posted},
-        steps::{self, CallRecord, Recorded, StepRecord},
+    domain::{chat::Usage, events::final_seq, run::RunStatus},
+    storage::{
+        journal::{
+            pending_calls::{self, Closing},
+            steps::{self, CallRecord, RecordOutcome, StepRecord},
+        },
+        queue::{
+            claims,
+            posts::{self, PostOutcome},
+        },
+        runs::finish::{self, Ending, Finish},
         tasks, violates,
     },
-    events::final_seq,
-    run::RunStatus,
 };
 use serde_json::json;
 use sqlx::{Postgres, Transaction};
@@ -44,7 +46,7 @@ impl Stage<'_> {
         }
         transaction.commit().await.unwrap();
         assert_eq!(posted, [self.model.post(user, place, key)]);
-        if posted == [Posted::Stored] {
+        if posted == [PostOutcome::Stored] {
             self.runs.push(post.run_id);
             self.conversations
                 .extend(post.new_conversation.then_some(post.conversation_id));
@@ -148,13 +150,13 @@ impl Stage<'_> {
         };
         if status != RunStatus::Succeeded {
             // In a commit of its own, so that a worker may die between the two.
-            asked::close(self.book.pool(), &[Closing::from(&finish)])
+            pending_calls::close(self.book.pool(), &[Closing::from(&finish)])
                 .await
                 .unwrap();
             self.model.close_left(number);
         }
         let mut transaction = self.book.pool().begin().await.unwrap();
-        let ended = finishes::finish(&mut *transaction, &[finish]).await.unwrap();
+        let ended = finish::finish(&mut *transaction, &[finish]).await.unwrap();
         if fate == Fate::DiesBefore {
             return transaction.rollback().await.unwrap();
         }
@@ -166,15 +168,15 @@ impl Stage<'_> {
 /// Commits what was recorded; what the lease or one of these keys forbids is rolled back.
 pub(super) async fn stepped(
     transaction: Transaction<'_, Postgres>,
-    recorded: Result<Recorded, sqlx::Error>,
+    recorded: Result<RecordOutcome, sqlx::Error>,
     keys: &[&str],
 ) -> Stepped {
     match recorded {
-        Ok(Recorded::Written { cancel_requested }) => {
+        Ok(RecordOutcome::Written { cancel_requested }) => {
             transaction.commit().await.unwrap();
             Stepped::Written { cancel_requested }
         }
-        Ok(Recorded::LeaseLost) => {
+        Ok(RecordOutcome::LeaseLost) => {
             transaction.rollback().await.unwrap();
             Stepped::LeaseLost
         }

@@ -2,10 +2,10 @@
 
 use errand_shared::{
     Uuid,
-    db::{
+    storage::{
+        audit::Check,
         retention::{self, DroppedJournals},
         runs,
-        verify::Check,
     },
 };
 

@@ -2,13 +2,15 @@
 
 use errand_shared::{
     Uuid,
-    db::{
-        finishes::{Ending, Finish},
-        posts::Post,
-        steps::{self, CallRecord, Recorded, StepRecord},
+    storage::{
+        audit::{Check, Found, Limits},
+        journal::steps::{self, CallRecord, RecordOutcome, StepRecord},
+        queue::{
+            posts::Post,
+            workers::{self, WorkerRow},
+        },
+        runs::finish::{Ending, Finish},
         tasks,
-        verify::{Check, Found, Limits},
-        workers::{self, WorkerRow},
     },
 };
 use serde_json::json;
@@ -173,7 +175,7 @@ async fn turn(book: &Book, post: &Post, titles: &[&str], delete: Option<i64>) {
     let recorded = steps::record(&mut transaction, lease.run_id, lease.token, &record, &calls)
         .await
         .unwrap();
-    assert!(matches!(recorded, Recorded::Written { .. }));
+    assert!(matches!(recorded, RecordOutcome::Written { .. }));
     transaction.commit().await.unwrap();
     let shown = steps::calls_of(book.pool(), lease.run_id, lease.user_id)
         .await

@@ -4,7 +4,7 @@
 //! who was served and has more a whole turn after. So who comes with one message goes before the next of somebody's many, and
 //! those many still have their turn after that.
 
-use errand_shared::{hint::Hint, redis_client::RedisClient};
+use errand_shared::signals::{redis_client::RedisClient, wire::ReadyNotice};
 use redis::{RedisError, Script, aio::MultiplexedConnection};
 
 /// Sorts what has come into the lanes of its users, then takes by turns. What is left is for the next one to take: an empty
@@ -27,13 +27,8 @@ while sorted < most do
         break
     end
     for _, entry in ipairs(entries) do
-        local user, run
-        if #entry == 32 then
-            user, run = string.sub(entry, 1, 16), string.sub(entry, 17)
-        elseif #entry == 16 then
-            user, run = string.rep('\0', 16), entry
-        end
-        if run then
+        if #entry == 41 and string.sub(entry, 1, 1) == 'r' then
+            local user, run = string.sub(entry, 2, 17), string.sub(entry, 18, 33)
             redis.call('RPUSH', lane .. user, run)
             redis.call('ZADD', turns, 'NX', now + 0.5, user)
         end
@@ -50,7 +45,7 @@ while #taken < room do
     local run = redis.call('LPOP', lane .. user)
     if run then
         now = tonumber(next[2])
-        taken[#taken + 1] = user .. run
+        taken[#taken + 1] = 'r' .. user .. run .. string.rep('\0', 8)
         if redis.call('EXISTS', lane .. user) == 1 then
             redis.call('ZADD', turns, now + 1, user)
         end
@@ -96,13 +91,16 @@ impl Turns {
         &self,
         connection: &mut MultiplexedConnection,
         room: usize,
-    ) -> Result<Vec<Hint>, RedisError> {
+    ) -> Result<Vec<ReadyNotice>, RedisError> {
         let mut call = self.script.prepare_invoke();
         for key in &self.keys {
             call.key(key);
         }
         call.arg(room).arg(&self.lanes).arg(MOST_SORTED);
         let entries: Vec<Vec<u8>> = call.invoke_async(connection).await?;
-        Ok(entries.iter().filter_map(|entry| Hint::decode(entry)).collect())
+        Ok(entries
+            .iter()
+            .filter_map(|entry| ReadyNotice::decode(entry))
+            .collect())
     }
 }

@@ -1,6 +1,6 @@
 //! What becomes of steps that are journalled before their calls are made, and of what users say to them.
 
-use errand_shared::{db::approvals::Decided, run::RunStatus};
+use errand_shared::{domain::run::RunStatus, storage::journal::approvals::DecisionOutcome};
 
 use super::{Model, Stepped, Time};
 
@@ -118,31 +118,31 @@ impl Model {
     }
 
     /// The epoch in which the run waits, if the decision was the last of its step; else what became of it.
-    pub(crate) fn decide(&mut self, user: usize, call: usize, approve: bool) -> Result<i32, Decided> {
+    pub(crate) fn decide(&mut self, user: usize, call: usize, approve: bool) -> Result<i32, DecisionOutcome> {
         let ask = &self.asked[call];
         let (number, step) = (ask.run, ask.step);
         let run = &self.runs[number];
         if run.gone || run.user != user {
-            return Err(Decided::NoRun);
+            return Err(DecisionOutcome::NoRun);
         }
         if !ask.needs_consent {
-            return Err(Decided::NoCall);
+            return Err(DecisionOutcome::NoCall);
         }
         match ask.approved {
-            Some(before) if before == approve => return Err(Decided::Already),
-            Some(_) => return Err(Decided::Otherwise),
+            Some(before) if before == approve => return Err(DecisionOutcome::Already),
+            Some(_) => return Err(DecisionOutcome::Otherwise),
             None => {}
         }
         // A parked run waits for its last step.
         if run.status != RunStatus::WaitingApproval || ask.over || step + 1 != run.steps {
-            return Err(Decided::TooLate);
+            return Err(DecisionOutcome::TooLate);
         }
         let ask = &mut self.asked[call];
         ask.approved = Some(approve);
         ask.decisions += 1;
         let waits = |ask: &Ask| ask.run == number && ask.step == step && ask.is_undecided();
         if self.asked.iter().any(waits) {
-            return Err(Decided::Stored);
+            return Err(DecisionOutcome::Stored);
         }
         let run = &mut self.runs[number];
         run.queue_again();

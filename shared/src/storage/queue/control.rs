@@ -1,0 +1,49 @@
+//! What admins say to workers: rows that every heartbeat reads.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use super::workers::WorkerInfo;
+
+/// Pauses the queue or lets it go on, and tells since when it is paused. What is said already stays as it is.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn set_paused(
+    executor: impl PgExecutor<'_>,
+    paused: bool,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"
+        UPDATE queue_control SET paused_at = CASE WHEN $1 THEN COALESCE(paused_at, now()) END
+        RETURNING paused_at
+        "#,
+        paused
+    )
+    .fetch_one(executor)
+    .await
+}
+
+/// Tells a worker to drain, or to go on. None if there is no such worker.
+///
+/// # Errors
+/// A fault of Postgres.
+pub async fn set_draining(
+    executor: impl PgExecutor<'_>,
+    worker_id: Uuid,
+    draining: bool,
+) -> Result<Option<WorkerInfo>, sqlx::Error> {
+    sqlx::query_as!(
+        WorkerInfo,
+        r#"
+        UPDATE workers SET draining = $2 WHERE id = $1
+        RETURNING id, host, version, concurrency, in_flight, draining, started_at, heartbeat_at,
+            extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS "heartbeat_age_seconds!"
+        "#,
+        worker_id,
+        draining
+    )
+    .fetch_optional(executor)
+    .await
+}
