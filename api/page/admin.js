@@ -1,62 +1,62 @@
-// Where the page for admins begins: the door for who is out, a sentence for who is no admin, the shell for who is.
+// Entry point of the admin page: the sign-in form, a refusal for other users, or the admin views.
 
-import { fill, h, icon } from './dom.js';
+import { AdminShell } from './admin/shell.js';
+import { h, icon, setChildren } from './dom.js';
 import { admin } from './net/admin.js';
 import { session } from './net/session.js';
-import { AdminShell } from './admin/shell.js';
-import { door } from './views/door.js';
-import { tried } from './views/notes.js';
+import { showSignIn } from './views/sign-in.js';
+import { tryAction } from './views/toast.js';
 
 const root = document.getElementById('app');
 let shell = null;
 
-async function show(why) {
+async function show(reason) {
   shell?.close();
   shell = null;
   const { user } = session;
   if (!user) {
-    door(root, why, { heading: 'Errand for admins', words: 'Log in with an account whose role is admin.', registers: false });
+    showSignIn(root, reason, { heading: 'Errand admin', text: 'Sign in with an admin account.', canRegister: false });
     return;
   }
   try {
-    // The server decides who is an admin; the page only asks.
+    // The server decides who is an admin; the page only makes a request.
     await admin.overview();
-    if (isStill(user)) shell = new AdminShell(root);
-  } catch (fault) {
-    if (!isStill(user) || fault.status === 401) return;
-    if (fault.status === 403) notAnAdmin(user);
-    else trouble(fault);
+    if (isStillSignedIn(user)) shell = new AdminShell(root);
+  } catch (error) {
+    if (!isStillSignedIn(user) || error.status === 401) return;
+    if (error.status === 403) showNotAnAdmin(user);
+    else showError(error);
   }
 }
 
-/** Whether nobody else has come in meanwhile. */
-const isStill = (user) => session.user?.id === user.id;
+/** Whether the same user is signed in as before the request. */
+const isStillSignedIn = (user) => session.user?.id === user.id;
 
-function notAnAdmin(user) {
-  fill(root, h('main', { class: 'door' }, h('div', { class: 'door-card', role: 'alert' },
+function showNotAnAdmin(user) {
+  setChildren(root, h('main', { class: 'sign-in' }, h('div', { class: 'sign-in-card', role: 'alert' },
     h('h1', {}, 'Not an admin'),
-    h('p', {}, `You are logged in as ${user.email ?? user.name}, and that account’s role is not admin.`),
-    h('p', { class: 'soft' }, 'An admin’s account is made with ', h('code', {}, 'errand-api create-user --admin'),
-      '. A role that was given a moment ago counts from the next login.'),
+    h('p', {}, `You are signed in as ${user.email ?? user.name}, which is not an admin account.`),
+    h('p', { class: 'muted' }, 'To create an admin account, run ', h('code', {}, 'errand-api create-user --admin'),
+      '. If your account has just become an admin, sign out and sign in again.'),
     h('div', { class: 'row' },
       h('a', { class: 'button', href: '/' }, 'Go to the chat'),
-      h('button', { type: 'button', id: 'log-out', class: 'button primary', onclick: () => tried(() => session.leave()) },
-        icon('leave'), 'Log out')))));
+      h('button', { type: 'button', id: 'sign-out', class: 'button primary', onclick: () => tryAction(() => session.signOut()) },
+        icon('sign-out'), 'Sign out')))));
 }
 
-function trouble(fault) {
-  fill(root, h('main', { class: 'boot', role: 'alert' }, h('p', {}, fault.sentence ?? 'The page could not start.'),
-    h('button', { type: 'button', class: 'button primary', onclick: begin }, icon('again'), 'Try again')));
+function showError(error) {
+  setChildren(root, h('main', { class: 'boot', role: 'alert' }, h('p', {}, error.userMessage ?? 'The page could not be loaded.'),
+    h('button', { type: 'button', class: 'button primary', onclick: start }, icon('retry'), 'Try again')));
 }
 
-async function begin() {
+async function start() {
   try {
     if (session.user) await show(null);
     else if (!await session.resume()) await show(null);
-  } catch (fault) {
-    trouble(fault);
+  } catch (error) {
+    showError(error);
   }
 }
 
 session.changed.on(show);
-begin();
+start();

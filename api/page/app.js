@@ -1,28 +1,28 @@
-// Where the page begins: the door for who is out, the shell for who is in.
+// Entry point of the chat page: the sign-in form, or the chat once a user is signed in.
 
-import { fill, h } from './dom.js';
+import { h, setChildren } from './dom.js';
 import { session } from './net/session.js';
-import { door } from './views/door.js';
 import { Shell } from './views/shell.js';
+import { showSignIn } from './views/sign-in.js';
 
 const root = document.getElementById('app');
 let shell = null;
 
-function show(why) {
+function show(reason) {
   shell?.close();
   shell = null;
   if (session.user) shell = new Shell(root);
-  else door(root, why);
+  else showSignIn(root, reason);
 }
 
-async function begin() {
+async function start() {
   try {
     if (!await session.resume()) show(null);
-  } catch (fault) {
-    fill(root, h('main', { class: 'boot', role: 'alert' }, h('p', {}, fault.sentence ?? 'The page could not start.'),
-      h('button', { type: 'button', class: 'button primary', onclick: begin }, 'Try again')));
+  } catch (error) {
+    setChildren(root, h('main', { class: 'boot', role: 'alert' }, h('p', {}, error.userMessage ?? 'The page could not be loaded.'),
+      h('button', { type: 'button', class: 'button primary', onclick: start }, 'Try again')));
   }
 }
 
 session.changed.on(show);
-begin();
+start();

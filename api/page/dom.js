@@ -1,31 +1,31 @@
-// Elements. Text is only ever a text node: nothing in the page parses HTML.
+// Creates DOM elements. Text always becomes a text node: the page never parses HTML.
 
-/** Makes an element: attributes and `on…` listeners by name, then children (nodes, texts, or nothing). */
+/** Creates an element with attributes, `on…` listeners and children (nodes, strings, or null and false to skip). */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) set(element, name, value);
-  element.append(...kept(children));
+  element.append(...flatten(children));
   return element;
 }
 
-const SPACE = 'http://www.w3.org/2000/svg';
+const SVG_NAMESPACE = 'http://www.w3.org/2000/svg';
 
-/** The same for what is drawn. */
-export function drawn(tag, attributes = {}, ...children) {
-  const element = document.createElementNS(SPACE, tag);
+/** Creates an SVG element. */
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG_NAMESPACE, tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== null && value !== undefined) element.setAttribute(name, String(value));
   }
-  element.append(...kept(children));
+  element.append(...flatten(children));
   return element;
 }
 
-/** Puts children in place of those that are there. */
-export function fill(element, ...children) {
-  element.replaceChildren(...kept(children));
+/** Replaces the children of an element. */
+export function setChildren(element, ...children) {
+  element.replaceChildren(...flatten(children));
 }
 
-const kept = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+const flatten = (children) => children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 
 function set(element, name, value) {
   if (value === null || value === undefined || value === false) return;
@@ -36,7 +36,7 @@ function set(element, name, value) {
 
 const PROPERTIES = { value: 1, checked: 1, disabled: 1, hidden: 1, open: 1 };
 
-// One path each, drawn with a pen of 1.7 on 24 × 24.
+// One path per icon, on a 24 × 24 grid, stroked 1.7 wide.
 const ICONS = {
   plus: 'M12 5v14M5 12h14',
   menu: 'M4 7h16M4 12h16M4 17h16',
@@ -44,22 +44,22 @@ const ICONS = {
   close: 'M6 6l12 12M18 6L6 18',
   send: 'M12 19V5M6 11l6-6 6 6',
   stop: 'M7.5 7.5h9v9h-9z',
-  pen: 'M4 20l1-4L16 5l3 3L8 19l-4 1zM14 7l3 3',
-  bin: 'M5 7h14M10 7V4.5h4V7M7 7l.8 12.5h8.4L17 7M10.5 10.5v6M13.5 10.5v6',
+  edit: 'M4 20l1-4L16 5l3 3L8 19l-4 1zM14 7l3 3',
+  delete: 'M5 7h14M10 7V4.5h4V7M7 7l.8 12.5h8.4L17 7M10.5 10.5v6M13.5 10.5v6',
   theme: 'M12 4a8 8 0 1 0 8 8 6 6 0 0 1-8-8z',
-  leave: 'M14 4.5H6v15h8M10 12h10M17 9l3 3-3 3',
+  'sign-out': 'M14 4.5H6v15h8M10 12h10M17 9l3 3-3 3',
   check: 'M5 12.5l4.5 4.5L19 7',
   cross: 'M7 7l10 10M17 7L7 17',
-  again: 'M5 12a7 7 0 1 1 2.2 5.1M5 18v-4.5h4.5',
+  retry: 'M5 12a7 7 0 1 1 2.2 5.1M5 18v-4.5h4.5',
   down: 'M12 5v14M6 13l6 6 6-6',
 };
 
-/** A picture that says nothing by itself. */
+/** A decorative icon, hidden from screen readers. */
 export function icon(name) {
-  return drawn('svg', { viewBox: '0 0 24 24', 'aria-hidden': 'true', class: `icon ${name}` }, drawn('path', { d: ICONS[name] }));
+  return svg('svg', { viewBox: '0 0 24 24', 'aria-hidden': 'true', class: `icon ${name}` }, svg('path', { d: ICONS[name] }));
 }
 
-/** A button that is a picture; `label` is what it is called. */
-export function iconButton(name, label, onclick, more = {}) {
-  return h('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label, onclick, ...more }, icon(name));
+/** A button that shows only an icon; `label` is its accessible name. */
+export function iconButton(name, label, onclick, attributes = {}) {
+  return h('button', { type: 'button', class: 'icon-button', 'aria-label': label, title: label, onclick, ...attributes }, icon(name));
 }

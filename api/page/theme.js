@@ -1,12 +1,12 @@
-// Light or dark, before anything is painted. A classic script: modules run too late for that.
-// Without a choice of the user's the system's counts, which the style sheet asks by itself.
+// Applies the light or dark theme before the first paint, so it is a classic script: modules run too late.
+// Without a stored choice, the style sheet follows the system setting.
 (() => {
   const KEY = 'errand.theme';
   const apply = (theme) => {
     if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
     else delete document.documentElement.dataset.theme;
   };
-  try { apply(localStorage.getItem(KEY)); } catch { /* A browser that keeps nothing. */ }
+  try { apply(localStorage.getItem(KEY)); } catch { /* Storage is blocked. */ }
   addEventListener('storage', (event) => { if (event.key === KEY) apply(event.newValue); });
   globalThis.errandTheme = {
     isDark: () => (document.documentElement.dataset.theme
@@ -14,7 +14,7 @@
     toggle() {
       const theme = this.isDark() ? 'light' : 'dark';
       apply(theme);
-      try { localStorage.setItem(KEY, theme); } catch { /* Then for this page only. */ }
+      try { localStorage.setItem(KEY, theme); } catch { /* The choice lasts until the page is closed. */ }
     },
   };
 })();

@@ -1,25 +1,27 @@
-// The page of an admin: places to go at the top, one of them below.
+// The frame of the admin page: navigation at the top and the selected section below.
 
-import { fill, h, iconButton } from '../dom.js';
+import { h, iconButton, setChildren } from '../dom.js';
 import { session } from '../net/session.js';
-import { tried } from '../views/notes.js';
+import { tryAction } from '../views/toast.js';
 import { CapacityView } from './capacity.js';
+import { shortId } from './format.js';
 import { OverviewView } from './overview.js';
 import { RunView } from './run.js';
 import { RunsView } from './runs.js';
 import { WorkersView } from './workers.js';
 
-const PLACES = [
+/** The path of each section in the address, its label and its view. */
+const SECTIONS = [
   ['', 'Overview', () => new OverviewView()],
-  ['runs', 'Runs', (which) => new RunsView(which)],
-  ['dead', 'Dead letters', (which) => new RunsView({ ...which, status: 'failed' }, true)],
+  ['runs', 'Runs', (filter) => new RunsView(filter)],
+  ['dead', 'Dead letters', (filter) => new RunsView({ ...filter, status: 'failed' }, true)],
   ['workers', 'Workers', () => new WorkersView()],
   ['capacity', 'Capacity', () => new CapacityView()],
 ];
 
 export class AdminShell {
   #view = null;
-  #links = PLACES.map(([place, label]) => h('a', { href: `#/${place}` }, label));
+  #links = SECTIONS.map(([path, label]) => h('a', { href: `#/${path}` }, label));
   #title = h('h1', { tabindex: '-1' });
   #stale = h('p', { class: 'callout bad', role: 'status', hidden: true });
   #main = h('main', { class: 'admin-main', id: 'main' });
@@ -27,14 +29,14 @@ export class AdminShell {
 
   constructor(root) {
     const { user } = session;
-    fill(root,
+    setChildren(root,
       h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); this.#title.focus(); } }, 'Skip to the content'),
       h('header', { class: 'admin-top' },
         h('a', { class: 'admin-brand', href: '/' }, h('img', { src: '/page/icon.svg', alt: '', width: 24, height: 24 }), 'Errand'),
-        h('nav', { 'aria-label': 'Places' }, this.#links),
-        h('span', { class: 'admin-who' }, user.email ?? user.name),
-        iconButton('theme', 'Light or dark', () => globalThis.errandTheme.toggle(), { id: 'theme' }),
-        iconButton('leave', 'Log out', () => tried(() => session.leave()), { id: 'log-out' })),
+        h('nav', { 'aria-label': 'Sections' }, this.#links),
+        h('span', { class: 'admin-user' }, user.email ?? user.name),
+        iconButton('theme', 'Switch between light and dark', () => globalThis.errandTheme.toggle(), { id: 'theme' }),
+        iconButton('sign-out', 'Sign out', () => tryAction(() => session.signOut()), { id: 'sign-out' })),
       this.#main);
     addEventListener('hashchange', () => this.#route(true), { signal: this.#closed.signal });
     this.#route(false);
@@ -45,25 +47,27 @@ export class AdminShell {
     this.#view?.close();
   }
 
-  #route(moved) {
+  /** Shows the view of the current address; `navigated` is false for the first one. */
+  #route(navigated) {
     this.#view?.close();
-    const [, place = '', id = '', asked = ''] = /^#\/([a-z]*)(?:\/([0-9a-f-]{36}))?(?:\?(.*))?$/.exec(location.hash) ?? [];
-    const [key, label, make] = PLACES.find(([one]) => one === place) ?? PLACES[0];
-    const view = place === 'run' && id ? new RunView(id) : make(Object.fromEntries(new URLSearchParams(asked)));
-    const title = view instanceof RunView ? 'A run' : label;
+    const [, path = '', id = '', query = ''] = /^#\/([a-z]*)(?:\/([0-9a-f-]{36}))?(?:\?(.*))?$/.exec(location.hash) ?? [];
+    const section = SECTIONS.find(([key]) => key === path) ?? SECTIONS[0];
+    const isRun = path === 'run' && id !== '';
+    const title = isRun ? `Run ${shortId(id)}` : section[1];
+    const view = isRun ? new RunView(id) : section[2](Object.fromEntries(new URLSearchParams(query)));
     this.#view = view;
     this.#title.textContent = title;
-    document.title = `${title} – Errand for admins`;
+    document.title = `${title} – Errand admin`;
     this.#links.forEach((link, index) => {
-      if (!(view instanceof RunView) && PLACES[index][0] === key) link.setAttribute('aria-current', 'page');
+      if (!isRun && SECTIONS[index] === section) link.setAttribute('aria-current', 'page');
       else link.removeAttribute('aria-current');
     });
     this.#stale.hidden = true;
-    view.poll.troubled.on((fault) => {
-      this.#stale.hidden = fault === null;
-      if (fault) fill(this.#stale, `${fault.sentence ?? 'That could not be read.'} What is shown may be old; trying again.`);
+    view.poller.errorChanged.on((error) => {
+      this.#stale.hidden = error === null;
+      if (error) setChildren(this.#stale, `${error.userMessage ?? 'The data could not be loaded.'} The data shown may be out of date. Trying again…`);
     });
-    fill(this.#main, this.#title, this.#stale, view.element);
-    if (moved) this.#title.focus();
+    setChildren(this.#main, this.#title, this.#stale, view.element);
+    if (navigated) this.#title.focus();
   }
 }

@@ -1,56 +1,57 @@
-// The workers: where they are, what they hold, and whether they take more.
+// The workers: their state, their load, and a button to drain each.
 
-import { fill, h } from '../dom.js';
+import { h, setChildren } from '../dom.js';
 import { admin } from '../net/admin.js';
-import { confirmed, tried } from '../views/notes.js';
+import { confirmDialog } from '../views/dialog.js';
+import { tryAction } from '../views/toast.js';
 import { meter } from './chart.js';
+import { formatCount, formatDuration, formatTime, plural, shortId } from './format.js';
 import { isAlive } from './overview.js';
-import { Poll } from './poll.js';
-import { clock, count, short, span } from './words.js';
+import { Poller } from './poller.js';
 
-/** Distance of looks, in milliseconds. */
-const EVERY = 2_000;
+/** Milliseconds. */
+const POLL_INTERVAL = 2_000;
 
 export class WorkersView {
   #rows = h('tbody');
-  #none = h('p', { class: 'soft', hidden: true }, 'There is no worker. Messages are taken, and wait until one starts.');
+  #none = h('p', { class: 'muted', hidden: true }, 'There are no workers. Messages are accepted and wait in the queue until one starts.');
 
   constructor() {
     this.element = h('section', { class: 'card' },
-      h('p', { class: 'soft' }, 'A worker that drains takes nothing new, finishes what it holds, and idles until it is stopped.'),
+      h('p', { class: 'muted' }, 'A draining worker claims no new runs, finishes its current ones, and stays idle until it is stopped.'),
       h('div', { class: 'scroll-x', tabindex: '0', role: 'group', 'aria-label': 'Workers' }, h('table', {}, h('thead', {}, h('tr', {},
-        ['Worker', 'State', 'In use', 'Last heard of', 'Started', 'Version', ''].map((name) => h('th', { scope: 'col' }, name)))), this.#rows)),
+        ['Worker', 'State', 'Slots in use', 'Last heartbeat', 'Started at', 'Version', ''].map((name) => h('th', { scope: 'col' }, name)))), this.#rows)),
       this.#none);
-    this.poll = new Poll(async () => this.#show(await admin.overview()), EVERY);
+    this.poller = new Poller(async () => this.#show(await admin.overview()), POLL_INTERVAL);
   }
 
   close() {
-    this.poll.close();
+    this.poller.close();
   }
 
   #show({ workers }) {
-    const focused = document.activeElement?.closest('[data-worker]')?.dataset.worker;
-    fill(this.#rows, workers.map((worker) => this.#row(worker)));
-    if (focused) this.#rows.querySelector(`[data-worker="${focused}"] button`)?.focus();
+    const focusedWorker = document.activeElement?.closest('[data-worker]')?.dataset.worker;
+    setChildren(this.#rows, workers.map((worker) => this.#row(worker)));
+    if (focusedWorker) this.#rows.querySelector(`[data-worker="${focusedWorker}"] button`)?.focus();
     this.#none.hidden = workers.length > 0;
   }
 
   #row(worker) {
-    const alive = isAlive(worker);
-    const state = alive ? worker.draining ? 'draining' : 'working' : 'silent';
-    return h('tr', { 'data-worker': worker.id, 'data-state': state },
-      h('th', { scope: 'row' }, worker.host, ' ', h('code', { title: worker.id }, short(worker.id))),
+    const { id, host, draining, in_flight: inFlight, concurrency } = worker;
+    const state = isAlive(worker) ? draining ? 'draining' : 'working' : 'unresponsive';
+    return h('tr', { 'data-worker': id, 'data-state': state },
+      h('th', { scope: 'row' }, host, ' ', h('code', { title: id }, shortId(id))),
       h('td', {}, h('span', { class: `state is-${state}` }, state)),
-      h('td', {}, meter('Places in use', worker.in_flight, worker.concurrency), `${count(worker.in_flight)} of ${count(worker.concurrency)}`),
-      h('td', {}, `${span(worker.heartbeat_age_seconds)} ago`), h('td', {}, clock(worker.started_at)), h('td', {}, worker.version),
-      h('td', {}, h('button', { type: 'button', class: 'button small', onclick: () => this.#turn(worker) }, worker.draining ? 'Undrain' : 'Drain')));
+      h('td', {}, meter('Slots in use', inFlight, concurrency), `${formatCount(inFlight)} of ${formatCount(concurrency)}`),
+      h('td', {}, `${formatDuration(worker.heartbeat_age_seconds)} ago`), h('td', {}, formatTime(worker.started_at)), h('td', {}, worker.version),
+      h('td', {}, h('button', { type: 'button', class: 'button small', onclick: () => this.#toggleDraining(worker) }, draining ? 'Undrain' : 'Drain')));
   }
 
-  async #turn(worker) {
-    const sure = worker.draining || await confirmed({
-      title: 'Drain the worker?', text: `${worker.host} ${short(worker.id)} takes nothing new, and finishes the ${count(worker.in_flight)} that it holds.`, action: 'Drain',
+  async #toggleDraining({ id, host, draining, in_flight: inFlight }) {
+    const confirmed = draining || await confirmDialog({
+      title: 'Drain the worker?', text: `${host} ${shortId(id)} claims no new runs and finishes its current ${plural(inFlight, 'run')}.`, action: 'Drain',
     });
-    if (sure) await tried(() => (worker.draining ? admin.undrain(worker.id) : admin.drain(worker.id)));
-    this.poll.soon();
+    if (confirmed) await tryAction(() => (draining ? admin.undrain(id) : admin.drain(id)));
+    this.poller.pollNow();
   }
 }

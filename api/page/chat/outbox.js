@@ -1,135 +1,133 @@
-// Messages that were sent but not acknowledged. Each keeps its key until the server has said that it has it, over
-// reloads, so that sending it again never makes a second message.
+// Messages that the server has not acknowledged. Each keeps its idempotency key in storage until then, across reloads, so
+// that sending it again never creates a second message.
 
-import { keep, read } from '../keep.js';
-import { Signal, backoff, pause } from '../signal.js';
+import { Emitter, backoff, sleep } from '../async.js';
 import { live } from '../net/live.js';
 import { session } from '../net/session.js';
+import { readItem, writeItem } from '../storage.js';
 
-/** How often a message is sent by itself before its user is asked. */
-const TRIES = 8;
-/** Longest wait that the server may ask for before a message is sent again by itself, in seconds. */
-const WAIT = 60;
+/** How often a message is sent automatically before the user has to decide. */
+const MAX_ATTEMPTS = 8;
+/** A message is not sent again automatically if the server asks for a longer delay, in seconds. */
+const MAX_RETRY_AFTER = 60;
 
 class Outbox {
-  /** Told `(item, news)`: `sending`, `accepted` (with the run), `waiting` and `unsent` (with the problem). */
-  told = new Signal();
-  #busy = new Set();
-  /** Threads that have become conversations, whose other messages are to go there. */
-  #moved = new Set();
-  #wakes = new Set();
+  /** Emits `(item, status, data)`: `sending`, `accepted` (with the run), `retrying` or `unsent` (with the problem). */
+  changed = new Emitter();
+  #sending = new Set();
+  /** New threads that have become conversations; their remaining messages are still to be sent. */
+  #renamed = new Set();
+  #sleepers = new Set();
 
   constructor() {
-    live.changed.on((state) => { if (state !== 'away') this.wake(); });
+    live.changed.on((state) => { if (state !== 'offline') this.#wake(); });
   }
 
   /** The messages of a thread, oldest first: `{key, thread, conversationId, text, at}`. */
-  of(thread) {
-    return this.#all().filter((item) => item.thread === thread);
+  itemsOf(thread) {
+    return this.#items().filter((item) => item.thread === thread);
   }
 
-  /** The thread of a message whose conversation the server has not made yet, if there is one. */
+  /** The thread of an unsent message whose conversation does not exist yet, or null. */
   get newThread() {
-    return this.#all().find((item) => item.conversationId === null)?.thread ?? null;
+    return this.#items().find((item) => item.conversationId === null)?.thread ?? null;
   }
 
   get isEmpty() {
-    return this.#all().length === 0;
+    return this.#items().length === 0;
   }
 
-  /** Takes a message; gives its item. */
+  /** Stores a message, starts to send it and returns its item. */
   add(thread, conversationId, text) {
     const item = { key: newKey(), thread, conversationId, text, at: new Date().toISOString() };
-    this.#store([...this.#all(), item]);
+    this.#store([...this.#items(), item]);
     this.send(thread);
     return item;
   }
 
-  /** Takes a message back that the server does not have. */
   remove(key) {
-    this.#store(this.#all().filter((item) => item.key !== key));
+    this.#store(this.#items().filter((item) => item.key !== key));
   }
 
-  /** Sends what waits, one after the other within a thread. */
   sendAll() {
-    for (const thread of new Set(this.#all().map((item) => item.thread))) this.send(thread);
+    for (const thread of new Set(this.#items().map((item) => item.thread))) this.send(thread);
   }
 
+  /** Sends the messages of a thread one after another. */
   async send(thread) {
-    if (this.#busy.has(thread)) return;
+    if (this.#sending.has(thread)) return;
     const owner = session.user?.id;
-    this.#busy.add(thread);
+    this.#sending.add(thread);
     try {
-      for (let next = this.of(thread)[0]; next && session.user?.id === owner; next = this.of(thread)[0]) {
+      for (let next = this.itemsOf(thread)[0]; next && session.user?.id === owner; next = this.itemsOf(thread)[0]) {
         if (!await this.#deliver(next)) break;
       }
     } finally {
-      this.#busy.delete(thread);
+      this.#sending.delete(thread);
     }
-    if (session.user?.id === owner) this.#goOn();
+    if (session.user?.id === owner) this.#sendRenamed();
   }
 
-  /** Ends waits between tries. */
-  wake() {
-    for (const wake of this.#wakes) wake.abort();
+  /** Retries now the messages that wait for their next attempt. */
+  #wake() {
+    for (const sleeper of this.#sleepers) sleeper.abort();
   }
 
-  /** Whether the server has it in the end. */
+  /** Sends a message until the server accepts it or an attempt fails for good. Returns whether it was accepted. */
   async #deliver(item) {
-    for (let tries = 0; ; tries += 1) {
-      this.told.tell(item, 'sending');
+    for (let attempt = 0; ; attempt += 1) {
+      this.changed.emit(item, 'sending');
       try {
-        const { run_id, conversation_id } = await live.chat(item);
+        const { run_id, conversation_id } = await live.sendMessage(item);
         this.#accepted(item, conversation_id);
-        this.told.tell(item, 'accepted', { runId: run_id, conversationId: conversation_id });
+        this.changed.emit(item, 'accepted', { runId: run_id, conversationId: conversation_id });
         return true;
       } catch (problem) {
-        const wait = problem.retryAfter ?? 0;
-        const again = problem.passes && tries + 1 < TRIES && wait <= WAIT;
-        this.told.tell(item, again ? 'waiting' : 'unsent', problem);
-        if (!again) return false;
-        await this.#pause(Math.max(wait * 1000, backoff(tries)));
+        const retryAfter = problem.retryAfter ?? 0;
+        const willRetry = problem.isTransient && attempt + 1 < MAX_ATTEMPTS && retryAfter <= MAX_RETRY_AFTER;
+        this.changed.emit(item, willRetry ? 'retrying' : 'unsent', problem);
+        if (!willRetry) return false;
+        await this.#sleep(Math.max(retryAfter * 1000, backoff(attempt)));
       }
     }
   }
 
-  /** Those behind it in a new conversation now know which that is. */
+  /** Removes a message. The messages behind it in a new thread get the id of the conversation. */
   #accepted(item, conversationId) {
-    const rest = this.#all().filter((other) => other.key !== item.key);
+    const rest = this.#items().filter((other) => other.key !== item.key);
     for (const other of rest.filter(({ thread }) => thread === item.thread && thread !== conversationId)) {
       Object.assign(other, { thread: conversationId, conversationId });
-      this.#moved.add(conversationId);
+      this.#renamed.add(conversationId);
     }
     this.#store(rest);
   }
 
-  #goOn() {
-    for (const thread of this.#moved) this.send(thread);
-    this.#moved.clear();
+  #sendRenamed() {
+    for (const thread of this.#renamed) this.send(thread);
+    this.#renamed.clear();
   }
 
-  async #pause(milliseconds) {
-    const wake = new AbortController();
-    this.#wakes.add(wake);
-    await pause(milliseconds, wake.signal);
-    this.#wakes.delete(wake);
+  async #sleep(milliseconds) {
+    const sleeper = new AbortController();
+    this.#sleepers.add(sleeper);
+    await sleep(milliseconds, sleeper.signal);
+    this.#sleepers.delete(sleeper);
   }
 
-  #all() {
-    return read(`${session.user?.id}.outbox`, []);
+  #items() {
+    return readItem(`${session.user?.id}.outbox`, []);
   }
 
   #store(items) {
-    // Gone meanwhile: what was kept is sent again under its key, by whoever logs in as the same user.
-    if (session.user) keep(`${session.user.id}.outbox`, items.length > 0 ? items : null);
+    // If the user has signed out, the stored item stays. It is sent under the same key when the user signs in again.
+    if (session.user) writeItem(`${session.user.id}.outbox`, items.length > 0 ? items : null);
   }
 }
 
-/** Unguessable, also where `crypto.randomUUID` is not to be had: over plain http. */
-function newKey() {
+/** A random key. `crypto.randomUUID` does not exist on a page served over plain HTTP. */
+export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return `page-${[...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 }
 
 export const outbox = new Outbox();
-export { newKey };

@@ -1,54 +1,55 @@
-// One conversation as the page holds it: its turns in order, the oldest known page, and what is still on its way.
+// The open conversation as the page shows it: its turns in order, including messages that are still being sent. A new
+// thread has no conversation until its first message is accepted.
 
-import { Signal, gathered } from '../signal.js';
+import { Emitter, coalesce } from '../async.js';
 import { conversations, runs } from '../net/api.js';
 import { live } from '../net/live.js';
 import { newKey, outbox } from './outbox.js';
 import { Turn } from './turn.js';
 
-/** What the name of a thread without a conversation begins with. */
-const NEW = 'new-';
+/** The key of a thread that has no conversation starts with this. */
+const NEW_THREAD = 'new-';
 
 export class Thread {
-  /** Told after turns came or went, or their order changed. */
-  changed = new Signal();
-  /** Told when a new conversation has got its id. */
-  named = new Signal();
+  /** Emitted after turns were added, removed or reordered, or a run changed its state. */
+  changed = new Emitter();
+  /** Emits the id of a new conversation. */
+  created = new Emitter();
   turns = [];
-  /** Where older messages begin; undefined before the first page, null at the end. */
+  /** Where the next older page starts: undefined before the first page was loaded, null if there is no older page. */
   cursor;
-  #closed = [];
-  #catchUp = gathered(() => this.refresh().catch(() => {}), 120);
+  #cleanups = [];
+  #refreshSoon = coalesce(() => this.refresh().catch(() => {}), 120);
 
-  /** The conversation of this id; a new one if it is null. */
+  /** `id` is the conversation, or null for a new one. */
   constructor(id) {
     this.id = id;
-    this.key = id ?? outbox.newThread ?? NEW + newKey();
-    for (const item of outbox.of(this.key)) this.#pending(item);
-    this.#closed.push(
-      outbox.told.on((item, news, about) => this.#told(item, news, about)),
-      live.events.on((event) => this.#hear(event)),
+    this.key = id ?? outbox.newThread ?? NEW_THREAD + newKey();
+    for (const item of outbox.itemsOf(this.key)) this.#addUnsent(item);
+    this.#cleanups.push(
+      outbox.changed.on((item, status, data) => this.#onDelivery(item, status, data)),
+      live.events.on((event) => this.#onEvent(event)),
     );
   }
 
   close() {
-    for (const close of this.#closed) close();
+    for (const cleanup of this.#cleanups) cleanup();
     for (const turn of this.turns) if (turn.runId) live.unwatch(turn.runId);
   }
 
-  /** Reads the newest page. */
+  /** Loads the newest page. */
   async load() {
     if (this.id) await this.refresh();
     else this.cursor = null;
   }
 
-  /** Reads the newest page again, for what was missed. */
+  /** Loads the newest page again and adds what is missing. */
   async refresh() {
     const { items, next_cursor } = await conversations.messages(this.id);
     const stored = this.turns.filter((turn) => turn.at !== null && turn.runId);
-    const meets = items.some((message) => stored.some((turn) => turn.runId === message.run_id));
-    if (stored.length > 0 && items.length > 0 && !meets) {
-      // So much was missed that there is a gap; what is before it is read again when somebody scrolls there.
+    const overlaps = items.some((message) => stored.some((turn) => turn.runId === message.run_id));
+    if (stored.length > 0 && items.length > 0 && !overlaps) {
+      // More than a page was missed. Drop the older turns: they are loaded again when the user scrolls up.
       this.turns = this.turns.filter((turn) => !stored.includes(turn));
       this.cursor = next_cursor;
     }
@@ -56,8 +57,8 @@ export class Thread {
     await this.#merge(items);
   }
 
-  /** Reads the page before the oldest one. */
-  async older() {
+  /** Loads the next older page. */
+  async loadOlder() {
     if (!this.cursor) return;
     const { items, next_cursor } = await conversations.messages(this.id, this.cursor);
     this.cursor = next_cursor;
@@ -66,148 +67,148 @@ export class Thread {
 
   send(text) {
     const item = outbox.add(this.key, this.id, text);
-    if (!this.turns.some((turn) => turn.key === item.key)) this.#pending(item);
+    if (!this.turns.some((turn) => turn.key === item.key)) this.#addUnsent(item);
   }
 
-  /** Takes back a message that was not sent; gives its text. */
-  takeBack(turn) {
+  /** Removes an unsent message and returns its text. */
+  withdraw(turn) {
     outbox.remove(turn.key);
     this.turns = this.turns.filter((other) => other !== turn);
-    this.changed.tell();
+    this.changed.emit();
     outbox.send(this.key);
     return turn.text;
   }
 
-  sendAgain(turn) {
+  resend(turn) {
     turn.state = 'sending';
-    turn.changed.tell();
+    turn.changed.emit();
     outbox.send(this.key);
   }
 
-  /** The run that is under way, or the next that will be. */
-  get active() {
+  /** The turn whose run is in progress or next in the queue, or null. */
+  get activeTurn() {
     return this.turns.find((turn) => turn.isOpen) ?? null;
   }
 
   async stop(turn) {
     turn.stopping = true;
-    turn.changed.tell();
+    turn.changed.emit();
     try {
       const { body } = await runs.cancel(turn.runId);
-      turn.take(body);
+      turn.applyRun(body);
     } catch (problem) {
       turn.stopping = false;
-      turn.changed.tell();
+      turn.changed.emit();
       throw problem;
     }
   }
 
-  /** Says yes or no to a call that waits for it. */
-  async decide(turn, id, approve) {
-    const { heard } = turn;
+  /** Approves or declines a tool call. */
+  async decide(turn, toolCallId, approve) {
+    const { lastSeq } = turn;
     try {
-      const { body } = await runs.decide(turn.runId, id, approve);
-      // The socket may have told more before this answer.
-      if (turn.heard === heard) turn.take(body);
+      const { body } = await runs.decide(turn.runId, toolCallId, approve);
+      // Events may have arrived before this response, which is older then.
+      if (turn.lastSeq === lastSeq) turn.applyRun(body);
     } catch (problem) {
-      // Somebody else has decided, or the time for it is over: what stands is shown.
-      if (problem.status === 404 || problem.status === 409) await this.#look(turn);
+      // Already decided elsewhere, or expired: show the current state.
+      if (problem.status === 404 || problem.status === 409) await this.#fetchRun(turn);
       throw problem;
     }
   }
 
   async retry(turn) {
-    const { heard } = turn;
+    const { lastSeq } = turn;
     await runs.retry(turn.runId);
-    // The socket may have told more before this answer, even the end.
-    if (turn.heard === heard) turn.reopen();
+    // Events may have arrived before this response, even the end of the run.
+    if (turn.lastSeq === lastSeq) turn.reopen();
     if (turn.isOpen) live.watch(turn);
-    this.changed.tell();
+    this.changed.emit();
   }
 
-  #pending(item) {
+  #addUnsent(item) {
     this.turns.push(new Turn({ key: item.key, text: item.text, at: item.at, state: 'sending' }));
-    this.changed.tell();
+    this.changed.emit();
   }
 
-  #told(item, news, about) {
-    const turn = this.turns.find((one) => one.key === item.key);
+  #onDelivery(item, status, data) {
+    const turn = this.turns.find(({ key }) => key === item.key);
     if (!turn) {
-      // Sent from here before the conversation was left and opened again.
-      if (news === 'accepted' && about.conversationId === this.id) this.#catchUp();
+      // Sent from this page before the conversation was closed and opened again.
+      if (status === 'accepted' && data.conversationId === this.id) this.#refreshSoon();
       return;
     }
-    if (news === 'accepted') {
-      this.#take(turn, about);
+    if (status === 'accepted') {
+      this.#onAccepted(turn, data);
       return;
     }
-    turn.state = news === 'unsent' ? 'unsent' : 'sending';
-    turn.problem = news === 'sending' ? null : about;
-    turn.changed.tell();
+    turn.state = status === 'unsent' ? 'unsent' : 'sending';
+    turn.problem = status === 'sending' ? null : data;
+    turn.changed.emit();
   }
 
-  #take(turn, { runId, conversationId }) {
+  #onAccepted(turn, { runId, conversationId }) {
     if (!this.id) {
       this.id = conversationId;
       this.key = conversationId;
-      this.named.tell(conversationId);
+      this.created.emit(conversationId);
     }
-    const known = this.turns.find((other) => other.runId === runId && other !== turn);
-    if (known) {
-      // It was heard of before the word that it was taken.
-      known.text ??= turn.text;
-      known.changed.tell();
+    const duplicate = this.turns.find((other) => other.runId === runId && other !== turn);
+    if (duplicate) {
+      // An event of the run arrived before the acknowledgement and created a turn.
+      duplicate.text ??= turn.text;
+      duplicate.changed.emit();
       this.turns = this.turns.filter((other) => other !== turn);
     } else {
       Object.assign(turn, { runId, problem: null, state: 'queued' });
-      turn.changed.tell();
+      turn.changed.emit();
       live.watch(turn);
     }
-    this.#catchUp();
-    this.changed.tell();
+    this.#refreshSoon();
+    this.changed.emit();
   }
 
-  #hear(event) {
+  #onEvent(event) {
     if (event.conversation_id !== this.id || !this.id) return;
-    let turn = this.turns.find((one) => one.runId === event.run_id);
+    let turn = this.turns.find(({ runId }) => runId === event.run_id);
     if (!turn) {
-      // Of another tab or device: what was said is in the messages. Or of the message that is just being sent, which
-      // is taken up, and the others with it, once that has its word.
-      if (event.type === 'looked' || this.turns.some((one) => one.state === 'sending' && one.problem === null)) return;
+      // The run was started in another tab or on another device, and `refresh` loads its message. Or it belongs to the
+      // message that is being sent: its acknowledgement then adds the run and refreshes.
+      const isSending = this.turns.some(({ state, problem }) => state === 'sending' && problem === null);
+      if (event.type === 'run.snapshot' || isSending) return;
       turn = new Turn({ runId: event.run_id, state: 'queued' });
       this.turns.push(turn);
       live.watch(turn);
-      this.#catchUp();
-      this.changed.tell();
+      this.#refreshSoon();
+      this.changed.emit();
     }
-    const was = turn.state;
-    turn.hear(event);
+    const previous = turn.state;
+    turn.applyEvent(event);
     if (turn.isFinal) live.unwatch(turn.runId);
-    else if (was !== turn.state) live.watch(turn);
-    if (was !== turn.state) this.changed.tell();
+    else if (previous !== turn.state) live.watch(turn);
+    if (previous !== turn.state) this.changed.emit();
   }
 
   async #merge(messages) {
     for (const message of messages) {
-      let turn = this.turns.find((one) => one.runId === message.run_id);
+      let turn = this.turns.find(({ runId }) => runId === message.run_id);
       if (!turn) {
         turn = new Turn({ runId: message.run_id });
         this.turns.push(turn);
       }
-      turn.store(message);
+      turn.applyMessage(message);
     }
-    this.turns.sort((one, other) => one.seq - other.seq);
-    this.changed.tell();
-    for (const turn of this.turns.filter((one) => one.state === 'unknown' || one.isOpen)) {
-      if (turn.runId) await this.#look(turn);
+    this.turns.sort((a, b) => a.seq - b.seq);
+    this.changed.emit();
+    for (const turn of this.turns.filter(({ state, isOpen }) => state === 'unknown' || isOpen)) {
+      if (turn.runId) await this.#fetchRun(turn);
     }
-    this.changed.tell();
+    this.changed.emit();
   }
 
-  async #look(turn) {
-    turn.take(await runs.look(turn.runId));
+  async #fetchRun(turn) {
+    turn.applyRun(await runs.get(turn.runId));
     if (turn.isOpen) live.watch(turn);
     else live.unwatch(turn.runId);
   }
-
 }

@@ -1,134 +1,134 @@
-// One turn of a conversation: what the user said, the run it started, and what came of it. A run's events change it, each
-// once; its stored messages and the run's answer say the same with other words.
+// One turn of a conversation: the user's message, its run and the answer. Its state comes from run events, from the run
+// as the API returns it, and from stored messages.
 
-import { Signal } from '../signal.js';
+import { Emitter } from '../async.js';
 
-/** States of a run that has ended. */
-export const FINAL = new Set(['succeeded', 'failed', 'cancelled']);
+/** States of a run that has finished. */
+const FINAL_STATES = new Set(['succeeded', 'failed', 'cancelled']);
 
-/** Events that end a run. */
-const ENDS = new Set(['run.succeeded', 'run.failed', 'run.cancelled']);
+const FINAL_EVENTS = new Set(['run.succeeded', 'run.failed', 'run.cancelled']);
 
 export class Turn {
-  /** Told after each change. */
-  changed = new Signal();
-  /** The run; none while the message is on its way. */
+  changed = new Emitter();
+  /** The id of the run; null until the message is accepted. */
   runId = null;
-  /** Its key, if it was sent from here. */
+  /** The idempotency key, if the message was sent from this page. */
   key = null;
-  /** Place of the message in the conversation. */
+  /** The number of the user's message within the conversation. */
   seq = Number.MAX_SAFE_INTEGER;
-  /** `sending`, `unsent`, `unknown` (not looked at yet), or the state of the run. */
+  /** `sending`, `unsent`, `unknown` (not loaded yet), or the state of the run. */
   state = 'unknown';
   text = null;
   at = null;
   answer = '';
-  /** `{id, name, arguments, result, success}`; a result that is undefined is yet to come. */
+  /** `{id, name, arguments, result, success}`; `result` is undefined while the call is in progress. */
   tools = [];
-  /** `{id, name, arguments, expiresAt}`: the calls about which the user is to decide. */
+  /** Calls that wait for approval: `{id, name, arguments, expiresAt}`. */
   approvals = [];
-  /** Why it failed, as a sentence. */
+  /** Why the run failed, as a sentence. */
   failure = null;
-  /** Of an unsent message: its problem. */
+  /** Why the message is not sent yet. */
   problem = null;
-  /** Whether the user has asked for its end. */
+  /** Whether the user has asked to stop the run. */
   stopping = false;
-  #heard = 0;
+  #lastSeq = 0;
 
-  constructor(about) {
-    Object.assign(this, about);
+  constructor(fields) {
+    Object.assign(this, fields);
   }
 
   get isFinal() {
-    return FINAL.has(this.state);
+    return FINAL_STATES.has(this.state);
   }
 
   get isOpen() {
     return ['queued', 'running', 'waiting_approval'].includes(this.state);
   }
 
-  /** The number of the last event. */
-  get heard() {
-    return this.#heard;
+  /** The number of the last event applied. */
+  get lastSeq() {
+    return this.#lastSeq;
   }
 
-  /** Takes an event of the run, if it is its turn. */
-  hear(event) {
+  applyEvent(event) {
     const { seq, type, data } = event;
     if (seq !== undefined) {
-      if (!this.#counts(event)) return;
-      this.#heard = seq;
+      if (!this.#accepts(event)) return;
+      this.#lastSeq = seq;
     }
     switch (type) {
       case 'run.queued': this.answer = ''; this.reopen(); return;
       case 'run.started': this.state = 'running'; this.approvals = []; break;
       case 'message.delta': this.state = 'running'; this.answer += data.text; break;
       case 'message.reset': this.answer = data.text ?? ''; break;
-      case 'tool.started': this.state = 'running'; this.#tool(data); break;
-      case 'tool.finished': this.#tool(data); break;
-      case 'approval.requested': this.state = 'waiting_approval'; this.#asked(data); break;
-      case 'run.succeeded': case 'looked': this.take(data.response); return;
-      case 'run.failed': this.#end('failed', data.problem?.detail); return;
-      case 'run.cancelled': this.#end('cancelled'); return;
+      case 'tool.started': this.state = 'running'; this.#updateTool(data); break;
+      case 'tool.finished': this.#updateTool(data); break;
+      case 'approval.requested': this.state = 'waiting_approval'; this.#addApproval(data); break;
+      case 'run.succeeded': case 'run.snapshot': this.applyRun(data.response); return;
+      case 'run.failed': this.#finish('failed', data.problem?.detail); return;
+      case 'run.cancelled': this.#finish('cancelled'); return;
       default: return;
     }
-    this.changed.tell();
+    this.changed.emit();
   }
 
-  /** The events come again from the first. */
-  restart() {
-    this.#heard = 0;
+  /** Prepares for all events being sent again. */
+  resetSeq() {
+    this.#lastSeq = 0;
   }
 
-  /** Each event counts once; who comes late begins with the first, which is told again; after the end only a retry counts. */
-  #counts({ seq, type, attempt }) {
-    if (seq <= this.#heard) return false;
-    if (ENDS.has(type)) return true;
+  /**
+   * Whether an event applies. Each event applies once. A turn that missed the first events waits until they are sent
+   * again. After the end of a run only a retry applies.
+   */
+  #accepts({ seq, type, attempt }) {
+    if (seq <= this.#lastSeq) return false;
+    if (FINAL_EVENTS.has(type)) return true;
     if (this.isFinal) return type === 'run.queued' && (attempt > 0 || this.state === 'cancelled');
-    return this.#heard > 0 || type === 'run.queued';
+    return this.#lastSeq > 0 || type === 'run.queued';
   }
 
-  /** Takes the run's answer, as far as it has come. */
-  take(response) {
-    for (const call of response.tool_calls ?? []) this.#tool(call);
-    if (FINAL.has(response.status)) {
+  /** Applies the run as the API returns it, finished or not. */
+  applyRun(response) {
+    for (const call of response.tool_calls ?? []) this.#updateTool(call);
+    if (FINAL_STATES.has(response.status)) {
       this.answer = response.status === 'succeeded' ? response.message : this.answer;
-      this.#end(response.status, response.problem?.detail);
+      this.#finish(response.status, response.problem?.detail);
       return;
     }
-    // An answer that was under way when the end was told takes nothing back: only a retry does.
+    // A response that was sent before the run finished must not reopen it: only a retry does.
     if (this.isFinal) return;
     this.state = response.status;
     this.approvals = [];
-    for (const call of response.approvals ?? []) this.#asked(call);
-    this.changed.tell();
+    for (const call of response.approvals ?? []) this.#addApproval(call);
+    this.changed.emit();
   }
 
-  /** Takes a stored message of the run. */
-  store(message) {
+  /** Applies a stored message of the run. */
+  applyMessage(message) {
     if (message.role === 'user') {
       this.text = message.content;
       this.at = message.created_at;
       this.seq = message.seq;
     } else if (message.role === 'assistant') {
       this.answer = message.content;
-      for (const call of message.tool_calls ?? []) this.#tool(call);
+      for (const call of message.tool_calls ?? []) this.#updateTool(call);
       this.state = 'succeeded';
       this.stopping = false;
     }
-    this.changed.tell();
+    this.changed.emit();
   }
 
-  /** It is queued again. */
+  /** Marks the run as queued again. */
   reopen() {
     if (this.isFinal) this.answer = '';
     Object.assign(this, { state: 'queued', approvals: [], failure: null, problem: null, stopping: false });
-    this.changed.tell();
+    this.changed.emit();
   }
 
-  #tool({ tool_call_id, tool_name, arguments: given, result, success }) {
+  #updateTool({ tool_call_id, tool_name, arguments: args, result, success }) {
     const known = this.tools.find((tool) => tool.id === tool_call_id);
-    const tool = known ?? { id: tool_call_id, name: tool_name, arguments: given };
+    const tool = known ?? { id: tool_call_id, name: tool_name, arguments: args };
     if (result !== undefined) {
       tool.result = result;
       tool.success = success ?? result?.success !== false;
@@ -136,12 +136,12 @@ export class Turn {
     if (!known) this.tools.push(tool);
   }
 
-  #asked({ tool_call_id: id, tool_name: name, arguments: given, expires_at: expiresAt }) {
-    if (!this.approvals.some((one) => one.id === id)) this.approvals.push({ id, name, arguments: given, expiresAt });
+  #addApproval({ tool_call_id: id, tool_name: name, arguments: args, expires_at: expiresAt }) {
+    if (!this.approvals.some((approval) => approval.id === id)) this.approvals.push({ id, name, arguments: args, expiresAt });
   }
 
-  #end(state, why = null) {
-    Object.assign(this, { state, approvals: [], stopping: false, failure: state === 'failed' ? why : null });
-    this.changed.tell();
+  #finish(state, failure = null) {
+    Object.assign(this, { state, approvals: [], stopping: false, failure: state === 'failed' ? failure : null });
+    this.changed.emit();
   }
 }

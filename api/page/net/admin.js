@@ -1,18 +1,18 @@
-// The routes below `/admin`, for a token whose role is admin; and the server's clock, by which ages are told.
+// The admin routes, and the server's clock, by which ages are computed.
 
 import { send } from './api.js';
 
 /** How far the server's clock is ahead of this one, in milliseconds. */
-let ahead = 0;
+let clockOffset = 0;
 
-/** The server's time in milliseconds, to about a second. */
-export const now = () => Date.now() + ahead;
+/** The server's time in milliseconds, accurate to about a second. */
+export const now = () => Date.now() + clockOffset;
 
 async function call(method, path) {
   const { body, headers } = await send(method, `/admin${path}`);
-  const off = Date.parse(headers.get('Date') ?? '') - Date.now();
-  // The header has whole seconds; less than that is not told from none.
-  if (Number.isFinite(off)) ahead = Math.abs(off) > 1500 ? off : 0;
+  const offset = Date.parse(headers.get('Date') ?? '') - Date.now();
+  // The header has whole seconds, so a smaller difference is noise.
+  if (Number.isFinite(offset)) clockOffset = Math.abs(offset) > 1500 ? offset : 0;
   return body;
 }
 
@@ -22,7 +22,7 @@ const post = (path) => call('POST', path);
 export const admin = {
   overview: () => get('/overview'),
   capacity: () => get('/capacity'),
-  runs: (which) => get(`/runs?${new URLSearchParams(which)}`),
+  runs: (query) => get(`/runs?${new URLSearchParams(query)}`),
   run: (id) => get(`/runs/${id}`),
   retry: (id) => post(`/runs/${id}/retry`),
   cancel: (id) => post(`/runs/${id}/cancel`),

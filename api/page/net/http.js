@@ -1,38 +1,38 @@
-// Requests as JSON, with a bound on how long they may take. Knows nothing of tokens.
+// JSON requests with a timeout. Errors are thrown as `Problem`.
 
 import { Problem } from './problem.js';
 
-const PATIENCE = 20_000;
+/** Milliseconds. */
+const DEFAULT_TIMEOUT = 20_000;
 
-/** Sends a request; gives `{status, body, headers}`, or throws a `Problem`. */
-export async function request(method, path, { body, token, headers = {}, signal, patience = PATIENCE, keepalive } = {}) {
-  const until = AbortSignal.timeout(patience);
-  const all = { Accept: 'application/json', ...headers };
-  if (token) all.Authorization = `Bearer ${token}`;
-  if (body !== undefined) all['Content-Type'] = 'application/json';
+/** Sends a request. Returns `{status, body, headers}` or throws a `Problem`. */
+export async function request(method, path, { body, token, headers = {}, signal, timeout = DEFAULT_TIMEOUT, keepalive } = {}) {
+  const timedOut = AbortSignal.timeout(timeout);
+  const allHeaders = { Accept: 'application/json', ...headers };
+  if (token) allHeaders.Authorization = `Bearer ${token}`;
+  if (body !== undefined) allHeaders['Content-Type'] = 'application/json';
   try {
     const response = await fetch(path, {
       method,
-      headers: all,
+      headers: allHeaders,
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: signal ? AbortSignal.any([signal, until]) : until,
+      signal: signal ? AbortSignal.any([signal, timedOut]) : timedOut,
       cache: 'no-store',
       keepalive,
     });
-    const text = await response.text();
-    const answered = parse(text);
-    if (response.ok) return { status: response.status, body: answered, headers: response.headers };
-    throw problem(response, answered);
-  } catch (fault) {
-    if (fault instanceof Problem || signal?.aborted) throw fault;
+    const parsed = parse(await response.text());
+    if (response.ok) return { status: response.status, body: parsed, headers: response.headers };
+    throw toProblem(response, parsed);
+  } catch (error) {
+    if (error instanceof Problem || signal?.aborted) throw error;
     throw new Problem(0);
   }
 }
 
-/** The problem that an answer is. */
-export function problem(response, body) {
-  const after = Number(response.headers.get('Retry-After'));
-  return new Problem(response.status, body ?? {}, Number.isFinite(after) && after > 0 ? after : null);
+/** The problem that an error response describes. */
+export function toProblem(response, body) {
+  const seconds = Number(response.headers.get('Retry-After'));
+  return new Problem(response.status, body ?? {}, Number.isFinite(seconds) && seconds > 0 ? seconds : null);
 }
 
 function parse(text) {

@@ -1,38 +1,38 @@
-// Everything live: the events of all of the user's runs over one WebSocket, opened again whenever it ends; runs that
-// are watched are followed one by one while there is none.
+// Live events of the user's runs. One WebSocket carries the events of all runs and is reopened when it closes. While
+// there is no WebSocket, watched runs are followed one by one.
 
-import { Signal, backoff, pause } from '../signal.js';
+import { Emitter, backoff, sleep } from '../async.js';
 import * as api from './api.js';
 import { follow } from './follow.js';
 import { session } from './session.js';
 import { Socket } from './socket.js';
 
-/** Close code of an expired token. */
-const EXPIRED = 4401;
-/** Runs that are followed at once without a socket: a browser has six connections to a host. */
-const FOLLOWED = 2;
-/** Longest wait between tries of the socket, in milliseconds: while the server is away, and while only the socket is. */
-const LONGEST = { away: 5_000, polling: 30_000 };
+/** Close code for an expired token. */
+const TOKEN_EXPIRED = 4401;
+/** How many runs are followed at once without a WebSocket. A browser opens six connections per host. */
+const MAX_FOLLOWED = 2;
+/** Maximum delay before the WebSocket is opened again, in milliseconds, by connection state. */
+const MAX_RECONNECT_DELAY = { offline: 5_000, polling: 30_000 };
 
 class Live {
-  /** `connecting`, `live`, `polling` (the server answers, but there is no socket) or `away`. */
+  /** `connecting`, `live`, `polling` (the server responds but the WebSocket does not open) or `offline`. */
   state = 'connecting';
-  /** Told the new state. */
-  changed = new Signal();
-  /** Told each event of a run. */
-  events = new Signal();
+  /** Emits the new state. */
+  changed = new Emitter();
+  /** Emits each event of a run. */
+  events = new Emitter();
   #socket = null;
   #watched = new Map();
   #stop = null;
-  #wake = null;
+  #reconnectNow = null;
 
   start() {
     this.#stop = new AbortController();
-    this.#keepOpen(this.#stop.signal);
+    this.#keepConnected(this.#stop.signal);
     const options = { signal: this.#stop.signal };
-    // A socket from before may be dead without knowing it.
-    addEventListener('online', () => { this.#socket?.close(); this.retry(); }, options);
-    addEventListener('offline', () => this.#turn('away'), options);
+    // After a network change the old WebSocket may be dead without having been closed.
+    addEventListener('online', () => { this.#socket?.close(); this.reconnect(); }, options);
+    addEventListener('offline', () => this.#setState('offline'), options);
   }
 
   stop() {
@@ -44,97 +44,96 @@ class Live {
     this.state = 'connecting';
   }
 
-  /** Tries the socket now. */
-  retry() {
-    this.#wake?.abort();
+  /** Opens the WebSocket now instead of after the reconnect delay. */
+  reconnect() {
+    this.#reconnectNow?.abort();
   }
 
-  /** Sees to it that the events of a turn's run come, until `unwatch`. */
+  /** Delivers the events of a turn's run until `unwatch`. */
   watch(turn) {
     if (this.#watched.has(turn.runId)) return;
     this.#watched.set(turn.runId, { turn, stop: null });
-    if (this.#socket) this.#socket.subscribe(turn.runId, turn.heard);
-    else this.#followSome();
+    if (this.#socket) this.#socket.subscribe(turn.runId, turn.lastSeq);
+    else this.#followWatched();
   }
 
   unwatch(runId) {
     this.#watched.get(runId)?.stop?.abort();
     this.#watched.delete(runId);
-    if (!this.#socket) this.#followSome();
+    if (!this.#socket) this.#followWatched();
   }
 
-  /** Sends a message; sending it again under its key is safe. */
-  chat(message) {
-    return this.#socket ? this.#socket.chat(message) : api.chat(message);
+  /** Sends a message. Safe to repeat with the same key. */
+  sendMessage(message) {
+    return this.#socket ? this.#socket.sendMessage(message) : api.sendMessage(message);
   }
 
-  async #keepOpen(stopped) {
-    let stale = null;
-    for (let tries = 0; !stopped.aborted; tries += 1) {
-      let token = null;
-      const opened = Date.now();
+  async #keepConnected(stopped) {
+    let rejectedToken = null;
+    for (let attempt = 0; !stopped.aborted; attempt += 1) {
+      const openedAt = Date.now();
       try {
-        token = await session.token(stale);
-        stale = null;
-        const code = await this.#once(token, stopped);
-        if (code === EXPIRED) stale = token;
-        if (Date.now() - opened > 5_000) tries = 0;
-      } catch (fault) {
-        if (stopped.aborted || fault.status === 401) return;
+        const token = await session.token(rejectedToken);
+        rejectedToken = null;
+        const code = await this.#connect(token, stopped);
+        if (code === TOKEN_EXPIRED) rejectedToken = token;
+        if (Date.now() - openedAt > 5_000) attempt = 0;
+      } catch (error) {
+        if (stopped.aborted || error.status === 401) return;
       }
       if (stopped.aborted) return;
       this.#socket = null;
-      if (tries > 0 || this.state !== 'live') this.#turn(await this.#answers(stopped) ? 'polling' : 'away');
-      this.#followSome();
-      this.#wake = new AbortController();
-      await pause(backoff(tries, LONGEST[this.state] ?? 5_000), AbortSignal.any([stopped, this.#wake.signal]));
+      if (attempt > 0 || this.state !== 'live') this.#setState(await this.#isServerUp(stopped) ? 'polling' : 'offline');
+      this.#followWatched();
+      this.#reconnectNow = new AbortController();
+      await sleep(backoff(attempt, MAX_RECONNECT_DELAY[this.state] ?? 5_000), AbortSignal.any([stopped, this.#reconnectNow.signal]));
     }
   }
 
-  /** Opens the socket and waits for its end; gives the close code. */
-  async #once(token, stopped) {
-    let ended;
-    const end = new Promise((resolve) => { ended = resolve; });
-    const socket = await Socket.open(session.user.id, token, (event) => this.events.tell(event), ended);
+  /** Opens the WebSocket and waits until it closes. Returns the close code. */
+  async #connect(token, stopped) {
+    let onClose;
+    const closed = new Promise((resolve) => { onClose = resolve; });
+    const socket = await Socket.open(session.user.id, token, (event) => this.events.emit(event), onClose);
     if (stopped.aborted) {
       socket.close();
-      return end;
+      return closed;
     }
     this.#socket = socket;
     for (const [runId, watched] of this.#watched) {
       watched.stop?.abort();
       watched.stop = null;
-      // From the beginning: the socket tells news of all runs at once, and they must not overtake what was missed.
-      watched.turn.restart();
+      // Read all events again: new events, which the WebSocket sends at once, must not overtake missed ones.
+      watched.turn.resetSeq();
       socket.subscribe(runId);
     }
-    this.#turn('live');
-    return end;
+    this.#setState('live');
+    return closed;
   }
 
-  async #answers(signal) {
+  async #isServerUp(signal) {
     try {
-      await api.call('GET', '/conversations?limit=1', { signal, patience: 5_000 });
+      await api.call('GET', '/conversations?limit=1', { signal, timeout: 5_000 });
       return true;
-    } catch (fault) {
-      return fault.status > 0 && fault.status < 500;
+    } catch (error) {
+      return error.status > 0 && error.status < 500;
     }
   }
 
-  #turn(state) {
+  #setState(state) {
     if (state === this.state) return;
     this.state = state;
-    this.changed.tell(state);
+    this.changed.emit(state);
   }
 
-  #followSome() {
-    let free = FOLLOWED;
+  #followWatched() {
+    let free = MAX_FOLLOWED;
     for (const [runId, watched] of this.#watched) {
       if (free === 0) return;
       free -= 1;
       if (watched.stop) continue;
       watched.stop = new AbortController();
-      follow(runId, () => watched.turn.heard, (event) => this.events.tell(event), watched.stop.signal);
+      follow(runId, () => watched.turn.lastSeq, (event) => this.events.emit(event), watched.stop.signal);
     }
   }
 }

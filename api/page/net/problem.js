@@ -1,7 +1,7 @@
-// Why a request was not answered as asked, in a sentence for the person at the page.
+// A failed request, with a message for the user.
 
 export class Problem extends Error {
-  /** `status` 0: there was no answer at all. `retryAfter` is in seconds. */
+  /** `status` is 0 if there was no response. `retryAfter` is in seconds. */
   constructor(status, body = {}, retryAfter = null) {
     super(body.detail ?? body.title ?? '');
     this.status = status;
@@ -12,45 +12,45 @@ export class Problem extends Error {
     this.retryAfter = retryAfter;
   }
 
-  static ofBody(body) {
+  static fromBody(body) {
     const status = typeof body?.status === 'number' ? body.status : 500;
-    const after = Number(body?.retry_after);
-    return new Problem(status, body, Number.isFinite(after) && after > 0 ? after : null);
+    const seconds = Number(body?.retry_after);
+    return new Problem(status, body, Number.isFinite(seconds) && seconds > 0 ? seconds : null);
   }
 
-  /** Whether what was asked may or may not have been done, or was put off: asking again is right. */
-  get passes() {
+  /** Whether repeating the request may succeed. The server may or may not have carried it out. */
+  get isTransient() {
     return this.status === 0 || this.status === 408 || this.status === 429 || (this.status >= 500 && this.status !== 501);
   }
 
-  get sentence() {
-    const told = this.detail.replace(/\s*[.:]?\s*$/, '');
+  get userMessage() {
+    const detail = this.detail.replace(/\s*[.:]?\s*$/, '');
     switch (this.status) {
       case 0: return 'The server can’t be reached.';
-      case 400: return `The server did not understand the request: ${told || 'bad request'}.`;
-      case 401: return told ? `${told}.` : 'You are no longer logged in.';
-      case 403: return told ? `Not allowed: ${told}.` : 'You are not allowed to do that.';
-      case 404: return told ? `${told}.` : 'It is no longer there.';
+      case 400: return `The server did not understand the request: ${detail || 'bad request'}.`;
+      case 401: return detail ? `${detail}.` : 'You are no longer signed in.';
+      case 403: return detail ? `Not allowed: ${detail}.` : 'You are not allowed to do that.';
+      case 404: return detail ? `${detail}.` : 'This no longer exists.';
       case 408: return 'The request took too long to arrive.';
-      case 409: return told ? `${told}.` : 'That does not go together with what is there.';
-      case 413: return 'That is too long for the server.';
-      case 415: return 'The server did not take this kind of request.';
-      case 422: return this.fields.length > 0 ? `${this.fields.map(told_of).join('; ')}.` : `${told || 'Something is not valid'}.`;
-      case 429: return `${told || 'That was too much at once'}. Try again ${this.when}.`;
-      case 502: return told ? `${told}.` : 'The model could not answer.';
-      case 503: return `${told || 'The server is busy'}. Trying again ${this.when} may help.`;
-      default: return told ? `${told}.` : `The server answered ${this.status}.`;
+      case 409: return detail ? `${detail}.` : 'Something else changed at the same time.';
+      case 413: return 'The request is too large.';
+      case 415: return 'The server does not accept this kind of request.';
+      case 422: return this.fields.length > 0 ? `${this.fields.map(fieldMessage).join('; ')}.` : `${detail || 'A value is not valid'}.`;
+      case 429: return `${detail || 'Too many requests'}. Try again ${this.#retryTime}.`;
+      case 502: return detail ? `${detail}.` : 'The model could not answer.';
+      case 503: return `${detail || 'The server is busy'}. Try again ${this.#retryTime}.`;
+      default: return detail ? `${detail}.` : `The server returned status ${this.status}.`;
     }
   }
 
-  get when() {
+  get #retryTime() {
     if (this.retryAfter === null) return 'in a moment';
     return this.retryAfter === 1 ? 'in a second' : `in ${this.retryAfter} seconds`;
   }
 }
 
-const NAMES = { email: 'E-mail', password: 'Password', name: 'Name', message: 'The message', title: 'The title', description: 'The note' };
+const FIELD_NAMES = { email: 'E-mail', password: 'Password', name: 'Name', message: 'The message', title: 'The title', description: 'The note' };
 
-function told_of({ field, message }) {
-  return field ? `${NAMES[field] ?? field} ${message.replace(/\.$/, '')}` : message.replace(/\.$/, '');
+function fieldMessage({ field, message }) {
+  return field ? `${FIELD_NAMES[field] ?? field} ${message.replace(/\.$/, '')}` : message.replace(/\.$/, '');
 }

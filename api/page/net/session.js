@@ -1,116 +1,117 @@
-// Who is logged in. The access token lives in this page's memory only; the refresh token is a cookie that no script
-// sees. A refresh token is good once, and a second use ends the login: so one tab refreshes at a time, and tells the
-// others.
+// The signed-in user and the access token. The access token exists only in this page's memory; the refresh token is an
+// HttpOnly cookie. A refresh token can be used once, and using it again ends the session, so only one tab refreshes at a
+// time and shares the new token with the others.
 
-import { Signal, pause } from '../signal.js';
-import { keep, read } from '../keep.js';
-import { Problem } from './problem.js';
+import { Emitter, sleep } from '../async.js';
+import { readItem, writeItem } from '../storage.js';
 import { request } from './http.js';
+import { Problem } from './problem.js';
 
 const LOCK = 'errand.refresh';
-const PENDING = 'refreshing';
-/** How long a refresh of a page that was left in its middle is given to reach the cookie, in milliseconds. */
-const SETTLE = 1_500;
-/** The part of its life after which a token is replaced. */
-const USED = 0.9;
+const REFRESH_STARTED = 'refreshing';
+/** How long a refresh that an unloaded page started may take to set its cookie, in milliseconds. */
+const REFRESH_GRACE = 1_500;
+/** The share of its lifetime after which a token is replaced. */
+const USABLE_LIFETIME = 0.9;
 
 class Session {
   /** `{id, email, name}`, or null. */
   user = null;
-  /** Told when somebody logs in or out, here or in another tab; `why` is a sentence, or null. */
-  changed = new Signal();
+  /** Emits `(reason)` when the user signs in or out, here or in another tab. `reason` is a sentence or null. */
+  changed = new Emitter();
   #token = null;
-  #expires = 0;
-  #others = 'BroadcastChannel' in globalThis ? new BroadcastChannel('errand.session') : null;
+  #expiresAt = 0;
+  #tabs = 'BroadcastChannel' in globalThis ? new BroadcastChannel('errand.session') : null;
 
   constructor() {
-    this.#others?.addEventListener('message', ({ data }) => {
-      if (data.type === 'out' && this.user) this.#end(null);
-      if (data.type !== 'in') return;
-      if (!this.user || this.user.id === data.session.user.id) this.#take(data.session);
-      else this.#end('Somebody else has logged in, in another tab.');
+    this.#tabs?.addEventListener('message', ({ data }) => {
+      if (data.type === 'signed-out' && this.user) this.#end(null);
+      if (data.type !== 'signed-in') return;
+      if (!this.user || this.user.id === data.session.user.id) this.#set(data.session);
+      else this.#end('Another user has signed in in another tab.');
     });
   }
 
-  /** A token that counts for a while yet; `stale` is one that was refused. Throws a 401 if there is none to be had. */
-  async token(stale = null) {
-    const good = () => this.#token !== null && this.#token !== stale && Date.now() < this.#expires;
-    if (good()) return this.#token;
-    await this.#alone(async () => {
-      // Another tab may have done it meanwhile.
-      if (!good()) await this.#refresh();
+  /** Returns a valid access token; `rejected` is one that the server refused. Throws a 401 if the session is over. */
+  async token(rejected = null) {
+    const isValid = () => this.#token !== null && this.#token !== rejected && Date.now() < this.#expiresAt;
+    if (isValid()) return this.#token;
+    await this.#exclusively(async () => {
+      // Another tab may have refreshed it while this one waited for the lock.
+      if (!isValid()) await this.#refresh();
     });
     return this.#token;
   }
 
-  /** Whether the cookie of an earlier visit still counts. */
+  /** Resumes the session of an earlier visit. Returns whether there is one. */
   async resume() {
     try {
       await this.token();
       return true;
-    } catch (fault) {
-      if (fault instanceof Problem && fault.status !== 401 && fault.status !== 403 && fault.status !== 404) throw fault;
+    } catch (error) {
+      if (error instanceof Problem && error.status !== 401 && error.status !== 403 && error.status !== 404) throw error;
       return false;
     }
   }
 
-  async enter(path, body) {
-    await this.#alone(async () => this.#give(await request('POST', path, { body })));
+  /** Signs in or registers: both routes return a session. */
+  async signIn(path, body) {
+    await this.#exclusively(async () => this.#share(await request('POST', path, { body })));
   }
 
-  async leave() {
-    await this.#alone(async () => {
-      // Not before the server has said so: the cookie would let the next one in who loads the page.
+  async signOut() {
+    await this.#exclusively(async () => {
+      // Wait for the server: until it has revoked the cookie, the next person to load the page would be signed in.
       await request('POST', '/auth/logout', { body: {} });
-      this.#others?.postMessage({ type: 'out' });
+      this.#tabs?.postMessage({ type: 'signed-out' });
       this.#end(null);
     });
   }
 
   async #refresh() {
-    const left = read(PENDING, 0) + SETTLE - Date.now();
-    if (left > 0 && left <= SETTLE) await pause(left);
-    keep(PENDING, Date.now());
+    const remaining = readItem(REFRESH_STARTED, 0) + REFRESH_GRACE - Date.now();
+    if (remaining > 0 && remaining <= REFRESH_GRACE) await sleep(remaining);
+    writeItem(REFRESH_STARTED, Date.now());
     try {
-      // Kept alive, so that the next cookie arrives even if this page is left meanwhile.
-      this.#give(await request('POST', '/auth/refresh', { body: {}, keepalive: true }));
-    } catch (fault) {
-      if (fault.status === 401 && this.user) this.#end('Your login has ended. Log in to go on; what you typed is kept.');
-      throw fault;
+      // Kept alive so that the new cookie arrives even if this page is unloaded first.
+      this.#share(await request('POST', '/auth/refresh', { body: {}, keepalive: true }));
+    } catch (error) {
+      if (error.status === 401 && this.user) this.#end('Your session has expired. Sign in to continue. What you typed has been kept.');
+      throw error;
     } finally {
-      keep(PENDING, null);
+      writeItem(REFRESH_STARTED, null);
     }
   }
 
-  #give({ body }) {
+  #share({ body }) {
     const { user, access_token, expires_in } = body;
-    const session = { user, token: access_token, expires: Date.now() + expires_in * 1000 * USED };
-    this.#take(session);
-    this.#others?.postMessage({ type: 'in', session });
+    const session = { user, token: access_token, expiresAt: Date.now() + expires_in * 1000 * USABLE_LIFETIME };
+    this.#set(session);
+    this.#tabs?.postMessage({ type: 'signed-in', session });
   }
 
-  #take({ user, token, expires }) {
-    const known = this.user?.id === user.id;
+  #set({ user, token, expiresAt }) {
+    const isSameUser = this.user?.id === user.id;
     this.user = user;
     this.#token = token;
-    this.#expires = expires;
-    if (!known) this.changed.tell(null);
+    this.#expiresAt = expiresAt;
+    if (!isSameUser) this.changed.emit(null);
   }
 
-  #end(why) {
+  #end(reason) {
     this.user = null;
     this.#token = null;
-    this.changed.tell(why);
+    this.changed.emit(reason);
   }
 
-  #alone(work) {
+  #exclusively(work) {
     if (navigator.locks) return navigator.locks.request(LOCK, work);
-    // Without locks (a page over plain http on another host) the tabs of one page at least take turns with themselves.
-    this.#last = this.#last.then(work, work);
-    return this.#last;
+    // Plain HTTP on another host has no Web Locks, so this only serializes the calls of this tab.
+    this.#queue = this.#queue.then(work, work);
+    return this.#queue;
   }
 
-  #last = Promise.resolve();
+  #queue = Promise.resolve();
 }
 
 export const session = new Session();

@@ -1,59 +1,59 @@
-// One WebSocket: frames in and out, and whose answer belongs to which chat. Knows nothing of trying again.
+// One WebSocket connection: sends frames and matches each chat request with its reply. Does not reconnect.
 
 import { Problem } from './problem.js';
 
-/** How long the handshake may take, and how long a chat may wait for its word, in milliseconds. */
-const PATIENCE = 10_000;
-/** How far apart signs of life are sent, in milliseconds: just under what proxies cut. */
-const ALIVE = 25_000;
+/** Timeout for the handshake and for the reply to a chat request, in milliseconds. */
+const TIMEOUT = 10_000;
+/** Interval between pings, in milliseconds: proxies close connections that are idle for longer. */
+const PING_INTERVAL = 25_000;
 
 export class Socket {
   #socket;
-  #asked = new Map();
-  #alive = null;
+  #pending = new Map();
+  #pings = null;
 
-  /** Opens; `heard` is given each run event, `ended` the close code, also when it never opened. */
-  static open(userId, token, heard, ended) {
+  /** Connects. `onEvent` receives run events; `onClose` receives the close code, even if the connection was never open. */
+  static open(userId, token, onEvent, onClose) {
     return new Promise((resolve, reject) => {
       const socket = new Socket();
       const url = new URL(`/api/${userId}/ws`, location.href);
       url.protocol = url.protocol.replace('http', 'ws');
       const raw = new WebSocket(url, ['errand.v1', `bearer.${token}`]);
-      const late = setTimeout(() => raw.close(), PATIENCE);
+      const timer = setTimeout(() => raw.close(), TIMEOUT);
       socket.#socket = raw;
       raw.onopen = () => {
-        clearTimeout(late);
-        socket.#alive = setInterval(() => socket.#send({ type: 'ping' }), ALIVE);
+        clearTimeout(timer);
+        socket.#pings = setInterval(() => socket.#send({ type: 'ping' }), PING_INTERVAL);
         resolve(socket);
       };
-      raw.onmessage = ({ data }) => socket.#hear(data, heard);
+      raw.onmessage = ({ data }) => socket.#onMessage(data, onEvent);
       raw.onclose = ({ code }) => {
-        clearTimeout(late);
-        clearInterval(socket.#alive);
-        for (const { reject: fail } of socket.#asked.values()) fail(new Problem(0));
-        socket.#asked.clear();
+        clearTimeout(timer);
+        clearInterval(socket.#pings);
+        for (const request of socket.#pending.values()) request.reject(new Problem(0));
+        socket.#pending.clear();
         reject(new Problem(0));
-        ended(code);
+        onClose(code);
       };
     });
   }
 
-  /** Sends a message; gives the run and its conversation. */
-  chat({ key, text, conversationId }) {
+  /** Sends a message. Returns its run and conversation. */
+  sendMessage({ key, text, conversationId }) {
     return new Promise((resolve, reject) => {
-      const settle = (then) => (word) => {
-        clearTimeout(late);
-        this.#asked.delete(key);
-        then(word);
+      const settle = (callback) => (value) => {
+        clearTimeout(timer);
+        this.#pending.delete(key);
+        callback(value);
       };
-      const late = setTimeout(() => this.#asked.get(key)?.reject(new Problem(0)), PATIENCE);
-      this.#asked.set(key, { resolve: settle(resolve), reject: settle(reject) });
-      const to = conversationId ? { conversation_id: conversationId } : {};
-      this.#send({ type: 'chat', id: key, message: text, idempotency_key: key, ...to });
+      const timer = setTimeout(() => this.#pending.get(key)?.reject(new Problem(0)), TIMEOUT);
+      this.#pending.set(key, { resolve: settle(resolve), reject: settle(reject) });
+      const target = conversationId ? { conversation_id: conversationId } : {};
+      this.#send({ type: 'chat', id: key, message: text, idempotency_key: key, ...target });
     });
   }
 
-  /** Asks for the events of a run after the one of this number. */
+  /** Subscribes to the events of a run that follow number `afterSeq`. */
   subscribe(runId, afterSeq) {
     this.#send({ type: 'subscribe', run_id: runId, ...(afterSeq ? { after_seq: afterSeq } : {}) });
   }
@@ -64,18 +64,18 @@ export class Socket {
 
   #send(frame) {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
-    else if (frame.type === 'chat') this.#asked.get(frame.id)?.reject(new Problem(0));
+    else if (frame.type === 'chat') this.#pending.get(frame.id)?.reject(new Problem(0));
   }
 
-  #hear(data, heard) {
+  #onMessage(data, onEvent) {
     let frame;
     try {
       frame = JSON.parse(data);
     } catch {
       return;
     }
-    if (frame.type === 'accepted') this.#asked.get(frame.id)?.resolve(frame);
-    else if (frame.type === 'error') this.#asked.get(frame.id)?.reject(Problem.ofBody(frame.problem));
-    else if (frame.run_id && frame.data) heard(frame);
+    if (frame.type === 'accepted') this.#pending.get(frame.id)?.resolve(frame);
+    else if (frame.type === 'error') this.#pending.get(frame.id)?.reject(Problem.fromBody(frame.problem));
+    else if (frame.run_id && frame.data) onEvent(frame);
   }
 }

@@ -1,77 +1,79 @@
-// Where messages are typed. What is typed is kept for each conversation until it is sent.
+// The message box. Its text is saved as a draft, one per conversation, until it is sent.
 
 import { h, icon } from '../dom.js';
-import { keep, read } from '../keep.js';
 import { session } from '../net/session.js';
+import { readItem, writeItem } from '../storage.js';
 
-/** Characters of a message, at most; the server counts code points, too. */
-const MOST = 2000;
-/** How many are left when the count is shown. */
-const NEAR = 200;
+/** The maximum length of a message, in code points, as the server counts it. */
+const MAX_LENGTH = 2000;
+/** The count is shown when no more than this many characters are left. */
+const SHOW_COUNT_BELOW = 200;
 
 export class Composer {
   #input = h('textarea', {
-    id: 'message', rows: 1, placeholder: 'What is there to do?', 'aria-label': 'Message', enterkeyhint: 'send', 'aria-describedby': 'left',
+    id: 'message', rows: 1, placeholder: 'Message Errand…', 'aria-label': 'Message', enterkeyhint: 'send', 'aria-describedby': 'characters-left',
   });
-  #left = h('span', { id: 'left', class: 'left' });
-  #send = h('button', { type: 'submit', class: 'round primary', 'aria-label': 'Send', title: 'Send (Enter)' }, icon('send'));
-  #stop = h('button', { type: 'button', id: 'stop', class: 'round', 'aria-label': 'Stop', title: 'Stop (Esc)', hidden: true }, icon('stop'));
-  #place;
+  #charactersLeft = h('span', { id: 'characters-left' });
+  #sendButton = h('button', { type: 'submit', class: 'round primary', 'aria-label': 'Send', title: 'Send (Enter)' }, icon('send'));
+  #stopButton = h('button', { type: 'button', id: 'stop', class: 'round', 'aria-label': 'Stop', title: 'Stop (Esc)', hidden: true }, icon('stop'));
+  #draftKey;
 
-  /** `place` names where the text is kept; `send` is given it; `stop` ends the run under way. */
-  constructor({ place, send, stop }) {
-    this.#place = place;
-    this.element = h('form', { class: 'composer' }, h('div', { class: 'composer-box' }, this.#input, this.#stop, this.#send),
-      h('p', { class: 'hint' }, h('span', {}, h('kbd', {}, 'Enter'), ' sends, ', h('kbd', {}, 'Shift'), ' + ', h('kbd', {}, 'Enter'), ' begins a line'), this.#left));
+  /** `draftKey()` names the draft; `send(text)` sends a message; `stop()` stops the active run. */
+  constructor({ draftKey, send, stop }) {
+    this.#draftKey = draftKey;
+    this.element = h('form', { class: 'composer' }, h('div', { class: 'composer-box' }, this.#input, this.#stopButton, this.#sendButton),
+      h('p', { class: 'hint' },
+        h('span', {}, h('kbd', {}, 'Enter'), ' to send, ', h('kbd', {}, 'Shift'), ' + ', h('kbd', {}, 'Enter'), ' for a new line'),
+        this.#charactersLeft));
     this.element.addEventListener('submit', (event) => { event.preventDefault(); this.#submit(send); });
-    this.#input.addEventListener('input', () => this.#typed());
+    this.#input.addEventListener('input', () => this.#onInput());
     this.#input.addEventListener('keydown', (event) => {
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.#submit(send);
     });
-    this.#stop.addEventListener('click', stop);
-    this.#input.value = read(this.#name, '');
-    queueMicrotask(() => this.#typed());
+    this.#stopButton.addEventListener('click', stop);
+    this.#input.value = readItem(this.#storageKey, '');
+    queueMicrotask(() => this.#onInput());
   }
 
   focus() {
     this.#input.focus();
   }
 
-  /** Puts a text back, before what has been typed since. */
-  put(text) {
+  /** Inserts a text before what has been typed. */
+  insert(text) {
     this.#input.value = this.#input.value.trim() ? `${text}\n${this.#input.value}` : text;
-    this.#typed();
+    this.#onInput();
     this.focus();
   }
 
-  /** The place has got another name. */
-  moved(from) {
-    keep(`${session.user.id}.draft.${from}`, null);
-    this.#typed();
+  /** Moves the draft from its old key to the current one. */
+  moveDraft(oldKey) {
+    writeItem(`${session.user.id}.draft.${oldKey}`, null);
+    this.#onInput();
   }
 
-  /** Shows whether there is something to stop. */
-  running(turn) {
-    const focused = document.activeElement === this.#stop;
-    this.#stop.hidden = !turn;
-    this.#stop.disabled = turn?.stopping ?? false;
-    if (focused && (!turn || turn.stopping)) this.focus();
+  /** Shows the Stop button while there is an active turn. */
+  setActiveTurn(turn) {
+    const hadFocus = document.activeElement === this.#stopButton;
+    this.#stopButton.hidden = !turn;
+    this.#stopButton.disabled = turn?.stopping ?? false;
+    if (hadFocus && (!turn || turn.stopping)) this.focus();
   }
 
-  get #name() {
-    return `${session.user?.id}.draft.${this.#place()}`;
+  get #storageKey() {
+    return `${session.user?.id}.draft.${this.#draftKey()}`;
   }
 
   #submit(send) {
     const text = this.#input.value;
-    if (text.trim() === '' || this.#length > MOST) return;
-    const name = this.#name;
+    if (text.trim() === '' || this.#length > MAX_LENGTH) return;
+    const storageKey = this.#storageKey;
     send(text);
-    keep(name, null);
+    writeItem(storageKey, null);
     this.#input.value = '';
-    this.#typed();
+    this.#onInput();
     this.focus();
   }
 
@@ -79,14 +81,14 @@ export class Composer {
     return [...this.#input.value].length;
   }
 
-  #typed() {
+  #onInput() {
     const text = this.#input.value;
-    if (session.user) keep(this.#name, text || null);
-    const left = MOST - this.#length;
-    this.#left.textContent = left > NEAR ? '' : left >= 0 ? `${left} characters left` : `${-left} characters too many`;
-    this.#left.classList.toggle('bad', left < 0);
-    this.#send.disabled = text.trim() === '' || left < 0;
-    // As high as its text, up to the style's maximum.
+    if (session.user) writeItem(this.#storageKey, text || null);
+    const left = MAX_LENGTH - this.#length;
+    this.#charactersLeft.textContent = left > SHOW_COUNT_BELOW ? '' : left >= 0 ? `${left} characters left` : `${-left} characters too many`;
+    this.#charactersLeft.classList.toggle('bad', left < 0);
+    this.#sendButton.disabled = text.trim() === '' || left < 0;
+    // Grow with the text, up to the maximum height in the style sheet.
     this.#input.style.height = 'auto';
     this.#input.style.height = `${this.#input.scrollHeight}px`;
   }

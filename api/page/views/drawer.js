@@ -1,19 +1,19 @@
-// The two side panels, which on a narrow page are drawers over the rest.
+// A side panel, which on a narrow window is a drawer over the rest of the page.
 
 import { h, iconButton } from '../dom.js';
 
-/** As the style sheet has it. */
+/** The breakpoints of the style sheet. */
 const NARROW = { left: '(max-width: 760px)', right: '(max-width: 1080px)' };
 
 export class Drawer {
   #opener = null;
-  #curtain = h('div', { class: 'curtain', hidden: true, onclick: () => this.close() });
+  #backdrop = h('div', { class: 'backdrop', hidden: true, onclick: () => this.close() });
   #narrow;
 
   constructor(side, label, content) {
     const close = iconButton('close', `Close ${label.toLowerCase()}`, () => this.close(), { class: 'icon-button drawer-close' });
     this.panel = h('aside', { class: `panel ${side}`, 'aria-label': label }, close, content);
-    this.elements = [this.#curtain, this.panel];
+    this.elements = [this.#backdrop, this.panel];
     this.#narrow = matchMedia(NARROW[side]);
     this.#narrow.addEventListener('change', () => this.close());
     this.panel.addEventListener('keydown', (event) => {
@@ -21,7 +21,7 @@ export class Drawer {
       event.stopPropagation();
       this.close();
     });
-    this.#apply(false);
+    this.#setOpen(false);
   }
 
   get isOpen() {
@@ -30,20 +30,20 @@ export class Drawer {
 
   open() {
     this.#opener = document.activeElement;
-    this.#apply(true);
+    this.#setOpen(true);
     this.panel.querySelector('button, input, a')?.focus();
   }
 
   close() {
-    const was = this.isOpen;
-    this.#apply(false);
-    if (was) this.#opener?.focus();
+    const wasOpen = this.isOpen;
+    this.#setOpen(false);
+    if (wasOpen) this.#opener?.focus();
   }
 
-  #apply(open) {
+  #setOpen(open) {
     this.panel.classList.toggle('open', open);
-    this.#curtain.hidden = !open;
-    // A drawer that is shut is not in the way of the keyboard.
+    this.#backdrop.hidden = !open;
+    // A closed drawer must not take the keyboard focus.
     this.panel.inert = this.#narrow.matches && !open;
   }
 }

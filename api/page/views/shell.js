@@ -1,28 +1,29 @@
-// The page of somebody who is in: conversations to the left, the open one in the middle, tasks to the right.
+// The page of a signed-in user: conversations on the left, the open one in the centre, tasks on the right.
 
-import { fill, h, icon, iconButton } from '../dom.js';
-import { forget } from '../keep.js';
 import { outbox } from '../chat/outbox.js';
+import { h, icon, iconButton, setChildren } from '../dom.js';
 import { live } from '../net/live.js';
 import { session } from '../net/session.js';
+import { removeItems } from '../storage.js';
 import { BannerView } from './banner.js';
 import { ConversationsView } from './conversations.js';
+import { confirmDialog } from './dialog.js';
 import { Drawer } from './drawer.js';
-import { confirmed, tried } from './notes.js';
 import { TasksView } from './tasks.js';
 import { ThreadView } from './thread.js';
+import { tryAction } from './toast.js';
 
-/** How often what is seen is read again while no socket tells of it, in milliseconds. */
-const READ_AGAIN = 15_000;
+/** How often everything is loaded again while there is no WebSocket, in milliseconds. */
+const POLL_INTERVAL = 15_000;
 
 export class Shell {
   #root;
   #thread = null;
   #banner = new BannerView();
-  #conversations = new ConversationsView({ go: (id) => this.#go(id), titled: (title) => this.#titled(title) });
+  #conversations = new ConversationsView({ open: (id) => this.#open(id), onTitle: (title) => this.#setTitle(title) });
   #tasks = new TasksView();
   #title = h('h1', { class: 'title' }, 'New chat');
-  #middle = h('main', { class: 'middle' });
+  #main = h('main', { class: 'middle' });
   #left = new Drawer('left', 'Conversations', [this.#conversations.element, this.#account()]);
   #right = new Drawer('right', 'Tasks', this.#tasks.element);
   #closed = new AbortController();
@@ -33,13 +34,13 @@ export class Shell {
       iconButton('menu', 'Conversations', () => this.#left.open(), { class: 'icon-button open-left' }),
       this.#title,
       iconButton('list', 'Tasks', () => this.#right.open(), { class: 'icon-button open-right' }));
-    fill(root, this.#banner.element, h('div', { class: 'shell' },
-      this.#left.elements, h('div', { class: 'centre' }, top, this.#middle), this.#right.elements));
+    setChildren(root, this.#banner.element, h('div', { class: 'shell' },
+      this.#left.elements, h('div', { class: 'centre' }, top, this.#main), this.#right.elements));
     const { signal } = this.#closed;
     addEventListener('hashchange', () => this.#route(), { signal });
-    addEventListener('keydown', (event) => this.#key(event), { signal });
-    document.addEventListener('visibilitychange', () => { if (!document.hidden) { live.retry(); this.#readAgain(); } }, { signal });
-    const timer = setInterval(() => { if (live.state === 'polling' && !document.hidden) this.#readAgain(); }, READ_AGAIN);
+    addEventListener('keydown', (event) => this.#onKeydown(event), { signal });
+    document.addEventListener('visibilitychange', () => { if (!document.hidden) { live.reconnect(); this.#refresh(); } }, { signal });
+    const timer = setInterval(() => { if (live.state === 'polling' && !document.hidden) this.#refresh(); }, POLL_INTERVAL);
     signal.addEventListener('abort', () => clearInterval(timer));
     live.start();
     this.#conversations.refresh();
@@ -50,12 +51,12 @@ export class Shell {
 
   close() {
     this.#closed.abort();
-    for (const part of [this.#thread, this.#banner, this.#conversations, this.#tasks]) part?.close();
+    for (const view of [this.#thread, this.#banner, this.#conversations, this.#tasks]) view?.close();
     live.stop();
     this.#root.replaceChildren();
   }
 
-  #go(id) {
+  #open(id) {
     const hash = id ? `#/c/${id}` : '#/';
     if (location.hash === hash) this.#route();
     else location.hash = hash;
@@ -66,42 +67,44 @@ export class Shell {
     this.#left.close();
     if (this.#thread && id !== null && this.#thread.thread.id === id) return;
     this.#thread?.close();
-    // A conversation that gets its id while it is open stays open; only the address changes.
-    const view = new ThreadView(id, (named) => {
-      history.replaceState(null, '', `#/c/${named}`);
-      this.#conversations.opened(named);
+    // A new conversation stays open when it gets its id; only the address changes.
+    const view = new ThreadView(id, (newId) => {
+      history.replaceState(null, '', `#/c/${newId}`);
+      this.#conversations.setOpen(newId);
     });
     this.#thread = view;
-    this.#titled(id ? '' : 'New chat');
-    this.#conversations.opened(id);
-    fill(this.#middle, view.element);
+    this.#setTitle(id ? '' : 'New chat');
+    this.#conversations.setOpen(id);
+    setChildren(this.#main, view.element);
     view.composer.focus();
     try {
       await view.load();
-    } catch (fault) {
-      if (this.#thread === view && fault.status !== 401) this.#missing(fault);
+    } catch (error) {
+      if (this.#thread === view && error.status !== 401) this.#showLoadError(error);
     }
   }
 
-  #missing(fault) {
-    fill(this.#middle, h('div', { class: 'empty', role: 'alert' }, h('h2', {}, fault.sentence ?? 'That did not work.'),
+  #showLoadError(error) {
+    const retry = () => { this.#thread?.close(); this.#thread = null; this.#route(); };
+    setChildren(this.#main, h('div', { class: 'empty', role: 'alert' },
+      h('h2', {}, error.userMessage ?? 'The conversation could not be loaded.'),
       h('div', { class: 'row' },
-        fault.status === 404 ? null : h('button', { type: 'button', class: 'button', onclick: () => { this.#thread?.close(); this.#thread = null; this.#route(); } }, icon('again'), 'Try again'),
-        h('button', { type: 'button', class: 'button primary', onclick: () => this.#go(null) }, icon('plus'), 'New chat'))));
+        error.status === 404 ? null : h('button', { type: 'button', class: 'button', onclick: retry }, icon('retry'), 'Try again'),
+        h('button', { type: 'button', class: 'button primary', onclick: () => this.#open(null) }, icon('plus'), 'New chat'))));
   }
 
-  #titled(title) {
+  #setTitle(title) {
     const shown = title ?? (this.#thread?.thread.id ? '' : 'New chat');
     this.#title.textContent = shown;
     document.title = shown && shown !== 'New chat' ? `${shown} – Errand` : 'Errand';
   }
 
-  #key(event) {
+  #onKeydown(event) {
     if (event.key !== 'Escape' || event.defaultPrevented || document.querySelector('dialog[open]')) return;
     this.#thread?.stop();
   }
 
-  #readAgain() {
+  #refresh() {
     this.#conversations.refresh();
     this.#tasks.refresh();
     this.#thread?.refresh();
@@ -109,18 +112,18 @@ export class Shell {
 
   #account() {
     return h('div', { class: 'account' },
-      h('div', { class: 'who' }, h('strong', {}, session.user.name), h('span', { class: 'soft' }, session.user.email)),
-      iconButton('theme', 'Light or dark', () => globalThis.errandTheme.toggle(), { id: 'theme' }),
-      iconButton('leave', 'Log out', () => this.#leave(), { id: 'log-out' }));
+      h('div', { class: 'account-name' }, h('strong', {}, session.user.name), h('span', { class: 'muted' }, session.user.email)),
+      iconButton('theme', 'Switch between light and dark', () => globalThis.errandTheme.toggle(), { id: 'theme' }),
+      iconButton('sign-out', 'Sign out', () => this.#signOut(), { id: 'sign-out' }));
   }
 
-  async #leave() {
-    const losing = !outbox.isEmpty && !await confirmed({
-      title: 'Log out?', text: 'Some messages have not been sent yet. They would be lost.', action: 'Log out',
+  async #signOut() {
+    const isCancelled = !outbox.isEmpty && !await confirmDialog({
+      title: 'Sign out?', text: 'Some messages have not been sent yet and will be lost.', action: 'Sign out',
     });
-    if (losing) return;
+    if (isCancelled) return;
     const { id } = session.user;
-    // Not kept for whoever uses this browser next.
-    if (await tried(() => session.leave())) forget(`${id}.`);
+    // The next user of this browser must not find drafts or unsent messages.
+    if (await tryAction(() => session.signOut())) removeItems(`${id}.`);
   }
 }

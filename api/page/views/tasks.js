@@ -1,53 +1,54 @@
-// The to-do list: follows what tools do in any conversation, and can be changed by hand.
+// The to-do list. It is updated when a tool changes a task in any conversation, and can be edited by hand.
 
-import { fill, h, icon, iconButton } from '../dom.js';
-import { gathered } from '../signal.js';
+import { coalesce } from '../async.js';
+import { h, icon, iconButton, setChildren } from '../dom.js';
 import { tasks } from '../net/api.js';
 import { live } from '../net/live.js';
-import { confirmed, tried } from './notes.js';
-import { taskForm } from './task-form.js';
+import { confirmDialog } from './dialog.js';
+import { showTaskForm } from './task-form.js';
+import { tryAction } from './toast.js';
 
-/** After these the list may be another. */
-const CHANGES = new Set(['tool.finished', 'run.succeeded', 'run.failed', 'run.cancelled', 'looked']);
-/** Tasks that are shown at most: so many pages of a hundred. */
-const PAGES = 5;
+/** Events after which the list may have changed. */
+const LIST_EVENTS = new Set(['tool.finished', 'run.succeeded', 'run.failed', 'run.cancelled', 'run.snapshot']);
+/** At most this many pages of 100 tasks are shown. */
+const MAX_PAGES = 5;
 
 export class TasksView {
   #items = null;
   #total = 0;
-  #editing = null;
-  #list = h('ul', { class: 'tasks' });
-  #done = h('ul', { class: 'tasks' });
-  #finished = h('details', { class: 'finished', hidden: true }, h('summary'), this.#done);
-  #state = h('p', { class: 'soft center' }, 'Loading…');
+  #editingId = null;
+  #open = h('ul', { class: 'tasks' });
+  #completed = h('ul', { class: 'tasks' });
+  #completedSection = h('details', { class: 'completed-tasks', hidden: true }, h('summary'), this.#completed);
+  #status = h('p', { class: 'muted center' }, 'Loading…');
   #count = h('span', { class: 'count' });
   #input = h('input', { type: 'text', maxlength: 255, required: true, placeholder: 'Add a task', 'aria-label': 'New task', autocomplete: 'off' });
-  #closed = [];
-  #soon = gathered(() => this.refresh(), 80);
-  #others = 'BroadcastChannel' in globalThis ? new BroadcastChannel('errand.tasks') : null;
+  #cleanups = [];
+  #refreshSoon = coalesce(() => this.refresh(), 80);
+  #tabs = 'BroadcastChannel' in globalThis ? new BroadcastChannel('errand.tasks') : null;
 
   constructor() {
-    const add = h('form', { class: 'add', onsubmit: (event) => { event.preventDefault(); this.#add(); } },
+    const form = h('form', { class: 'add', onsubmit: (event) => { event.preventDefault(); this.#add(); } },
       this.#input, h('button', { type: 'submit', class: 'icon-button', 'aria-label': 'Add the task', title: 'Add' }, icon('plus')));
     this.element = h('section', { class: 'task-list', 'aria-labelledby': 'tasks-title' },
-      h('h2', { id: 'tasks-title' }, 'Tasks', this.#count), add, this.#state, this.#list, this.#finished);
-    this.#closed.push(
-      live.events.on((event) => { if (CHANGES.has(event.type)) this.#soon(); }),
-      live.changed.on((state) => { if (state === 'live') this.#soon(); }),
+      h('h2', { id: 'tasks-title' }, 'Tasks', this.#count), form, this.#status, this.#open, this.#completedSection);
+    this.#cleanups.push(
+      live.events.on((event) => { if (LIST_EVENTS.has(event.type)) this.#refreshSoon(); }),
+      live.changed.on((state) => { if (state === 'live') this.#refreshSoon(); }),
     );
-    this.#others?.addEventListener('message', () => this.#soon());
+    this.#tabs?.addEventListener('message', () => this.#refreshSoon());
   }
 
   close() {
-    for (const close of this.#closed) close();
-    this.#others?.close();
+    for (const cleanup of this.#cleanups) cleanup();
+    this.#tabs?.close();
   }
 
   async refresh() {
     try {
       const all = [];
       let cursor = null;
-      for (let page = 0; page < PAGES; page += 1) {
+      for (let page = 0; page < MAX_PAGES; page += 1) {
         const { items, total, next_cursor } = await tasks.page(cursor);
         all.push(...items);
         this.#total = total;
@@ -56,41 +57,47 @@ export class TasksView {
       }
       this.#items = all;
       this.#draw();
-    } catch (fault) {
-      if (!this.#items) fill(this.#state, fault.sentence ?? 'The list could not be read.');
+    } catch (error) {
+      if (!this.#items) setChildren(this.#status, error.userMessage ?? 'The tasks could not be loaded.');
     }
   }
 
   #draw() {
-    // What is being edited is not taken out of anybody's hands.
-    if (this.#editing !== null) return;
+    // Redrawing would discard what the user is typing.
+    if (this.#editingId !== null) return;
     const open = this.#items.filter((task) => !task.completed);
-    const done = this.#items.filter((task) => task.completed);
-    const focused = document.activeElement?.closest('[data-task]');
-    const what = document.activeElement?.dataset.act;
-    fill(this.#list, open.map((task) => this.#row(task)));
-    fill(this.#done, done.map((task) => this.#row(task)));
-    fill(this.#finished.firstChild, `Done (${done.length})`);
-    this.#finished.hidden = done.length === 0;
-    fill(this.#count, open.length > 0 && String(open.length));
-    const beyond = this.#total - this.#items.length;
-    fill(this.#state, this.#items.length === 0 ? 'Nothing to do.' : beyond > 0 ? `${beyond} more are not shown.` : open.length === 0 ? 'All done.' : '');
-    this.#state.hidden = this.#state.textContent === '';
-    if (focused) this.element.querySelector(`[data-task="${focused.dataset.task}"] [data-act="${what}"]`)?.focus();
+    const completed = this.#items.filter((task) => task.completed);
+    const focusedRow = document.activeElement?.closest('[data-task]');
+    const focusedAction = document.activeElement?.dataset.act;
+    setChildren(this.#open, open.map((task) => this.#row(task)));
+    setChildren(this.#completed, completed.map((task) => this.#row(task)));
+    setChildren(this.#completedSection.firstChild, `Done (${completed.length})`);
+    this.#completedSection.hidden = completed.length === 0;
+    setChildren(this.#count, open.length > 0 && String(open.length));
+    setChildren(this.#status, this.#statusText(open.length));
+    this.#status.hidden = this.#status.textContent === '';
+    if (focusedRow) this.element.querySelector(`[data-task="${focusedRow.dataset.task}"] [data-act="${focusedAction}"]`)?.focus();
+  }
+
+  #statusText(openCount) {
+    if (this.#items.length === 0) return 'No tasks yet.';
+    const hiddenCount = this.#total - this.#items.length;
+    if (hiddenCount > 0) return `${hiddenCount} more not shown.`;
+    return openCount === 0 ? 'All done.' : '';
   }
 
   #row(task) {
     const row = h('li', { class: task.completed ? 'task completed' : 'task', 'data-task': task.id });
-    const box = h('input', {
+    const checkbox = h('input', {
       type: 'checkbox', checked: task.completed, 'aria-label': `Done: ${task.title}`, 'data-act': 'check',
-      onchange: () => this.#change(() => tasks.change(task.id, { completed: box.checked })),
+      onchange: () => this.#change(() => tasks.update(task.id, { completed: checkbox.checked })),
     });
-    fill(row, box,
+    setChildren(row, checkbox,
       h('div', { class: 'task-text' }, h('span', { class: 'task-title' }, task.title),
         task.description && h('span', { class: 'task-note' }, task.description)),
-      h('span', { class: 'task-number', title: 'Its number' }, `#${task.id}`),
-      iconButton('pen', `Edit ${task.title}`, () => this.#edit(row, task), { 'data-act': 'edit' }),
-      iconButton('bin', `Delete ${task.title}`, () => this.#remove(task), { 'data-act': 'delete' }));
+      h('span', { class: 'task-number', title: 'Task number' }, `#${task.id}`),
+      iconButton('edit', `Edit ${task.title}`, () => this.#edit(row, task), { 'data-act': 'edit' }),
+      iconButton('delete', `Delete ${task.title}`, () => this.#delete(task), { 'data-act': 'delete' }));
     return row;
   }
 
@@ -101,27 +108,27 @@ export class TasksView {
   }
 
   #edit(row, task) {
-    if (this.#editing !== null) return;
-    this.#editing = task.id;
-    const done = async (change) => {
-      if (change && !await tried(() => tasks.change(task.id, change))) return;
-      this.#editing = null;
-      this.#others?.postMessage('changed');
+    if (this.#editingId !== null) return;
+    this.#editingId = task.id;
+    showTaskForm(row, task, async (change) => {
+      if (change && !await tryAction(() => tasks.update(task.id, change))) return;
+      this.#editingId = null;
+      this.#tabs?.postMessage('changed');
       await this.refresh();
       this.element.querySelector(`[data-task="${task.id}"] [data-act="edit"]`)?.focus();
-    };
-    taskForm(row, task, done);
+    });
   }
 
-  async #remove(task) {
-    const sure = await confirmed({ title: 'Delete the task?', text: `“${task.title}” goes for good.`, action: 'Delete' });
-    if (sure) await this.#change(() => tasks.remove(task.id));
+  async #delete(task) {
+    const confirmed = await confirmDialog({ title: 'Delete the task?', text: `“${task.title}” will be deleted. This can’t be undone.`, action: 'Delete' });
+    if (confirmed) await this.#change(() => tasks.delete(task.id));
   }
 
-  async #change(work) {
-    const worked = await tried(work);
-    if (worked) this.#others?.postMessage('changed');
+  /** Runs a change and redraws the list, also in other tabs. Returns whether it succeeded. */
+  async #change(action) {
+    const succeeded = await tryAction(action);
+    if (succeeded) this.#tabs?.postMessage('changed');
     await this.refresh();
-    return worked;
+    return succeeded;
   }
 }

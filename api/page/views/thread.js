@@ -1,16 +1,17 @@
-// The conversation that is open: its turns, paging upwards, following the end while one is there.
+// The open conversation: its turns and the message box. Loads older messages when the user scrolls up, and keeps the end
+// in view while the user is there.
 
-import { fill, h, icon } from '../dom.js';
 import { Thread } from '../chat/thread.js';
+import { h, icon, setChildren } from '../dom.js';
 import { live } from '../net/live.js';
 import { Composer } from './composer.js';
-import { tried } from './notes.js';
+import { tryAction } from './toast.js';
 import { TurnView } from './turn.js';
 
-/** How near the end counts as there, in pixels. */
+/** The user counts as being at the top or the end within this many pixels of it. */
 const NEAR = 80;
 
-const IDEAS = ['Add a task to buy milk and bread', 'What is on my list?', 'Mark task 1 as done', 'Rename task 2 to “Call Ann”'];
+const SUGGESTIONS = ['Add a task to buy milk and bread', 'What is on my list?', 'Mark task 1 as done', 'Rename task 2 to “Call Ann”'];
 
 export class ThreadView {
   #views = new Map();
@@ -19,58 +20,59 @@ export class ThreadView {
   #empty = h('div', { class: 'empty', hidden: true });
   #loading = h('p', { class: 'working', role: 'status' }, h('span', { class: 'spinner' }), 'Loading the conversation…');
   #scroller = h('div', { class: 'scroller', tabindex: -1 }, this.#older, this.#loading, this.#empty, this.#list);
-  #toEnd = h('button', { type: 'button', class: 'round to-end', 'aria-label': 'To the end', title: 'To the end', hidden: true, onclick: () => this.#follow(true) }, icon('down'));
-  #said = h('p', { class: 'quiet', 'aria-live': 'polite', id: 'said' });
-  #follows = true;
-  #busy = false;
-  #closed = [];
-  #watch;
+  #toEnd = h('button', { type: 'button', class: 'round to-end', 'aria-label': 'Scroll to the end', title: 'Scroll to the end', hidden: true, onclick: () => this.#scrollToEnd() }, icon('down'));
+  #announcement = h('p', { class: 'visually-hidden', 'aria-live': 'polite', id: 'announcement' });
+  #followsEnd = true;
+  #loadingOlder = false;
+  #cleanups = [];
+  #resizes;
 
-  /** `named` is told the id of a new conversation. */
-  constructor(id, named) {
+  /** `onCreated` receives the id of a new conversation. */
+  constructor(id, onCreated) {
     this.thread = new Thread(id);
-    this.composer = new Composer({ place: () => this.thread.id ?? 'new', send: (text) => this.#send(text), stop: () => this.stop() });
-    this.element = h('div', { class: 'thread' }, this.#scroller, this.#toEnd, this.composer.element, this.#said);
-    this.#closed.push(
+    this.composer = new Composer({ draftKey: () => this.thread.id ?? 'new', send: (text) => this.#send(text), stop: () => this.stop() });
+    this.element = h('div', { class: 'thread' }, this.#scroller, this.#toEnd, this.composer.element, this.#announcement);
+    this.#cleanups.push(
       this.thread.changed.on(() => this.#draw()),
-      this.thread.named.on((given) => { this.composer.moved('new'); named(given); }),
-      live.changed.on((state) => { if (state === 'live' && this.thread.id) this.thread.refresh().catch(() => {}); }),
+      this.thread.created.on((newId) => { this.composer.moveDraft('new'); onCreated(newId); }),
+      live.changed.on((state) => { if (state === 'live') this.refresh(); }),
     );
-    this.#scroller.addEventListener('scroll', () => this.#scrolled());
-    this.#watch = new ResizeObserver(() => { if (this.#follows) this.#follow(); });
-    this.#watch.observe(this.#list);
-    this.#watch.observe(this.#scroller);
+    this.#scroller.addEventListener('scroll', () => this.#onScroll());
+    this.#resizes = new ResizeObserver(() => { if (this.#followsEnd) this.#scrollToEnd(); });
+    this.#resizes.observe(this.#list);
+    this.#resizes.observe(this.#scroller);
     this.#draw();
   }
 
-  /** Reads the conversation; throws its problem. */
+  /** Loads the conversation. Throws the problem if that fails. */
   async load() {
     await this.thread.load();
     this.#loading.remove();
     this.#draw();
-    // Not of whoever has scrolled up while the runs were looked at.
-    if (this.#follows) this.#follow();
+    // The user may have scrolled up while the conversation was loading.
+    if (this.#followsEnd) this.#scrollToEnd();
   }
 
   close() {
-    for (const close of this.#closed) close();
+    for (const cleanup of this.#cleanups) cleanup();
     for (const view of this.#views.values()) view.close();
-    this.#watch.disconnect();
+    this.#resizes.disconnect();
     this.thread.close();
   }
 
-  /** Reads what may have been missed. */
+  /** Loads messages that may have been missed. */
   refresh() {
     if (this.thread.id) this.thread.refresh().catch(() => {});
   }
 
+  /** Stops the active run. */
   async stop() {
-    const turn = this.thread.active;
-    if (turn && !turn.stopping) await tried(() => this.thread.stop(turn));
+    const turn = this.thread.activeTurn;
+    if (turn && !turn.stopping) await tryAction(() => this.thread.stop(turn));
   }
 
   #send(text) {
-    this.#follows = true;
+    this.#followsEnd = true;
     this.thread.send(text);
   }
 
@@ -81,66 +83,72 @@ export class ThreadView {
       view.close();
       this.#views.delete(turn);
     }
-    const below = this.#busy && this.#scroller.scrollHeight - this.#scroller.scrollTop;
-    let at = this.#list.firstChild;
+    const distanceFromEnd = this.#loadingOlder && this.#scroller.scrollHeight - this.#scroller.scrollTop;
+    let next = this.#list.firstChild;
     for (const turn of thread.turns) {
       const view = this.#viewOf(turn);
-      if (view.element === at) at = at.nextSibling;
-      else this.#list.insertBefore(view.element, at);
+      if (view.element === next) next = next.nextSibling;
+      else this.#list.insertBefore(view.element, next);
       view.update();
     }
     this.#older.hidden = !thread.cursor;
-    // What is in sight stays where it is when earlier turns come above it.
-    if (this.#busy) this.#scroller.scrollTop = this.#scroller.scrollHeight - below;
-    const empty = thread.turns.length === 0 && thread.cursor === null;
-    if (this.#empty.hidden === empty) {
-      this.#empty.hidden = !empty;
-      fill(this.#empty, empty && this.#ideas());
+    // Keep the visible turns in place when older turns are inserted above them.
+    if (this.#loadingOlder) this.#scroller.scrollTop = this.#scroller.scrollHeight - distanceFromEnd;
+    const isEmpty = thread.turns.length === 0 && thread.cursor === null;
+    if (this.#empty.hidden === isEmpty) {
+      this.#empty.hidden = !isEmpty;
+      setChildren(this.#empty, isEmpty && this.#welcome());
     }
-    this.composer.running(thread.active);
+    this.composer.setActiveTurn(thread.activeTurn);
   }
 
   #viewOf(turn) {
     const known = this.#views.get(turn);
     if (known) return known;
-    const view = new TurnView(turn, this.thread, this.composer, (one) => this.thread.turns.at(-1) === one);
+    const view = new TurnView(turn, this.thread, this.composer);
     this.#views.set(turn, view);
-    let was = turn.state;
-    this.#closed.push(turn.changed.on(() => {
-      if (turn.state === 'waiting_approval' && was !== turn.state) this.#said.textContent = 'Errand needs your approval.';
-      if (turn.state === 'succeeded' && ['queued', 'running'].includes(was)) this.#said.textContent = `Errand: ${turn.answer}`;
-      if (turn.state === 'failed' && was !== 'failed') this.#said.textContent = turn.failure ?? 'The run failed.';
-      was = turn.state;
-      this.composer.running(this.thread.active);
+    let previous = turn.state;
+    this.#cleanups.push(turn.changed.on(() => {
+      this.#announce(turn, previous);
+      previous = turn.state;
+      this.composer.setActiveTurn(this.thread.activeTurn);
     }));
     return view;
   }
 
-  #ideas() {
-    return [h('h2', {}, 'What is there to do?'),
-      h('p', { class: 'soft' }, 'Errand keeps your list. Tell it in your own words, for example:'),
-      h('ul', { class: 'ideas' }, IDEAS.map((idea) => h('li', {},
-        h('button', { type: 'button', class: 'idea', onclick: () => this.composer.put(idea) }, idea))))];
+  /** Announces a new state of a run to screen readers. */
+  #announce({ state, answer, failure }, previous) {
+    if (state === previous) return;
+    if (state === 'waiting_approval') this.#announcement.textContent = 'Errand needs your approval.';
+    if (state === 'succeeded' && ['queued', 'running'].includes(previous)) this.#announcement.textContent = `Errand: ${answer}`;
+    if (state === 'failed') this.#announcement.textContent = failure ?? 'The run failed.';
+  }
+
+  #welcome() {
+    return [h('h2', {}, 'What do you need to do?'),
+      h('p', { class: 'muted' }, 'Errand keeps your to-do list. Use your own words, for example:'),
+      h('ul', { class: 'suggestions' }, SUGGESTIONS.map((suggestion) => h('li', {},
+        h('button', { type: 'button', class: 'suggestion', onclick: () => this.composer.insert(suggestion) }, suggestion))))];
   }
 
   async #loadOlder() {
-    if (this.#busy) return;
-    this.#busy = true;
+    if (this.#loadingOlder) return;
+    this.#loadingOlder = true;
     this.#older.disabled = true;
-    await tried(() => this.thread.older());
+    await tryAction(() => this.thread.loadOlder());
     this.#older.disabled = false;
-    this.#busy = false;
+    this.#loadingOlder = false;
   }
 
-  #scrolled() {
+  #onScroll() {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    this.#follows = scrollHeight - scrollTop - clientHeight < NEAR;
-    this.#toEnd.hidden = this.#follows;
+    this.#followsEnd = scrollHeight - scrollTop - clientHeight < NEAR;
+    this.#toEnd.hidden = this.#followsEnd;
     if (scrollTop < NEAR && this.thread.cursor && scrollHeight > clientHeight) this.#loadOlder();
   }
 
-  #follow(now = false) {
-    if (now) this.#follows = true;
+  #scrollToEnd() {
+    this.#followsEnd = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 }

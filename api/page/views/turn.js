@@ -1,42 +1,42 @@
-// A turn on the page: the user's words, the tools at work, the answer as it grows, and what can be done about it.
+// A turn on the page: the user's message, the tool calls, the answer as it streams in, and buttons for what can be done.
 
-import { fill, h, icon } from '../dom.js';
 import { markdown } from '../chat/markdown.js';
+import { h, icon, setChildren } from '../dom.js';
 import { approvalView } from './approval.js';
+import { tryAction } from './toast.js';
 import { toolView } from './tool.js';
-import { tried } from './notes.js';
 
 export class TurnView {
   element = h('article', { class: 'turn' });
   #parts = {
-    said: h('div', { class: 'said' }),
-    fate: h('div', { class: 'fate' }),
+    message: h('div', { class: 'message' }),
+    delivery: h('div', { class: 'delivery' }),
     tools: h('div', { class: 'tools' }),
     approvals: h('div', { class: 'approvals' }),
     answer: h('div', { class: 'answer prose' }),
-    foot: h('div', { class: 'foot' }),
+    status: h('div', { class: 'status' }),
   };
-  #shown = { text: null, answer: null, approvals: '', foot: null };
+  #drawn = { text: null, answer: null, approvals: '', status: null };
   #frame = null;
-  #closed;
+  #removeListener;
 
-  constructor(turn, thread, composer, isLast) {
-    Object.assign(this, { turn, thread, composer, isLast });
-    fill(this.element, Object.values(this.#parts));
-    this.#closed = turn.changed.on(() => this.update());
+  constructor(turn, thread, composer) {
+    Object.assign(this, { turn, thread, composer });
+    setChildren(this.element, Object.values(this.#parts));
+    this.#removeListener = turn.changed.on(() => this.update());
     this.#draw();
   }
 
   close() {
-    this.#closed();
+    this.#removeListener();
     cancelAnimationFrame(this.#frame);
     this.#frame = null;
     this.element.remove();
   }
 
-  /** Draws with the next frame, however much changes until then. */
+  /** Redraws in the next animation frame, once for any number of changes. */
   update() {
-    // A hidden page has no frames.
+    // A hidden page has no animation frames.
     if (document.hidden) this.#draw();
     else this.#frame ??= requestAnimationFrame(() => { this.#frame = null; this.#draw(); });
   }
@@ -45,83 +45,85 @@ export class TurnView {
     const { turn } = this;
     this.element.dataset.state = turn.state;
     if (turn.runId) this.element.dataset.run = turn.runId;
-    if (this.#shown.text !== turn.text) {
-      this.#shown.text = turn.text;
-      fill(this.#parts.said, turn.text !== null && [h('span', { class: 'quiet' }, 'You: '), h('div', { class: 'bubble' }, turn.text)]);
+    if (this.#drawn.text !== turn.text) {
+      this.#drawn.text = turn.text;
+      setChildren(this.#parts.message, turn.text !== null && [h('span', { class: 'visually-hidden' }, 'You: '), h('div', { class: 'bubble' }, turn.text)]);
     }
-    turn.tools.forEach((tool, at) => {
-      const element = this.#parts.tools.children[at];
+    turn.tools.forEach((tool, index) => {
+      const element = this.#parts.tools.children[index];
       if (!element) this.#parts.tools.append(toolView(tool));
       else toolView(tool, element);
     });
     while (this.#parts.tools.children.length > turn.tools.length) this.#parts.tools.lastChild.remove();
-    if (this.#shown.answer !== turn.answer) {
-      this.#shown.answer = turn.answer;
-      fill(this.#parts.answer, markdown(turn.answer));
+    if (this.#drawn.answer !== turn.answer) {
+      this.#drawn.answer = turn.answer;
+      setChildren(this.#parts.answer, markdown(turn.answer));
     }
-    this.#approvals();
+    this.#drawApprovals();
     this.element.setAttribute('aria-busy', String(turn.isOpen));
-    this.#feet();
+    this.#drawStatus();
   }
 
-  /** The calls that wait; those that are there already stay as they are, with the focus. */
-  #approvals() {
+  /** Adds and removes approvals. Those that stay are not redrawn, so that they keep the focus. */
+  #drawApprovals() {
     const { turn, thread } = this;
     const ids = turn.approvals.map(({ id }) => id);
-    if (this.#shown.approvals === ids.join()) return;
-    this.#shown.approvals = ids.join();
+    if (this.#drawn.approvals === ids.join()) return;
+    this.#drawn.approvals = ids.join();
     const { approvals } = this.#parts;
-    for (const one of [...approvals.children]) if (!ids.includes(one.dataset.call)) one.remove();
+    for (const element of [...approvals.children]) if (!ids.includes(element.dataset.call)) element.remove();
     for (const approval of turn.approvals.slice(approvals.children.length)) {
       approvals.append(approvalView(approval, (approve) => thread.decide(turn, approval.id, approve)));
     }
   }
 
-  #feet() {
-    const { turn } = this;
-    const last = this.isLast(turn);
-    const now = JSON.stringify([turn.state, turn.stopping, turn.failure, turn.problem?.sentence, last, turn.answer !== '', turn.tools.length]);
-    if (now === this.#shown.foot) return;
-    this.#shown.foot = now;
-    fill(this.#parts.fate, fate(this));
-    fill(this.#parts.foot, foot(this, last));
+  #drawStatus() {
+    const { turn, thread } = this;
+    const isLast = thread.turns.at(-1) === turn;
+    const shown = JSON.stringify([turn.state, turn.stopping, turn.failure, turn.problem?.userMessage, isLast, turn.answer !== '', turn.tools.length]);
+    if (shown === this.#drawn.status) return;
+    this.#drawn.status = shown;
+    setChildren(this.#parts.delivery, delivery(this));
+    setChildren(this.#parts.status, status(this, isLast));
   }
 }
 
-/** What becomes of the user's words, until the server has them. */
-function fate({ turn, thread, composer }) {
-  if (turn.state === 'sending') return turn.problem ? ['Not sent yet: ', turn.problem.sentence] : 'Sending…';
+/** Whether the message has been sent; nothing once the server has accepted it. */
+function delivery({ turn, thread, composer }) {
+  if (turn.state === 'sending') return turn.problem ? ['Not sent yet: ', turn.problem.userMessage] : 'Sending…';
   if (turn.state !== 'unsent') return null;
-  const edit = () => composer.put(thread.takeBack(turn));
-  // Whether it arrived may be unknown: sending it again is safe then, saying it anew is not.
-  const unknown = turn.problem?.passes && turn.problem.status !== 429;
+  const edit = () => composer.insert(thread.withdraw(turn));
+  // The server may have accepted the message although the request failed. Sending it again uses the same key and is
+  // safe; editing it would create a second message.
+  const isUncertain = turn.problem?.isTransient && turn.problem.status !== 429;
   return h('div', { class: 'callout bad', role: 'alert' },
-    h('span', {}, `${unknown ? 'Not known to have arrived.' : 'Not sent.'} ${turn.problem?.sentence ?? ''}`),
+    h('span', {}, `${isUncertain ? 'We couldn’t confirm this was sent.' : 'Not sent.'} ${turn.problem?.userMessage ?? ''}`),
     h('span', { class: 'row' },
-      h('button', { type: 'button', class: 'button small', onclick: () => thread.sendAgain(turn) }, icon('again'), 'Send again'),
-      h('button', { type: 'button', class: 'button small', onclick: edit }, icon('pen'), 'Edit')));
+      h('button', { type: 'button', class: 'button small', onclick: () => thread.resend(turn) }, icon('retry'), 'Send again'),
+      h('button', { type: 'button', class: 'button small', onclick: edit }, icon('edit'), 'Edit')));
 }
 
-function foot({ turn, thread }, last) {
-  const again = last && h('button', { type: 'button', class: 'button small retry', onclick: (event) => retry(event, thread, turn) },
-    icon('again'), 'Try again');
+/** The state of the run below the answer, with a retry button if the run is the last of its conversation. */
+function status({ turn, thread }, isLast) {
+  const retryButton = isLast && h('button', { type: 'button', class: 'button small retry', onclick: (event) => retry(event, thread, turn) },
+    icon('retry'), 'Try again');
   switch (turn.state) {
-    case 'queued': return working(turn, turn.stopping ? 'Stopping…' : 'In the queue…');
-    case 'running': return working(turn, turn.stopping ? 'Stopping…' : 'Thinking…');
-    case 'waiting_approval': return working(turn, turn.stopping ? 'Stopping…' : 'Waits for your approval.');
-    case 'failed': return h('div', { class: 'callout bad', role: 'alert' }, h('span', {}, turn.failure ?? 'The run failed.'), again);
+    case 'queued': return progress(turn, turn.stopping ? 'Stopping…' : 'In the queue…');
+    case 'running': return progress(turn, turn.stopping ? 'Stopping…' : 'Thinking…');
+    case 'waiting_approval': return progress(turn, turn.stopping ? 'Stopping…' : 'Waiting for your approval');
+    case 'failed': return h('div', { class: 'callout bad', role: 'alert' }, h('span', {}, turn.failure ?? 'The run failed.'), retryButton);
     case 'cancelled': return h('div', { class: 'callout' },
-      h('span', {}, turn.tools.length > 0 ? 'Stopped. What the tools above have done stays done.' : 'Stopped.'), again);
+      h('span', {}, turn.tools.length > 0 ? 'Stopped. Changes that the tools above made are kept.' : 'Stopped.'), retryButton);
     default: return null;
   }
 }
 
-/** Three dots until there is something to read, a line to the end. */
-function working(turn, words) {
-  return h('p', { class: turn.answer ? 'working quietly' : 'working' }, h('span', { class: 'dots', 'aria-hidden': 'true' }, h('i'), h('i'), h('i')), words);
+/** Three dots and a label, smaller once the answer has started. */
+function progress(turn, label) {
+  return h('p', { class: turn.answer ? 'working compact' : 'working' }, h('span', { class: 'dots', 'aria-hidden': 'true' }, h('i'), h('i'), h('i')), label);
 }
 
 async function retry({ currentTarget }, thread, turn) {
   currentTarget.disabled = true;
-  if (!await tried(() => thread.retry(turn))) currentTarget.disabled = false;
+  if (!await tryAction(() => thread.retry(turn))) currentTarget.disabled = false;
 }

@@ -1,1 +1,1 @@
-//! Nothing: the tests of the chat page in a real browser stand in `tests/it`.
+//! An empty library: the browser tests are in `tests/it`.

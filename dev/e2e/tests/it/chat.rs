@@ -1,50 +1,51 @@
-//! The main chat: from the door to an answer, with its tool calls and the tasks it changed.
+//! The main story: a new user registers, sends a message and sees the answer, its tool calls and the changed tasks.
 
 use errand_testkit::TestApp;
 use thirtyfour::Key;
 
-use crate::stage::Stage;
+use crate::browser_test::BrowserTest;
 
 #[tokio::test]
-async fn a_new_user_registers_chats_and_sees_the_task() {
-    Stage::play(TestApp::builder(), async |stage| {
-        let page = stage.device().await;
-        page.open("").await;
-        page.until("the door", "document.querySelector('[name=email]')")
-            .await;
-        page.picture("door").await;
-        page.click(".link").await;
-        page.fill("[name=name]", "Ada").await;
-        page.fill("[name=email]", "ada@example.com").await;
-        page.fill("[name=password]", "correct horse").await;
-        page.press(Key::Enter).await;
-        page.until_in().await;
-        page.picture("empty").await;
+async fn new_user_registers_and_adds_a_task_by_chat() {
+    BrowserTest::run(TestApp::builder(), async |test| {
+        let page = test.new_device().await;
 
-        page.say("Add a task to buy milk").await;
-        page.until_answered("buy milk").await;
-        page.until(
+        // Register.
+        page.open("").await;
+        page.wait_for_sign_in_form().await;
+        page.screenshot("sign-in").await;
+        page.click(".link").await;
+        page.type_into("[name=name]", "Ada").await;
+        page.type_into("[name=email]", "ada@example.com").await;
+        page.type_into("[name=password]", "correct horse").await;
+        page.press(Key::Enter).await;
+        page.wait_until_signed_in().await;
+        page.screenshot("empty").await;
+
+        // Add a task.
+        page.send_message("Add a task to buy milk").await;
+        page.wait_for_answer("buy milk").await;
+        page.wait_for(
             "the task",
             "document.querySelector('.task-title')?.innerText === 'buy milk'",
         )
         .await;
-        assert_eq!(page.texts(".bubble").await, ["Add a task to buy milk"]);
-        assert_eq!(page.texts(".tool-words").await, ["Added a task"]);
+        assert_eq!(page.messages().await, ["Add a task to buy milk"]);
+
+        // Look at the tool call.
+        assert_eq!(page.texts(".tool-label").await, ["Added a task"]);
         page.click(".tool summary").await;
-        page.until(
-            "the call",
+        page.wait_for(
+            "the arguments",
             "document.querySelector('.tool pre')?.innerText.includes('\"buy milk\"')",
         )
         .await;
-        page.picture("chat").await;
+        page.screenshot("chat").await;
 
-        page.say("Show me all my tasks").await;
-        page.until_turns(2).await;
-        page.until(
-            "the conversation in the list",
-            "document.querySelectorAll('.conversation.current').length === 1",
-        )
-        .await;
+        // Continue the conversation.
+        page.send_message("Show me all my tasks").await;
+        page.wait_for_answered_messages(2).await;
+        page.wait_for_count(".conversation.current", 1).await;
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Chromium under a chromedriver of the test's own; both end with it.
+//! Starts Chromium by a chromedriver of the test's own, and stops both.
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -11,7 +11,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-/// What keeps Chromium to itself and off the network.
+/// Run without a display and without connections of Chromium's own.
 const ARGUMENTS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
@@ -25,26 +25,26 @@ const ARGUMENTS: [&str; 10] = [
     "--window-size=1280,860",
 ];
 
-/// What chromedriver says once it listens, before the port.
+/// What chromedriver prints before its port once it listens.
 const STARTED: &str = "started successfully on port ";
 
-/// How often it is started, at most. It has ended before it listened, once, for a reason that is not known; a port that it chose
-/// and that was taken meanwhile is likely. What it said is told if it never starts.
-const STARTS: usize = 5;
+/// How often chromedriver is started. It chooses a free port and exits if another process takes the port first.
+const START_ATTEMPTS: usize = 5;
 
-/// A chromedriver, and the browsers it has started.
+/// A running chromedriver, and the browsers it has started.
 #[derive(Debug)]
 pub(crate) struct Chromium {
     driver: Child,
     port: u16,
+    /// Each browser with its profile folder.
     browsers: Vec<(WebDriver, PathBuf)>,
 }
 
 impl Chromium {
-    /// Starts a chromedriver on a free port.
+    /// Starts chromedriver on a free port.
     pub(crate) async fn start() -> Self {
-        let mut said = String::new();
-        for _ in 0..STARTS {
+        let mut output = String::new();
+        for _ in 0..START_ATTEMPTS {
             match Self::try_start().await {
                 Ok((driver, port)) => {
                     return Self {
@@ -53,13 +53,13 @@ impl Chromium {
                         browsers: Vec::new(),
                     };
                 }
-                Err(why) => said = why,
+                Err(printed) => output = printed,
             }
         }
-        panic!("chromedriver does not start: {said}");
+        panic!("chromedriver did not start in {START_ATTEMPTS} attempts: {output}");
     }
 
-    /// What it said if it did not start.
+    /// Returns what chromedriver printed if it did not start.
     async fn try_start() -> Result<(Child, u16), String> {
         let program = variable("ERRAND_TEST_CHROMEDRIVER").unwrap_or_else(|| "chromedriver".to_owned());
         let mut driver = Command::new(program)
@@ -69,45 +69,47 @@ impl Chromium {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .expect("chromedriver: run the tests with `cargo alltests`");
+            .expect("chromedriver not found: run the tests with `cargo alltests`");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let mut said = String::new();
+        let mut output = String::new();
         while let Some(line) = lines.next_line().await.unwrap() {
             if let Some((_, port)) = line.split_once(STARTED) {
                 return Ok((driver, port.trim_end_matches('.').parse().unwrap()));
             }
-            said.push_str(&line);
-            said.push('\n');
+            output.push_str(&line);
+            output.push('\n');
         }
-        Err(said)
+        Err(output)
     }
 
-    /// Starts a browser that has never been anywhere.
-    pub(crate) async fn browser(&mut self) -> WebDriver {
+    /// Starts a browser with a new profile.
+    pub(crate) async fn new_browser(&mut self) -> WebDriver {
         let profile = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
             "chromium-{}-{}",
             std::process::id(),
             self.browsers.len()
         ));
-        let mut wanted: ChromeCapabilities = DesiredCapabilities::chrome();
+        let mut capabilities: ChromeCapabilities = DesiredCapabilities::chrome();
         for argument in ARGUMENTS {
-            wanted.add_arg(argument).unwrap();
+            capabilities.add_arg(argument).unwrap();
         }
-        wanted
+        capabilities
             .add_arg(&format!("--user-data-dir={}", profile.display()))
             .unwrap();
-        wanted.set_browser_log_level(LoggingPrefsLogLevel::All).unwrap();
+        capabilities
+            .set_browser_log_level(LoggingPrefsLogLevel::All)
+            .unwrap();
         if let Some(program) = variable("ERRAND_TEST_CHROMIUM") {
-            wanted.set_binary(&program).unwrap();
+            capabilities.set_binary(&program).unwrap();
         }
-        let browser = WebDriver::new(format!("http://127.0.0.1:{}", self.port), wanted)
+        let browser = WebDriver::new(format!("http://127.0.0.1:{}", self.port), capabilities)
             .await
             .unwrap();
         self.browsers.push((browser.clone(), profile));
         browser
     }
 
-    /// Ends it all.
+    /// Stops the browsers and chromedriver, and deletes the profiles.
     pub(crate) async fn quit(mut self) {
         for (browser, profile) in self.browsers {
             browser.quit().await.unwrap();

@@ -1,74 +1,88 @@
-//! Answers that are interrupted: by a reload, by their user, by a model's fault, by an API that goes away.
+//! Answers that are interrupted: by a reload, by the user, by a model error or by an API that goes down.
 
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 use errand_model::{Behaviour, Gate, Options, Script};
-use errand_testkit::TestApp;
+use errand_testkit::{Reply, TestApp, User};
+use serde_json::json;
 use thirtyfour::Key;
 
-use crate::stage::Stage;
+use crate::{
+    browser_test::{BrowserTest, GATED_ANSWER, gated_script, restartable_api},
+    page::Page,
+};
+
+/// The stored messages of the open conversation, oldest first.
+async fn stored_messages(user: &User, page: &Page) -> Vec<String> {
+    let path = format!("/conversations/{}/messages", page.conversation_id().await);
+    let messages = user.get(&path).await;
+    messages.body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["content"].as_str().unwrap().to_owned())
+        .collect()
+}
 
 #[tokio::test]
-async fn a_reload_before_the_first_word_ends_with_the_answer_once() {
+async fn reload_before_the_answer_starts_shows_the_answer_once() {
     let gate = Gate::new();
-    Stage::play(TestApp::builder(), async |stage| {
-        stage
-            .app
-            .model
-            .script(Script::new().when("wait", [Behaviour::reply("It was worth it.").behind(&gate)]));
-        let (_, page) = stage.user().await;
-        page.say("wait").await;
+    BrowserTest::run(TestApp::builder(), async |test| {
+        test.app.model.script(gated_script(&gate));
+        let (_, page) = test.signed_in_user().await;
+        page.send_message("wait").await;
         gate.wait_arrived(1).await;
+
         page.reload().await;
-        page.until(
-            "the run goes on",
+        page.wait_for(
+            "the run in progress",
             "document.querySelector('.turn[data-state=running] .working')",
         )
         .await;
         gate.release();
-        page.until_answered("It was worth it.").await;
-        assert_eq!(page.texts(".bubble").await, ["wait"]);
-        assert_eq!(page.texts(".answer").await, ["It was worth it."]);
-        page.until("nothing to stop", "document.querySelector('#stop').hidden")
+
+        page.wait_for_answer(GATED_ANSWER).await;
+        assert_eq!(page.messages().await, ["wait"]);
+        assert_eq!(page.answers().await, [GATED_ANSWER]);
+        page.wait_for("no Stop button", "document.querySelector('#stop').hidden")
             .await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_answer_grows_and_a_reload_in_its_middle_ends_with_the_stored_text() {
+async fn reload_while_the_answer_streams_shows_it_completely() {
     let words = (0..120).map(|n| format!("word{n}")).collect::<Vec<_>>().join(" ");
     let model = Options {
         token_delay: Duration::from_millis(25),
         script: Script::new().when("talk", [Behaviour::reply(&words)]),
         ..Options::default()
     };
-    Stage::play(TestApp::builder().model(model), async |stage| {
-        let (user, page) = stage.user().await;
-        page.say("talk").await;
-        let grown = |words: &str| {
+    BrowserTest::run(TestApp::builder().model(model), async |test| {
+        let (user, page) = test.signed_in_user().await;
+        let streamed_so_far = |word: &str| {
             format!(
-                "document.querySelector('.turn[data-state=running] .answer')?.innerText.includes('{words}') \
+                "document.querySelector('.turn[data-state=running] .answer')?.innerText.includes('{word}') \
                  && !document.querySelector('.answer').innerText.includes('word119')"
             )
         };
-        page.until("the first words", &grown("word2")).await;
-        page.until("more words", &grown("word12")).await;
+        page.send_message("talk").await;
+        page.wait_for("the first words", &streamed_so_far("word2")).await;
+        page.wait_for("more words", &streamed_so_far("word12")).await;
+
         page.reload().await;
-        page.until("the words so far", &grown("word13")).await;
-        page.until_answered("word119").await;
-        assert_eq!(page.texts(".answer").await, [words.as_str()]);
-        let id = page.js("return location.hash.slice(4)").await;
-        let stored = user
-            .get(&format!("/conversations/{}/messages", id.as_str().unwrap()))
+        page.wait_for("the words so far", &streamed_so_far("word13"))
             .await;
-        assert_eq!(stored.body["items"][1]["content"], words.as_str());
+
+        page.wait_for_answer("word119").await;
+        assert_eq!(page.answers().await, [words.as_str()]);
+        assert_eq!(stored_messages(&user, &page).await, ["talk", words.as_str()]);
     })
     .await;
 }
 
 #[tokio::test]
-async fn escape_stops_an_answer_and_it_can_be_tried_again() {
+async fn escape_stops_the_answer_and_the_message_is_retried() {
     let model = Options {
         script: Script::new().when(
             "talk",
@@ -82,31 +96,31 @@ async fn escape_stops_an_answer_and_it_can_be_tried_again() {
         ..Options::default()
     };
     let builder = TestApp::builder().model(model).worker("--heartbeat-ms=100");
-    Stage::play(builder, async |stage| {
-        let (_, page) = stage.user().await;
-        page.say("talk").await;
-        page.until(
-            "a word",
+    BrowserTest::run(builder, async |test| {
+        let (_, page) = test.signed_in_user().await;
+        page.send_message("talk").await;
+        page.wait_for(
+            "the first words",
             "document.querySelector('.turn[data-state=running] .answer')?.innerText.includes('drip drip')",
         )
         .await;
+
         page.press(Key::Escape).await;
-        page.until("the end", "document.querySelector('.turn[data-state=cancelled]')")
+        page.wait_for_turn("cancelled").await;
+        assert_eq!(page.texts(".status .callout span").await, ["Stopped."]);
+        page.wait_for("no Stop button", "document.querySelector('#stop').hidden")
             .await;
-        assert_eq!(page.texts(".foot .callout span").await, ["Stopped."]);
-        page.until("no Stop", "document.querySelector('#stop').hidden")
-            .await;
+
         page.click(".retry").await;
-        page.until_answered("Briefly, then.").await;
-        assert_eq!(page.texts(".answer").await, ["Briefly, then."]);
-        page.until("no Try again", "!document.querySelector('.retry')")
-            .await;
+        page.wait_for_answer("Briefly, then.").await;
+        assert_eq!(page.answers().await, ["Briefly, then."]);
+        page.wait_for_count(".retry", 0).await;
     })
     .await;
 }
 
-/// A model that refuses the first hello and answers the second.
-fn refuses_once() -> Options {
+/// A model that rejects the first hello and answers the second.
+fn fails_once() -> Options {
     Options {
         script: Script::new().when(
             "hello",
@@ -117,159 +131,132 @@ fn refuses_once() -> Options {
 }
 
 #[tokio::test]
-async fn a_failed_run_says_why_and_can_be_tried_again_after_a_reload() {
-    Stage::play(TestApp::builder().model(refuses_once()), async |stage| {
-        let (_, page) = stage.user().await;
-        page.say("hello").await;
-        page.until(
-            "the failure",
-            "document.querySelector('.turn[data-state=failed] .callout.bad')",
-        )
-        .await;
+async fn failed_run_shows_the_reason_and_is_retried_after_a_reload() {
+    BrowserTest::run(TestApp::builder().model(fails_once()), async |test| {
+        let (_, page) = test.signed_in_user().await;
+        page.send_message("hello").await;
+        page.wait_for_count(".turn[data-state=failed] .callout.bad", 1)
+            .await;
+
         page.reload().await;
-        page.until(
-            "the failure",
-            "document.querySelector('.turn[data-state=failed] .callout.bad')",
-        )
-        .await;
-        let said = page.texts(".foot .callout span").await.remove(0);
-        assert!(said.starts_with("Agent execution failed"), "{said}");
-        page.picture("failed").await;
+        page.wait_for_count(".turn[data-state=failed] .callout.bad", 1)
+            .await;
+        let reason = page.texts(".status .callout span").await.remove(0);
+        assert!(reason.starts_with("Agent execution failed"), "{reason}");
+        page.screenshot("failed").await;
+
         page.click(".retry").await;
-        page.until_answered("Hello again.").await;
+        page.wait_for_answer("Hello again.").await;
         assert_eq!(page.texts(".turn").await.len(), 1);
     })
     .await;
 }
 
-/// The socket is often faster than the answer to the request that began it all.
+/// Events often arrive before the response to the request that caused them.
 #[tokio::test]
-async fn a_retry_whose_run_ends_before_it_is_answered_shows_the_end() {
-    Stage::play(TestApp::builder().model(refuses_once()), async |stage| {
-        let (_, page) = stage.user().await;
-        page.say("hello").await;
-        page.until("the failure", "document.querySelector('.retry')").await;
-        // Holds the answer back, already read, so that the page has taken it one task after it is let go.
-        page.js(
-            "const send = window.fetch;
-             window.fetch = async (path, ...about) => {
-                 const answer = await send(path, ...about);
-                 if (!path.endsWith('/retry')) return answer;
-                 const text = await answer.text();
-                 await new Promise((go) => { window.letGo = () => { go(); setTimeout(() => { window.gone = true; }); }; });
-                 return { ok: answer.ok, status: answer.status, headers: answer.headers, text: async () => text };
-             };",
-        )
-        .await;
+async fn retry_that_finishes_before_its_response_shows_the_answer() {
+    BrowserTest::run(TestApp::builder().model(fails_once()), async |test| {
+        let (_, page) = test.signed_in_user().await;
+        page.send_message("hello").await;
+        page.wait_for_count(".retry", 1).await;
+
+        page.hold_responses("/retry$").await;
         page.click(".retry").await;
-        page.until_answered("Hello again.").await;
-        page.until("the answer is held", "window.letGo").await;
-        page.js("window.letGo()").await;
-        page.until("the answer is taken", "window.gone").await;
-        assert_eq!(page.texts(".turn[data-state=succeeded] .answer").await, ["Hello again."]);
+        page.wait_for_answer("Hello again.").await;
+        page.wait_for_held_response().await;
+        page.release_responses().await;
+
+        assert_eq!(
+            page.texts(".turn[data-state=succeeded] .answer").await,
+            ["Hello again."]
+        );
     })
     .await;
 }
 
-/// A port that nothing listens at, for an API that comes back where it was.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
 #[tokio::test]
-async fn an_api_that_goes_and_comes_back_loses_and_doubles_nothing() {
+async fn messages_survive_an_api_restart() {
     let gate = Gate::new();
-    let builder = TestApp::builder().api(format!("--listen-addr=127.0.0.1:{}", free_port()));
-    Stage::play(builder, async |stage| {
-        stage.expect("net::ERR_");
-        stage.expect("WebSocket connection to");
-        stage.app.model.script(
-            Script::new()
-                .when("wait", [Behaviour::reply("It was worth it.").behind(&gate)])
-                .when("while", [Behaviour::reply("Heard you.")]),
-        );
-        let (user, page) = stage.user().await;
-        page.say("wait").await;
+    BrowserTest::run(restartable_api(), async |test| {
+        test.allow_console_errors("net::ERR_");
+        test.allow_console_errors("WebSocket connection to");
+        // Given a run in progress.
+        let script = gated_script(&gate).when("offline", [Behaviour::reply("Received.")]);
+        test.app.model.script(script);
+        let (user, page) = test.signed_in_user().await;
+        page.send_message("wait").await;
         gate.wait_arrived(1).await;
-        page.until("the run", "document.querySelector('.turn[data-state=running]')")
+        page.wait_for_turn("running").await;
+
+        // When the API goes down, a new message is kept and a draft is too.
+        test.app.stop_api(0).await;
+        page.wait_for("the banner", "!document.querySelector('.banner').hidden")
             .await;
-        stage.app.stop_api(0).await;
-        page.until("the banner", "!document.querySelector('.banner').hidden")
-            .await;
-        page.say("said while it was away").await;
-        page.until(
-            "it waits",
-            "document.querySelector('.turn[data-state=sending] .fate')?.innerText.startsWith('Not sent yet')",
+        page.send_message("sent while offline").await;
+        page.wait_for(
+            "the unsent message",
+            "document.querySelector('.turn[data-state=sending] .delivery')?.innerText.startsWith('Not sent yet')",
         )
         .await;
-        page.picture("away").await;
-        page.fill("#message", "half a thou").await;
-        // A page that can't be loaded is no page, so only the draft's way over a reload is left for later.
+        page.screenshot("offline").await;
+        page.type_into("#message", "a draf").await;
         gate.release();
-        stage.app.add_api().await;
-        page.until_turns(2).await;
-        page.until("no banner", "document.querySelector('.banner').hidden")
+
+        // When it is back, everything arrives exactly once.
+        test.app.add_api().await;
+        page.wait_for_answered_messages(2).await;
+        page.wait_for("no banner", "document.querySelector('.banner').hidden")
             .await;
-        assert_eq!(page.texts(".bubble").await, ["wait", "said while it was away"]);
-        assert_eq!(page.texts(".answer").await, ["It was worth it.", "Heard you."]);
+        assert_eq!(page.messages().await, ["wait", "sent while offline"]);
+        assert_eq!(page.answers().await, [GATED_ANSWER, "Received."]);
         page.reload().await;
-        page.until_turns(2).await;
+        page.wait_for_answered_messages(2).await;
         assert_eq!(
             page.js("return document.querySelector('#message').value").await,
-            "half a thou"
+            "a draf"
         );
-        let id = page.js("return location.hash.slice(4)").await;
-        let stored = user
-            .get(&format!("/conversations/{}/messages", id.as_str().unwrap()))
-            .await;
-        assert_eq!(stored.body["items"].as_array().unwrap().len(), 4);
+        assert_eq!(stored_messages(&user, &page).await.len(), 4);
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_message_whose_word_was_lost_is_sent_again_under_its_key_after_a_reload() {
-    let builder = TestApp::builder().api(format!("--listen-addr=127.0.0.1:{}", free_port()));
-    Stage::play(builder, async |stage| {
-        let (user, page) = stage.user().await;
-        page.say("Add a task to buy milk").await;
-        page.until_turns(1).await;
-        // As if the page had been left before it heard that the message was taken.
-        let key = "page-lost-word";
-        let body = serde_json::json!({"message": "Add a task to buy bread", "conversation_id": null});
-        let first = user
+async fn message_without_acknowledgement_is_sent_again_with_its_key_after_a_reload() {
+    BrowserTest::run(TestApp::builder(), async |test| {
+        let (user, page) = test.signed_in_user().await;
+        page.send_message("Add a task to buy milk").await;
+        page.wait_for_answered_messages(1).await;
+
+        // Given a message that the server has accepted, in the outbox of a page that never received the acknowledgement.
+        let key = "page-unacknowledged";
+        let request = user
             .request(reqwest::Method::POST, "/chat")
             .header("idempotency-key", key)
-            .json(&body);
-        assert_eq!(errand_testkit::Reply::read(first).await.status, 200);
-        let item = serde_json::json!([{
+            .json(&json!({"message": "Add a task to buy bread", "conversation_id": null}));
+        assert_eq!(Reply::read(request).await.status, 200);
+        let outbox = json!([{
             "key": key, "thread": "new-1", "conversationId": null, "text": "Add a task to buy bread",
             "at": "2026-01-01T00:00:00Z",
         }]);
+        let storage_key = format!("errand.{}.outbox", user.id);
         page.js(&format!(
-            "localStorage.setItem('errand.{}.outbox', {})",
-            user.id,
-            serde_json::json!(item.to_string())
+            "localStorage.setItem('{storage_key}', {})",
+            json!(outbox.to_string())
         ))
         .await;
+
         page.open("#/").await;
-        page.until_turns(1).await;
-        assert_eq!(page.texts(".bubble").await, ["Add a task to buy bread"]);
-        page.until(
+
+        // Then the page shows the message and its answer, and no second run exists.
+        page.wait_for_answered_messages(1).await;
+        assert_eq!(page.messages().await, ["Add a task to buy bread"]);
+        page.wait_for(
             "an empty outbox",
-            &format!("localStorage.getItem('errand.{}.outbox') === null", user.id),
+            &format!("localStorage.getItem('{storage_key}') === null"),
         )
         .await;
-        page.until(
-            "both tasks, once",
-            "document.querySelectorAll('.task').length === 2",
-        )
-        .await;
-        assert_eq!(stage.app.database.count("SELECT count(*) FROM runs").await, 2);
+        page.wait_for_count(".task", 2).await;
+        assert_eq!(test.app.database.count("SELECT count(*) FROM runs").await, 2);
     })
     .await;
 }

@@ -1,17 +1,21 @@
-//! The pages in Chromium, over the whole of Errand.
+//! Tests of the chat page and the admin page in Chromium, with the whole of Errand behind them.
 
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
-mod admin_looks;
+mod admin_appearance;
+#[cfg(test)]
+mod appearance;
 #[cfg(test)]
 mod approval;
+#[cfg(test)]
+mod browser_test;
 #[cfg(test)]
 mod chat;
 #[cfg(test)]
 mod chromium;
 #[cfg(test)]
-mod devices;
+mod errors;
 #[cfg(test)]
 mod injection;
 #[cfg(test)]
@@ -19,14 +23,10 @@ mod interrupted;
 #[cfg(test)]
 mod keyboard;
 #[cfg(test)]
-mod looks;
-#[cfg(test)]
 mod page;
-#[cfg(test)]
-mod refusals;
 #[cfg(test)]
 mod session;
 #[cfg(test)]
-mod stage;
+mod several_devices;
 #[cfg(test)]
 mod tasks;

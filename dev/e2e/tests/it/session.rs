@@ -1,125 +1,119 @@
-//! Staying in, and going out.
-
-use std::net::TcpListener;
+//! Sessions: access tokens are renewed unnoticed, and signing out ends the session everywhere.
 
 use errand_testkit::TestApp;
 
-use crate::stage::Stage;
+use crate::browser_test::{BrowserTest, restartable_api};
+
+const REVOKED_REFRESH_TOKENS: &str = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NOT NULL";
 
 #[tokio::test]
-async fn a_refused_token_is_replaced_without_a_word() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let builder = TestApp::builder().api(format!("--listen-addr=127.0.0.1:{port}"));
-    Stage::play(builder, async |stage| {
-        stage.expect("401");
-        stage.expect("net::ERR_");
-        stage.expect("WebSocket connection to");
-        let (_, page) = stage.user().await;
-        page.say("Add a task to buy milk").await;
-        page.until_turns(1).await;
-        stage.app.stop_api(0).await;
-        // Tokens of the old secret count no more; the login itself is in the database.
-        stage
-            .app
+async fn rejected_access_token_is_replaced() {
+    BrowserTest::run(restartable_api(), async |test| {
+        test.allow_console_errors("401");
+        test.allow_console_errors("net::ERR_");
+        test.allow_console_errors("WebSocket connection to");
+        let (_, page) = test.signed_in_user().await;
+        page.send_message("Add a task to buy milk").await;
+        page.wait_for_answered_messages(1).await;
+
+        // With another secret, old access tokens are invalid. Refresh tokens are in the database and remain valid.
+        test.app.stop_api(0).await;
+        test.app
             .add_api_with(&["--jwt-secret=another secret for tests, 32 bytes or more"])
             .await;
-        page.say("Add a task to buy bread").await;
-        page.until_turns(2).await;
-        page.until("both tasks", "document.querySelectorAll('.task').length === 2")
-            .await;
+
+        page.send_message("Add a task to buy bread").await;
+        page.wait_for_answered_messages(2).await;
+        page.wait_for_count(".task", 2).await;
     })
     .await;
 }
 
-/// Wants a new token five times at once.
-const REFRESH: &str = "window.renewed = import('/page/net/session.js').then(async ({ session }) => { \
-                           const stale = await session.token(); \
-                           await Promise.all(Array.from({ length: 5 }, () => session.token(stale))); \
-                           window.isRenewed = true; })";
-
 #[tokio::test]
-async fn tabs_that_want_new_tokens_at_once_do_not_end_the_login() {
-    Stage::play(TestApp::builder(), async |stage| {
-        let (_, first) = stage.user().await;
-        let tabs = [
-            first.another_tab().await,
-            first.another_tab().await,
-            first.clone(),
-        ];
+async fn concurrent_refreshes_in_several_tabs_keep_the_session() {
+    /// Asks for a new token five times at once.
+    const REFRESH: &str = "import('/page/net/session.js').then(async ({ session }) => { \
+                               const current = await session.token(); \
+                               await Promise.all(Array.from({ length: 5 }, () => session.token(current))); \
+                               window.isRefreshed = true; })";
+    BrowserTest::run(TestApp::builder(), async |test| {
+        let (_, first) = test.signed_in_user().await;
+        let tabs = [first.new_tab().await, first.new_tab().await, first.clone()];
         for tab in &tabs {
             tab.open("").await;
-            tab.until_in().await;
+            tab.wait_until_signed_in().await;
         }
+
         for tab in &tabs {
             tab.js(REFRESH).await;
         }
         for tab in &tabs {
-            tab.until("a new token", "window.isRenewed").await;
+            tab.wait_for("a new token", "window.isRefreshed").await;
         }
+
         first.reload().await;
-        first.until_in().await;
-        let revoked = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NOT NULL";
-        assert_eq!(stage.app.database.count(revoked).await, 0);
+        first.wait_until_signed_in().await;
+        assert_eq!(test.app.database.count(REVOKED_REFRESH_TOKENS).await, 0);
     })
     .await;
 }
 
 #[tokio::test]
-async fn tokens_that_end_soon_are_renewed_without_a_word() {
-    Stage::play(TestApp::builder().api("--jwt-ttl-seconds=1"), async |stage| {
-        let (_, page) = stage.user().await;
-        for said in 1..=3 {
+async fn short_lived_access_tokens_are_renewed() {
+    BrowserTest::run(TestApp::builder().api("--jwt-ttl-seconds=1"), async |test| {
+        let (_, page) = test.signed_in_user().await;
+
+        for count in 1..=3 {
             page.reload().await;
-            page.until_in().await;
-            page.say("Add a task to buy milk").await;
-            page.until_turns(said).await;
+            page.wait_until_signed_in().await;
+            page.send_message("Add a task to buy milk").await;
+            page.wait_for_answered_messages(count).await;
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_page_left_in_the_middle_of_its_refresh_does_not_end_the_login() {
-    Stage::play(TestApp::builder(), async |stage| {
-        let (_, page) = stage.user().await;
-        // The server has the request, and its answer comes only after the page was left.
-        let mut stall = stage.app.database.pool.begin().await.unwrap();
+async fn page_unloaded_during_a_refresh_keeps_the_session() {
+    BrowserTest::run(TestApp::builder(), async |test| {
+        let (_, page) = test.signed_in_user().await;
+
+        // Given a refresh that the server has received but cannot answer yet.
+        let mut lock = test.app.database.pool.begin().await.unwrap();
         sqlx::raw_sql("LOCK TABLE refresh_tokens IN ACCESS EXCLUSIVE MODE")
-            .execute(&mut *stall)
+            .execute(&mut *lock)
             .await
             .unwrap();
         page.reload().await;
-        stage.until_stalled(1).await;
+        test.wait_for_blocked_statements(1).await;
+
+        // When the page is loaded again before the answer arrives.
         page.reload().await;
-        page.until("the page once more", "document.querySelector('.boot')")
+        page.wait_for("the loading page", "document.querySelector('.boot')")
             .await;
-        stall.rollback().await.unwrap();
-        page.until_in().await;
-        let revoked = "SELECT count(*) FROM refresh_tokens WHERE revoked_at IS NOT NULL";
-        assert_eq!(stage.app.database.count(revoked).await, 0);
+        lock.rollback().await.unwrap();
+
+        page.wait_until_signed_in().await;
+        assert_eq!(test.app.database.count(REVOKED_REFRESH_TOKENS).await, 0);
     })
     .await;
 }
 
 #[tokio::test]
-async fn logging_out_ends_it_in_every_tab_and_keeps_nothing() {
-    Stage::play(TestApp::builder(), async |stage| {
-        let (_, page) = stage.user().await;
-        let other = page.another_tab().await;
-        other.open("").await;
-        other.until_in().await;
-        page.fill("#message", "a draft").await;
-        page.click("#log-out").await;
-        for tab in [&page, &other] {
-            tab.until("the door", "document.querySelector('[name=password]')")
-                .await;
+async fn signing_out_ends_the_session_in_all_tabs_and_deletes_drafts() {
+    BrowserTest::run(TestApp::builder(), async |test| {
+        let (_, page) = test.signed_in_user().await;
+        let other_tab = page.new_tab().await;
+        other_tab.open("").await;
+        other_tab.wait_until_signed_in().await;
+        page.type_into("#message", "a draft").await;
+
+        page.click("#sign-out").await;
+
+        for tab in [&page, &other_tab] {
+            tab.wait_for_sign_in_form().await;
             tab.reload().await;
-            tab.until("the door", "document.querySelector('[name=password]')")
-                .await;
+            tab.wait_for_sign_in_form().await;
         }
         assert_eq!(
             page.js("return JSON.stringify(localStorage).includes('draft')")
