@@ -1,14 +1,14 @@
-// A load that is easily borne, for long: what grows, leaks or slows down is seen at the end.
+// Soak test: a moderate load for a long time. Leaks, growth and slowdowns show at the end.
 
 import exec from 'k6/execution';
 import { Trend } from 'k6/metrics';
-import { chat, something } from './lib/chat.js';
+import { chat, sampleMessage } from './lib/chat.js';
 import { duration, number, thresholds } from './lib/settings.js';
 import { summary } from './lib/summary.js';
 import { register } from './lib/users.js';
 
 const RATE = number('RATE', 10);
-/** The chats of the first and of the last tenth, beside each other. */
+/** Durations of the chats in the first and the last tenth of the test. */
 const first = new Trend('drift_first_ms', true);
 const last = new Trend('drift_last_ms', true);
 
@@ -22,17 +22,17 @@ export const options = {
 
 export const setup = () => ({ users: register(number('USERS', 20)) });
 
-/** Each sender goes on in its conversation for ten messages, as people do. */
+/** Each virtual user sends ten messages in a conversation before it starts a new one. */
 let conversation = null;
 
 export default function soak({ users }) {
   if (__ITER % 10 === 0) conversation = null;
-  const began = Date.now();
-  const body = chat(users[__VU % users.length], something(__ITER), { conversation });
+  const start = Date.now();
+  const body = chat(users[__VU % users.length], sampleMessage(__ITER), { conversation });
   conversation = body ? body.conversation_id : null;
   const { progress } = exec.scenario;
-  if (progress < 0.1) first.add(Date.now() - began);
-  if (progress > 0.9) last.add(Date.now() - began);
+  if (progress < 0.1) first.add(Date.now() - start);
+  if (progress > 0.9) last.add(Date.now() - start);
 }
 
 export const handleSummary = summary('soak');

@@ -1,8 +1,8 @@
-// Many sockets, each with a user who says something now and then and hears it through to the end.
+// Many WebSockets. Each sends a message, waits until its run is finished, pauses and repeats.
 
 import ws from 'k6/ws';
 import { Counter, Rate, Trend } from 'k6/metrics';
-import { something } from './lib/chat.js';
+import { sampleMessage } from './lib/chat.js';
 import { BASE, duration, number } from './lib/settings.js';
 import { summary } from './lib/summary.js';
 import { register } from './lib/users.js';
@@ -11,8 +11,8 @@ const SOCKETS = number('SOCKETS', 100);
 const USERS = number('USERS', 20);
 /** Milliseconds between the end of one chat and the next. */
 const PAUSE = number('PAUSE_MS', 1000);
-/** Milliseconds after which an answer counts as lost. */
-const PATIENCE = 60_000;
+/** A run that takes longer counts as failed, in milliseconds. */
+const TIMEOUT = 60_000;
 
 const chats = new Counter('chats');
 const failed = new Rate('chats_failed');
@@ -27,7 +27,7 @@ export const options = {
     chats: ['count>0'],
     chats_failed: [`rate<=${number('FAILED_RATE', 0.001)}`],
     socket_lost: ['rate==0'],
-    // The message is stored; the model has no part in that.
+    // The time until the message is stored. It does not depend on the model.
     accepted_ms: [`p(95)<${number('ACCEPTED_P95_MS', 150)}`],
   },
 };
@@ -38,51 +38,51 @@ export default function sockets({ users, end }) {
   const user = users[__VU % users.length];
   const url = `${BASE.replace(/^http/, 'ws')}/api/${user.id}/ws`;
   let closing = false;
-  const answer = ws.connect(url, { headers: { Authorization: `Bearer ${user.token}` } }, (socket) => {
-    let turn = 0;
-    let open = null;
-    const say = () => {
+  const response = ws.connect(url, { headers: { Authorization: `Bearer ${user.token}` } }, (socket) => {
+    let count = 0;
+    let pending = null;
+    const send = () => {
       if (Date.now() >= end) {
         closing = true;
         socket.close();
         return;
       }
-      turn += 1;
-      open = { id: `${__VU}-${turn}`, began: Date.now(), run: null };
-      socket.send(JSON.stringify({ type: 'chat', id: open.id, message: something(turn) }));
+      count += 1;
+      pending = { id: `${__VU}-${count}`, start: Date.now(), runId: null };
+      socket.send(JSON.stringify({ type: 'chat', id: pending.id, message: sampleMessage(count) }));
     };
-    const done = (good) => {
+    const finish = (succeeded) => {
       chats.add(1);
-      failed.add(!good);
-      open = null;
-      socket.setTimeout(say, PAUSE);
+      failed.add(!succeeded);
+      pending = null;
+      socket.setTimeout(send, PAUSE);
     };
-    // The sockets do not all speak at once.
-    socket.on('open', () => socket.setTimeout(say, 1 + Math.random() * PAUSE));
+    // A random start keeps the sockets from sending at the same time.
+    socket.on('open', () => socket.setTimeout(send, 1 + Math.random() * PAUSE));
     socket.on('message', (text) => {
-      const news = JSON.parse(text);
-      if (open === null) return;
-      if (news.type === 'accepted' && news.id === open.id) {
-        open.run = news.run_id;
-        accepted.add(Date.now() - open.began);
-      } else if (news.type === 'error' && news.id === open.id) {
+      const frame = JSON.parse(text);
+      if (pending === null) return;
+      if (frame.type === 'accepted' && frame.id === pending.id) {
+        pending.runId = frame.run_id;
+        accepted.add(Date.now() - pending.start);
+      } else if (frame.type === 'error' && frame.id === pending.id) {
         console.warn(`socket: ${text.slice(0, 300)}`);
-        done(false);
-      } else if (open.run !== null && news.run_id === open.run && /^run\.(succeeded|failed|cancelled)$/.test(news.type)) {
-        total.add(Date.now() - open.began);
-        done(news.type === 'run.succeeded');
+        finish(false);
+      } else if (pending.runId !== null && frame.run_id === pending.runId && /^run\.(succeeded|failed|cancelled)$/.test(frame.type)) {
+        total.add(Date.now() - pending.start);
+        finish(frame.type === 'run.succeeded');
       }
     });
-    socket.setInterval(() => { if (open !== null && Date.now() - open.began > PATIENCE) done(false); }, 5_000);
+    socket.setInterval(() => { if (pending !== null && Date.now() - pending.start > TIMEOUT) finish(false); }, 5_000);
   });
-  lost.add(!answer || answer.status !== 101 || !closing);
+  lost.add(!response || response.status !== 101 || !closing);
 }
 
-/** `90s`, `5m` or `1h` in seconds. */
+/** Converts `90s`, `5m` or `1h` to seconds. */
 function seconds(text) {
-  const found = /^(\d+)([smh])$/.exec(text);
-  if (!found) throw new Error('DURATION must be such as 90s, 5m or 1h.');
-  return Number(found[1]) * { s: 1, m: 60, h: 3600 }[found[2]];
+  const match = /^(\d+)([smh])$/.exec(text);
+  if (!match) throw new Error('DURATION must be a number with a unit, such as 90s, 5m or 1h.');
+  return Number(match[1]) * { s: 1, m: 60, h: 3600 }[match[2]];
 }
 
 export const handleSummary = summary('websocket');

@@ -1,6 +1,6 @@
-// The end of a load test, as a text for the terminal and a page for the file. Nothing is loaded from elsewhere.
+// The report of a load test: a text for the terminal, an HTML page without external resources, and JSON.
 
-/** Makes k6's `handleSummary` for a script of this name. */
+/** Creates k6's `handleSummary` function for a script. */
 export const summary = (name) => (data) => {
   const folder = __ENV.OUT || '.';
   return {
@@ -11,56 +11,56 @@ export const summary = (name) => (data) => {
   };
 };
 
-const OURS = /^(chats|chat_|overhead|part_|accepted|socket|runs|drift|http_reqs|http_req_failed|iterations|dropped_iterations|vus_max|ws_)/;
+const SHOWN = /^(chats|chat_|overhead|part_|accepted|socket|runs|drift|http_reqs|http_req_failed|iterations|dropped_iterations|vus_max|ws_)/;
 
-/** `{name, kind, values, held}` of the metrics that say something, ours first. */
+/** The metrics to show, as `{name, values, thresholds}`. Those with thresholds come first. */
 function rows({ metrics }) {
-  return Object.entries(metrics).filter(([name]) => OURS.test(name)).map(([name, metric]) => ({
+  return Object.entries(metrics).filter(([name]) => SHOWN.test(name)).map(([name, metric]) => ({
     name,
-    values: worded(metric),
-    held: Object.entries(metric.thresholds || {}).map(([rule, { ok }]) => ({ rule, ok })),
-  })).sort((a, b) => b.held.length - a.held.length || a.name.localeCompare(b.name));
+    values: formatValues(metric),
+    thresholds: Object.entries(metric.thresholds || {}).map(([rule, { ok }]) => ({ rule, ok })),
+  })).sort((a, b) => b.thresholds.length - a.thresholds.length || a.name.localeCompare(b.name));
 }
 
-function worded({ type, contains, values }) {
+function formatValues({ type, contains, values }) {
   const unit = contains === 'time' ? ' ms' : '';
-  const of = (value) => `${Number(value).toFixed(unit && value < 100 ? 1 : 0)}${unit}`;
+  const format = (value) => `${Number(value).toFixed(unit && value < 100 ? 1 : 0)}${unit}`;
   switch (type) {
-    case 'counter': return `${of(values.count)}, ${values.rate.toFixed(1)} a second`;
+    case 'counter': return `${format(values.count)}, ${values.rate.toFixed(1)} per second`;
     case 'rate': return `${(values.rate * 100).toFixed(3)} % (${values.passes} of ${values.passes + values.fails})`;
-    case 'gauge': return of(values.value);
-    default: return `median ${of(values.med)}, p95 ${of(values['p(95)'])}, p99 ${of(values['p(99)'])}, most ${of(values.max)}`;
+    case 'gauge': return format(values.value);
+    default: return `median ${format(values.med)}, p95 ${format(values['p(95)'])}, p99 ${format(values['p(99)'])}, max ${format(values.max)}`;
   }
 }
 
-const fell = (data) => rows(data).flatMap(({ name, held }) => held.filter(({ ok }) => !ok).map(({ rule }) => `${name}: ${rule}`));
-const seconds = ({ state }) => `${(state.testRunDurationMs / 1000).toFixed(0)} s`;
+const failedThresholds = (data) => rows(data).flatMap(({ name, thresholds }) => thresholds.filter(({ ok }) => !ok).map(({ rule }) => `${name}: ${rule}`));
+const duration = ({ state }) => `${(state.testRunDurationMs / 1000).toFixed(0)} s`;
 
 function asText(name, data) {
-  const lines = rows(data).map((row) => `  ${row.name.padEnd(22)} ${row.values}${row.held.map(({ rule, ok }) => `\n  ${' '.repeat(22)} ${ok ? 'held' : 'NOT HELD'}: ${rule}`).join('')}`);
-  const bad = fell(data);
-  const end = bad.length === 0 ? 'All thresholds held.' : `${bad.length} thresholds did not hold: ${bad.join('; ')}`;
-  return `\n${name}, ${seconds(data)}\n\n${lines.join('\n')}\n\n${end}\n\n`;
+  const lines = rows(data).map((row) => `  ${row.name.padEnd(22)} ${row.values}${row.thresholds.map(({ rule, ok }) => `\n  ${' '.repeat(22)} ${ok ? 'passed' : 'FAILED'}: ${rule}`).join('')}`);
+  const failed = failedThresholds(data);
+  const verdict = failed.length === 0 ? 'All thresholds passed.' : `${failed.length} thresholds failed: ${failed.join('; ')}`;
+  return `\n${name}, ${duration(data)}\n\n${lines.join('\n')}\n\n${verdict}\n\n`;
 }
 
-const ESCAPED = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-const escaped = (text) => String(text).replace(/[&<>"]/g, (one) => ESCAPED[one]);
+const ENTITIES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+const escape = (text) => String(text).replace(/[&<>"]/g, (character) => ENTITIES[character]);
 
 function asPage(name, data) {
-  const body = rows(data).map((row) => `<tr><th scope="row">${escaped(row.name)}</th><td>${escaped(row.values)}</td><td>${
-    row.held.map(({ rule, ok }) => `<span class="${ok ? 'ok' : 'bad'}">${ok ? 'held' : 'not held'}: ${escaped(rule)}</span>`).join('<br>')}</td></tr>`).join('\n');
-  const bad = fell(data).length;
+  const body = rows(data).map((row) => `<tr><th scope="row">${escape(row.name)}</th><td>${escape(row.values)}</td><td>${
+    row.thresholds.map(({ rule, ok }) => `<span class="${ok ? 'ok' : 'bad'}">${ok ? 'passed' : 'failed'}: ${escape(rule)}</span>`).join('<br>')}</td></tr>`).join('\n');
+  const failed = failedThresholds(data).length;
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escaped(name)} – Errand under load</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escape(name)} – Errand load test</title>
 <style>
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; } th, td { padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8886; text-align: left; vertical-align: top; }
 .ok { color: light-dark(#17663f, #7fd3a6); } .bad { color: light-dark(#a3312a, #f19a90); font-weight: 600; }
 </style></head><body>
-<h1>${escaped(name)}</h1>
-<p>${escaped(seconds(data))}, ended ${escaped(new Date().toISOString())}. <strong class="${bad ? 'bad' : 'ok'}">${bad ? `${bad} thresholds did not hold.` : 'All thresholds held.'}</strong></p>
-<table><thead><tr><th scope="col">What</th><th scope="col">Measured</th><th scope="col">Thresholds</th></tr></thead><tbody>
+<h1>${escape(name)}</h1>
+<p>${escape(duration(data))}, finished at ${escape(new Date().toISOString())}. <strong class="${failed ? 'bad' : 'ok'}">${failed ? `${failed} thresholds failed.` : 'All thresholds passed.'}</strong></p>
+<table><thead><tr><th scope="col">Metric</th><th scope="col">Value</th><th scope="col">Thresholds</th></tr></thead><tbody>
 ${body}
 </tbody></table>
 </body></html>

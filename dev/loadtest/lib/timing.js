@@ -1,12 +1,12 @@
-// The header Server-Timing: how long each part of a chat took.
+// Parses the Server-Timing header, which says how long each part of a chat took.
 
-/** The parts by name in milliseconds; none if there is no such header. */
-export function parts(header) {
-  const found = {};
+/** Returns durations in milliseconds by name; an empty object without the header. */
+export function parseServerTiming(header) {
+  const durations = {};
   for (const entry of (header || '').split(',')) {
     const [name, ...parameters] = entry.split(';').map((part) => part.trim());
-    const dur = parameters.map((one) => /^dur=([0-9.]+)$/.exec(one)).find(Boolean);
-    if (name && dur) found[name] = Number(dur[1]);
+    const duration = parameters.map((parameter) => /^dur=([0-9.]+)$/.exec(parameter)).find(Boolean);
+    if (name && duration) durations[name] = Number(duration[1]);
   }
-  return found;
+  return durations;
 }

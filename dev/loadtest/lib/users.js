@@ -1,34 +1,35 @@
-// The users of a load test: registered in `setup`, so that no password is hashed while it counts.
+// The users of a load test. They are registered in `setup`, so that password hashing does not affect the measurement.
 
 import http from 'k6/http';
 import { fail, sleep } from 'k6';
 import { BASE } from './settings.js';
 
-/** Tries at one registration, and the longest wait between two, in seconds: the rate limit may be on. */
-const TRIES = 5;
-const LONGEST = 30;
+/** A registration is retried this often if it exceeds the rate limit. */
+const MAX_ATTEMPTS = 5;
+/** The maximum delay between two attempts, in seconds. */
+const MAX_DELAY = 30;
 
 const JSON_TYPE = { 'Content-Type': 'application/json' };
 
-/** Registers so many users with e-mails of their own: `{id, token}` each. */
+/** Registers `count` users with unique e-mail addresses. Returns `{id, token}` for each. */
 export function register(count) {
   const run = `${Date.now().toString(36)}${Math.floor(Math.random() * 1e6).toString(36)}`;
-  return Array.from({ length: count }, (_, index) => one(`load-${run}-${index}@example.com`));
+  return Array.from({ length: count }, (_, index) => registerOne(`load-${run}-${index}@example.com`));
 }
 
-function one(email) {
+function registerOne(email) {
   const body = JSON.stringify({ email, password: 'a password for load tests', name: 'Load' });
-  for (let tried = 0; tried < TRIES; tried += 1) {
-    const answer = http.post(`${BASE}/auth/register`, body, { headers: JSON_TYPE, tags: { name: 'register' }, responseCallback: http.expectedStatuses(201, 429) });
-    if (answer.status === 201) {
-      const { user, access_token: token } = answer.json();
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+    const response = http.post(`${BASE}/auth/register`, body, { headers: JSON_TYPE, tags: { name: 'register' }, responseCallback: http.expectedStatuses(201, 429) });
+    if (response.status === 201) {
+      const { user, access_token: token } = response.json();
       return { id: user.id, token };
     }
-    if (answer.status !== 429) fail(`No user: ${answer.status} ${answer.body || answer.error}. Is ${BASE} an Errand that is up?`);
-    sleep(Math.min(Number(answer.headers['Retry-After']) || 1, LONGEST));
+    if (response.status !== 429) fail(`Registration failed: ${response.status} ${response.body || response.error}. Is Errand running at ${BASE}?`);
+    sleep(Math.min(Number(response.headers['Retry-After']) || 1, MAX_DELAY));
   }
-  return fail('No user: the limit on registrations is on. Start the API with RATE_LIMIT_AUTH_PER_MINUTE=0.');
+  return fail('Registration failed: too many requests. Start the API with RATE_LIMIT_AUTH_PER_MINUTE=0.');
 }
 
-/** The headers of a user's requests. */
+/** The headers of an authenticated request. */
 export const headersOf = (user) => ({ ...JSON_TYPE, Authorization: `Bearer ${user.token}` });
