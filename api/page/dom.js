@@ -56,7 +56,7 @@ const ICONS = {
 
 /** A decorative icon, hidden from screen readers. */
 export function icon(name) {
-  return svg('svg', { viewBox: '0 0 24 24', 'aria-hidden': 'true', class: `icon ${name}` }, svg('path', { d: ICONS[name] }));
+  return svg('svg', { viewBox: '0 0 24 24', 'aria-hidden': 'true', class: `icon icon-${name}` }, svg('path', { d: ICONS[name] }));
 }
 
 /** A button that shows only an icon; `label` is its accessible name. */
