@@ -126,7 +126,7 @@ async fn take_in(app: &App, message: NewMessage) -> Result<Posting, ApiError> {
             app.notifier.notify_ready(post.user_id, post.run_id);
             app.notifier
                 .publish_posted(post.user_id, post.run_id, post.conversation_id, app.clock.now());
-            failpoints::hit(Failpoint::PostRung);
+            failpoints::hit(Failpoint::PostNotified);
             let fresh = ChatResponse {
                 conversation_id: post.conversation_id,
                 message: String::new(),

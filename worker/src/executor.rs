@@ -173,7 +173,7 @@ impl<'a> Drive<'a> {
                     let is_mended = self.open_step.is_none() && is_partly_done(lease);
                     let records = if let Some(mut step) = self.open_step.take() {
                         run.said().clone_into(&mut step.content);
-                        failpoints::hit(Failpoint::ToolsAsked);
+                        failpoints::hit(Failpoint::ToolsRequested);
                         if calls.iter().any(|call| agent.is_opened_for(call)) {
                             let model = model_time(&step);
                             if self.open(step, calls, agent).await? {
@@ -188,7 +188,7 @@ impl<'a> Drive<'a> {
                         }
                     } else {
                         // The journal has the answer that asked for them.
-                        failpoints::hit(Failpoint::CallsLeft);
+                        failpoints::hit(Failpoint::PendingCallsLoaded);
                         let left = Left::of(lease);
                         let records = self.make_left(number, calls, agent, &left, Duration::ZERO, flight);
                         Box::pin(records).await?

@@ -140,10 +140,10 @@ async fn made(
         Some(true) if !was_started => return Ok(told(Outcome::not_begun())),
         Some(_) => {}
     }
-    failpoints::hit(Failpoint::CallStarted);
+    failpoints::hit(Failpoint::McpCallStarted);
     let key = pending_calls::idempotency_key(lease.run_id, step, place(call));
     let outcome = ready.make(&key, at.deadline).await;
-    failpoints::hit(Failpoint::CallAnswered);
+    failpoints::hit(Failpoint::McpCallAnswered);
     Ok(told(outcome))
 }
 

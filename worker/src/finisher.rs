@@ -112,7 +112,7 @@ pub(crate) async fn finish(
         response: response(&finished, &finish.ending, tool_calls),
         timing: Some(RunTiming::new(spent.queue, spent.model, spent.tools, persist)),
     });
-    failpoints::hit(Failpoint::FinishTold);
+    failpoints::hit(Failpoint::FinishPublished);
     ring_next(context, &finished).await;
     Ok(Some(finished.status))
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use errand_shared::{Uuid, signals::event_log::DeliveryState, storage::queue::claims::Lease};
+use errand_shared::{Uuid, signals::delivery::DeliveryState, storage::queue::claims::Lease};
 use tokio::{sync::watch, time::Instant};
 
 /// Why a run in flight is to stop.

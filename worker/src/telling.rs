@@ -9,7 +9,7 @@ use errand_agent::PlannedCall;
 use errand_shared::{
     domain::events::{EVENTS_PER_EPOCH, Event, EventData, ROOM_AFTER_LOSS, requested_seq, started_seq},
     signals::{
-        event_log::{DeliveryState, HasSubscribers},
+        delivery::{DeliveryState, HasSubscribers},
         notifier::EventSource,
         wire::AwaitingApproval,
     },
@@ -61,7 +61,7 @@ impl<'a> Telling<'a> {
             lease,
             teller: EventSource {
                 user_id: lease.user_id,
-                feedback: Arc::clone(flight.feedback()),
+                delivery: Arc::clone(flight.feedback()),
             },
             seq: started_seq(lease.epoch),
             vouched: flight.vouched(),
@@ -99,7 +99,7 @@ impl<'a> Telling<'a> {
     /// [`DeliveryState::stir`] then.
     pub(crate) fn hold(&mut self, step: Arc<ToolStep>) -> Arc<DeliveryState> {
         self.held_by = Some(step);
-        Arc::clone(&self.teller.feedback)
+        Arc::clone(&self.teller.delivery)
     }
 
     /// Waits until nothing is held back any more. For ever, if the step fails: there is nothing to tell then.
@@ -139,7 +139,7 @@ impl<'a> Telling<'a> {
         };
         tokio::select! {
             () = due => {}
-            () = self.teller.feedback.changed() => {}
+            () = self.teller.delivery.changed() => {}
         }
     }
 
@@ -152,7 +152,7 @@ impl<'a> Telling<'a> {
             Some(true) => self.settle().await,
             None => {}
         }
-        if self.teller.feedback.take_stale() {
+        if self.teller.delivery.take_stale() {
             self.stale = true;
         }
         if self.watched() == HasSubscribers::Yes {
@@ -249,7 +249,7 @@ impl<'a> Telling<'a> {
     }
 
     fn watched(&self) -> HasSubscribers {
-        self.teller.feedback.has_subscribers()
+        self.teller.delivery.has_subscribers()
     }
 
     async fn tell_text(&mut self, content: &str) {
@@ -296,9 +296,9 @@ impl<'a> Telling<'a> {
     /// Whether this worker may tell anything of the run. The heartbeat vouches for its leases; one that may have slept
     /// through its own death asks.
     async fn may_tell(&mut self) -> bool {
-        let feedback = &self.teller.feedback;
-        self.lost |= feedback.take_missing();
-        self.silent |= feedback.is_closed();
+        let delivery = &self.teller.delivery;
+        self.lost |= delivery.take_log_missing();
+        self.silent |= delivery.is_closed();
         if self.silent {
             return false;
         }

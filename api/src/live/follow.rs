@@ -224,7 +224,7 @@ impl Follow {
         &mut self,
         app: &App,
         mut view: RunView,
-        mut log: Option<Vec<event_log::Entry>>,
+        mut log: Option<Vec<event_log::LogEntry>>,
     ) -> Result<Vec<Arc<LiveEvent>>, ApiError> {
         for _ in 1..LOOKS {
             if !log.as_deref().is_some_and(|log| snapshot::is_ahead(log, &view)) {
@@ -290,7 +290,7 @@ impl Follow {
     }
 
     /// The log; none if Redis does not tell.
-    async fn read_log(&self, app: &App) -> Option<Vec<event_log::Entry>> {
+    async fn read_log(&self, app: &App) -> Option<Vec<event_log::LogEntry>> {
         match event_log::read(&app.redis, self.run_id).await {
             Ok(log) => Some(log),
             Err(error) => {

@@ -103,7 +103,7 @@ fn take(waiter: &Waiter, readers: &Readers, finals: &str, message: &Msg) {
         .rsplit_once(':')
         .and_then(|(_, id)| Uuid::try_parse(id).ok());
     if let Some(user_id) = user_id
-        && let Some((run_id, seq, event)) = event_log::split(payload)
+        && let Some((run_id, seq, event)) = event_log::decode(payload)
         && let Some(event) = LiveEvent::from_wire(run_id, seq, event)
     {
         readers.deliver(user_id, Live::Event(event));

@@ -1,6 +1,6 @@
 //! The text that a reader has of a reply, by its digest: enough to know at the end whether it is the stored one.
 
-use errand_shared::{domain::events::EventData, signals::event_log::Entry};
+use errand_shared::{domain::events::EventData, signals::event_log::LogEntry};
 use sha2::{Digest, Sha256};
 
 use super::LiveEvent;
@@ -22,10 +22,10 @@ impl Shown {
     }
 
     /// A reader who was told all of a log up to this number. `is_whole` if the log begins where its run does.
-    pub(super) fn of_log(log: &[Entry], is_whole: bool, up_to: i64) -> Self {
+    pub(super) fn of_log(log: &[LogEntry], is_whole: bool, up_to: i64) -> Self {
         let mut shown = if is_whole { Self::nothing() } else { Self::Unknown };
         for entry in log.iter().take_while(|entry| entry.seq <= up_to) {
-            if let Some(event) = entry.read() {
+            if let Some(event) = entry.parse() {
                 shown.take(&event.data);
             }
         }
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    fn entry(seq: i64, data: EventData<'_>) -> Entry {
+    fn entry(seq: i64, data: EventData<'_>) -> LogEntry {
         let event = Event {
             seq,
             run_id: Uuid::nil(),
@@ -75,7 +75,7 @@ mod tests {
             at: chrono::DateTime::UNIX_EPOCH,
             data,
         };
-        Entry {
+        LogEntry {
             seq,
             event: serde_json::to_vec(&event).unwrap(),
         }

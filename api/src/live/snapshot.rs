@@ -10,7 +10,7 @@ use errand_shared::{
         events::{EVENTS_PER_EPOCH, Event, EventData, FIRST_OF_LOG, is_final_seq, queued_seq},
         run::RunStatus,
     },
-    signals::event_log::Entry,
+    signals::event_log::LogEntry,
     storage::runs::RunView,
 };
 
@@ -33,7 +33,7 @@ pub(super) struct Snapshot<'a> {
 #[derive(Debug, PartialEq)]
 pub(super) enum Told<'a> {
     /// As the log has it.
-    Logged(&'a Entry),
+    Logged(&'a LogEntry),
     /// Made from the row.
     Made(Box<Event<'a>>),
 }
@@ -49,7 +49,7 @@ impl Told<'_> {
 }
 
 /// Whether a log shows a later end than a row: the row was read too early.
-pub(super) fn is_ahead(log: &[Entry], view: &RunView) -> bool {
+pub(super) fn is_ahead(log: &[LogEntry], view: &RunView) -> bool {
     let epoch = i64::from(view.epoch);
     view.ended.is_none()
         && log
@@ -58,7 +58,7 @@ pub(super) fn is_ahead(log: &[Entry], view: &RunView) -> bool {
 }
 
 /// Whether a log begins where its run does.
-pub(super) fn is_whole(log: &[Entry]) -> bool {
+pub(super) fn is_whole(log: &[LogEntry]) -> bool {
     log.first().is_some_and(|first| first.seq <= FIRST_OF_LOG)
 }
 
@@ -66,7 +66,7 @@ pub(super) fn is_whole(log: &[Entry]) -> bool {
 /// read, and must have been read after the row.
 pub(super) fn snapshot<'a>(
     view: &'a RunView,
-    log: Option<&'a [Entry]>,
+    log: Option<&'a [LogEntry]>,
     after: i64,
     now: DateTime<Utc>,
 ) -> Snapshot<'a> {
@@ -100,7 +100,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Tells from the journal what the log does not have any more.
-    fn fill_gap(&mut self, view: &'a RunView, log: &[Entry], last: i64, now: DateTime<Utc>) {
+    fn fill_gap(&mut self, view: &'a RunView, log: &[LogEntry], last: i64, now: DateTime<Utc>) {
         let first = log.first().map(|entry| entry.seq);
         // The number before an epoch's first is never used, and the one before that ends the epoch before.
         let before = |first: i64| {
@@ -189,8 +189,8 @@ pub(super) fn made<'a>(
     })
 }
 
-fn finished_call(entry: &Entry) -> Option<String> {
-    match entry.read()?.data {
+fn finished_call(entry: &LogEntry) -> Option<String> {
+    match entry.parse()?.data {
         EventData::ToolFinished { tool_call_id, .. } => Some(tool_call_id.into_owned()),
         _ => None,
     }

@@ -175,7 +175,7 @@ impl Injector<'_> {
 
     /// Arms a point in every process that could come there, and waits until one has died of it.
     async fn kill_at(&mut self, point: Failpoint) -> Result<Instant> {
-        let programs = if point.is_of_the_api() {
+        let programs = if point.is_in_api() {
             &self.stack.apis
         } else {
             &self.stack.workers
@@ -240,7 +240,7 @@ impl Injector<'_> {
                 }
                 self.stack.model.script(Script::new());
             }
-            Failpoint::CallStarted | Failpoint::CallAnswered => {
+            Failpoint::McpCallStarted | Failpoint::McpCallAnswered => {
                 let mut sent = load::message(self.user, false, None, 0);
                 let pay = Behaviour::tool_call("shop__pay", r#"{"amount":1}"#);
                 let script = Script::new().when(&sent.text, [pay, Behaviour::reply("Paid.")]);

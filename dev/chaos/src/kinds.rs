@@ -47,7 +47,7 @@ impl Fault {
             Self::KillWorker,
             Self::KillAll,
             Self::PauseWorker,
-            Self::PauseAt(Failpoint::ToolsAsked),
+            Self::PauseAt(Failpoint::ToolsRequested),
             Self::PauseAt(Failpoint::BeforeFinish),
             Self::RollingRestart,
             Self::WorkersGone,

@@ -28,9 +28,9 @@ const ALL: &[Sabotage] = &[
         feature: Some("errand-worker/mutation-fence"),
         sql: None,
         faults: &[
-            Fault::PauseAt(Failpoint::ToolsAsked),
+            Fault::PauseAt(Failpoint::ToolsRequested),
             Fault::PauseAt(Failpoint::BeforeFinish),
-            Fault::PauseAt(Failpoint::ToolsAsked),
+            Fault::PauseAt(Failpoint::ToolsRequested),
             Fault::PauseAt(Failpoint::BeforeFinish),
         ],
         twins: 1,
@@ -49,7 +49,7 @@ const ALL: &[Sabotage] = &[
         feature: Some("errand-worker/mutation-rescuer"),
         sql: None,
         faults: &[
-            Fault::At(Failpoint::ToolsAsked),
+            Fault::At(Failpoint::ToolsRequested),
             Fault::KillWorker,
             Fault::At(Failpoint::StepCommitted),
         ],

@@ -1,92 +1,93 @@
-//! Places in the path of a chat where a test may have the process killed or stopped. Nothing, unless compiled in.
+//! Places in the path of a chat where a test can kill or stop the process. Compiled in only with the feature `failpoints`, which
+//! release builds reject.
 //!
-//! With the feature `failpoints`, which no release build can have, the process looks at each point into the file that
-//! `ERRAND_FAILPOINT` names. If it holds the point's name, the file is taken away, so that it counts once, and the
-//! process kills itself; if the word `stop` follows the name, it stops itself instead until somebody sends SIGCONT.
+//! At each failpoint the process reads the file that `ERRAND_FAILPOINT` names. If the file contains the failpoint's name, the
+//! process deletes the file, so that it takes effect once, and kills itself. If the word `stop` follows the name, the process
+//! stops itself instead, until it receives SIGCONT.
 
 #[cfg(feature = "failpoints")]
 mod armed;
 
 #[cfg(all(feature = "failpoints", not(debug_assertions)))]
-compile_error!("kill points are for tests: never in a build without debug assertions");
+compile_error!("failpoints are for tests: build with debug assertions");
 
-/// Names each point once, in the order of a chat.
-macro_rules! points {
+/// Defines each failpoint once, in the order of a chat.
+macro_rules! failpoints {
     ($($(#[$about:meta])* $point:ident = $name:literal,)*) => {
-        /// A place where a process may die.
+        /// A place where the process can be killed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Failpoint {
             $($(#[$about])* $point,)*
         }
 
         impl Failpoint {
-            /// All of them.
+            /// All failpoints, in the order of a chat.
             pub const ALL: &'static [Self] = &[$(Self::$point,)*];
 
-            /// Its name in files and reports.
+            /// The name in files and reports.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$point => $name,)*
                 }
             }
 
-            /// Whether it lies in the API's path; else it is in the worker's.
-            pub const fn is_of_the_api(self) -> bool {
+            /// Whether the API reaches it; the worker reaches the others.
+            pub const fn is_in_api(self) -> bool {
                 matches!(
                     self,
-                    Self::PostCommitted | Self::PostRung | Self::RetryCommitted | Self::DecisionCommitted
+                    Self::PostCommitted | Self::PostNotified | Self::RetryCommitted | Self::DecisionCommitted
                 )
             }
         }
     };
 }
 
-points! {
-    /// API: the message is stored; nothing has been rung, nobody told.
+failpoints! {
+    /// API: the message is committed; no worker is notified and the caller has no response.
     PostCommitted = "post-committed",
-    /// API: the ring is on its way; the caller has no answer.
-    PostRung = "post-rung",
-    /// API: a retried run is queued again; nothing has been rung, nobody told.
+    /// API: the notification is being sent; the caller has no response.
+    PostNotified = "post-notified",
+    /// API: a retried run is enqueued; no worker is notified.
     RetryCommitted = "retry-committed",
-    /// API: a user's consent to a call is stored; nothing has been rung, nobody told.
+    /// API: a user's decision about a tool call is committed; no worker is notified.
     DecisionCommitted = "decision-committed",
-    /// Worker: the hint is out of Redis, the run not yet claimed.
-    HintPopped = "hint-popped",
-    /// Worker: the claim is committed, the run not yet driven.
+    /// Worker: the notification was taken from Redis; the run is not claimed yet.
+    NotificationPopped = "notification-popped",
+    /// Worker: the claim is committed; the run is not executed yet.
     ClaimCommitted = "claim-committed",
-    /// Worker: the model has asked for tools, none of which has been called.
-    ToolsAsked = "tools-asked",
-    /// Worker: the tools have acted and the step is written, in a transaction that is open.
+    /// Worker: the model has requested tool calls; none has started.
+    ToolsRequested = "tools-requested",
+    /// Worker: the tools have executed and the step is written; the transaction is still open.
     StepWritten = "step-written",
     /// Worker: the step is committed.
     StepCommitted = "step-committed",
-    /// Worker: a run is parked for its user's consent, and nobody told.
-    Parked = "parked",
-    /// Worker: a run goes on with calls that were journalled before they were made; none of them is made yet.
-    CallsLeft = "calls-left",
-    /// Worker: a call of somebody else's tool is marked as started; nobody has been asked.
-    CallStarted = "call-started",
-    /// Worker: somebody else's tool has answered, and its answer is not journalled.
-    CallAnswered = "call-answered",
-    /// Worker: the end is decided, and not yet written.
+    /// Worker: the run waits for approval; no event is published.
+    ApprovalRequested = "approval-requested",
+    /// Worker: a claimed run has a deferred step; none of its pending calls has started.
+    PendingCallsLoaded = "pending-calls-loaded",
+    /// Worker: a call of an MCP tool is marked as started; the request has not been sent.
+    McpCallStarted = "mcp-call-started",
+    /// Worker: an MCP tool has answered; the result is not recorded yet.
+    McpCallAnswered = "mcp-call-answered",
+    /// Worker: the outcome of the run is decided; it is not written yet.
     BeforeFinish = "before-finish",
-    /// Worker: the end is committed, and nobody told.
+    /// Worker: the outcome is committed; nothing is published.
     FinishCommitted = "finish-committed",
-    /// Worker: the news is on its way; the conversation's next run is not rung for.
-    FinishTold = "finish-told",
-    /// Worker: Redis has taken the news.
-    NewsSent = "news-sent",
-    /// Worker: a dead worker's runs are queued again, and nothing is rung.
+    /// Worker: the outcome is being published; no worker is notified of the conversation's next run.
+    FinishPublished = "finish-published",
+    /// Worker: Redis has accepted the published outcome.
+    RunFinishedSent = "run-finished-sent",
+    /// Worker: a dead worker's runs are enqueued again; no worker is notified.
     Requeued = "requeued",
 }
 
-/// Says that the process has come to a point.
+/// Kills or stops the process if this failpoint is armed.
 #[cfg(feature = "failpoints")]
 pub fn hit(point: Failpoint) {
     armed::hit(point);
 }
 
-/// Says that the process has come to a point. Nothing happens in this build.
+/// Does nothing in this build.
 #[cfg(not(feature = "failpoints"))]
 #[inline]
 pub const fn hit(_point: Failpoint) {}

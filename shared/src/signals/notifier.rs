@@ -1,7 +1,7 @@
-//! The bell, the news and the events, off everybody's path: what is sent here goes to Redis in one pipeline per flush.
+//! Sends notifications, run events and worker commands to Redis, in batches and outside the path of requests and runs.
 //!
-//! Nothing depends on its arrival. A ring that is lost is rung again by the rescuer, news that is lost is read from the
-//! row; so a full buffer or a dead Redis costs a delay, and is counted.
+//! Nothing depends on their arrival: the rescuer repeats a lost notification, and a lost answer is read from the run's row.
+//! So a full buffer or an unavailable Redis causes a delay, and is counted.
 
 mod pipeline;
 
@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use self::pipeline::Sender;
 use super::{
-    event_log::{self, DeliveryState, Mode},
+    delivery::DeliveryState,
+    event_log::{self, Mode},
     redis_client::RedisClient,
     run_finished,
     wire::{AwaitingApproval, ReadyNotice, WorkerCommand},
@@ -33,30 +34,33 @@ use crate::{
     storage::runs::QueuedRun,
 };
 
-/// Notices kept while Redis does not answer; more are dropped.
+/// Messages buffered while Redis does not answer. Further ones are dropped.
 const BUFFER: usize = 65_536;
-/// Notices sent in one pipeline, at most.
+/// The maximum number of messages in one pipeline.
 const BATCH: usize = 1024;
 
+/// One message to send.
 #[derive(Debug)]
 enum Notice {
+    /// Notifies the workers.
     Ready(ReadyNotice),
-    /// With the run's number of it, for the run's log.
+    /// Publishes a finished run and closes its event log with the number of the final event.
     Finished {
         run_id: Uuid,
         seq: i64,
         payload: Vec<u8>,
     },
+    /// Appends an event to the run's log and publishes it.
     Event {
         mode: Mode,
         user_id: Uuid,
         run_id: Uuid,
         seq: i64,
-        /// As [`event_log::encode`] writes it.
+        /// As [`event_log::encode`] returns it.
         payload: Vec<u8>,
-        feedback: Option<Arc<DeliveryState>>,
+        delivery: Option<Arc<DeliveryState>>,
     },
-    /// An event that is told, but not logged: everybody can make it from the run's row.
+    /// Publishes an event without logging it, because any reader can build it from the run's row.
     Publish {
         user_id: Uuid,
         payload: Vec<u8>,
@@ -66,8 +70,8 @@ enum Notice {
 }
 
 impl Notice {
-    /// Whether somebody's answer hangs on it.
-    const fn is_waited_for(&self) -> bool {
+    /// Whether a caller or a run waits for its effect.
+    const fn is_urgent(&self) -> bool {
         matches!(
             self,
             Self::Ready(_) | Self::Finished { .. } | Self::AwaitingApproval(_)
@@ -75,16 +79,16 @@ impl Notice {
     }
 }
 
-/// Whose event it is, and who wants to know what became of it.
+/// The lease under which a run's events are published.
 #[derive(Clone, Debug)]
 pub struct EventSource {
-    /// Whose run it is.
+    /// The user of the run.
     pub user_id: Uuid,
-    /// What became of the events of this lease.
-    pub feedback: Arc<DeliveryState>,
+    /// Where the notifier reports what happened to the events.
+    pub delivery: Arc<DeliveryState>,
 }
 
-/// Sends rings, news and events; cheap to clone.
+/// Handle to the sender; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Notifier {
     notices: mpsc::Sender<Notice>,
@@ -93,7 +97,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// A notifier whose sender runs on the process's tracker until [`Self::close`].
+    /// Starts the sender on the lifecycle's tracker. It runs until [`Self::close`].
     pub fn start(redis: RedisClient, events: EventSettings, lifecycle: &Lifecycle) -> Self {
         let (notices, inbox) = mpsc::channel(BUFFER);
         let notifier = Self {
@@ -110,12 +114,12 @@ impl Notifier {
         notifier
     }
 
-    /// Rings the bell for a run of this user that can be claimed.
+    /// Notifies the workers that a run of this user can be claimed.
     pub fn notify_ready(&self, user_id: Uuid, run_id: Uuid) {
         self.put(Notice::Ready(ReadyNotice { user_id, run_id }));
     }
 
-    /// Tells every API instance that a run has ended. Only after the commit that ended it.
+    /// Publishes a finished run to every API instance. Call it only after the commit.
     pub fn publish_run_finished(&self, end: &RunEnd) {
         match run_finished::encode(end) {
             Ok(payload) => self.put(Notice::Finished {
@@ -129,7 +133,7 @@ impl Notifier {
         }
     }
 
-    /// Tells of a message that was posted. Only after the commit that stored it.
+    /// Publishes the `run.queued` event of a new message. Call it only after the commit.
     pub fn publish_posted(&self, user_id: Uuid, run_id: Uuid, conversation_id: Uuid, at: DateTime<Utc>) {
         let seq = queued_seq(0);
         let event = Event {
@@ -145,7 +149,8 @@ impl Notifier {
         }
     }
 
-    /// Tells of a run that waits again, which ends what its last holder may tell. Only after the commit.
+    /// Publishes that a run is queued again, which fences the event log against its last holder. Call it only after the
+    /// commit.
     pub fn publish_queued(&self, run: &QueuedRun, at: DateTime<Utc>) {
         let event = Event {
             seq: queued_seq(run.epoch),
@@ -158,29 +163,29 @@ impl Notifier {
         self.append(Mode::Begin, run.user_id, &event, None);
     }
 
-    /// Tells an event of a run under its lease: with `begin` into a log that is made if need be, else only into one that
-    /// is there.
-    pub fn publish(&self, teller: &EventSource, event: &Event<'_>, begin: bool) {
+    /// Publishes an event of a run under its lease. With `begin`, the event log is created if it does not exist; without,
+    /// the event is dropped in that case and [`DeliveryState::take_log_missing`] returns true.
+    pub fn publish(&self, source: &EventSource, event: &Event<'_>, begin: bool) {
         let mode = if begin { Mode::Begin } else { Mode::Append };
-        self.append(mode, teller.user_id, event, Some(Arc::clone(&teller.feedback)));
+        self.append(mode, source.user_id, event, Some(Arc::clone(&source.delivery)));
     }
 
-    /// Tells every API instance that a run waits for its user. Only after the commit that parked it.
+    /// Publishes to every API instance that a run waits for approval. Call it only after the commit.
     pub fn publish_awaiting_approval(&self, waiting: AwaitingApproval) {
         self.put(Notice::AwaitingApproval(waiting));
     }
 
-    /// Calls out to the workers.
+    /// Sends a command to all workers.
     pub fn send_command(&self, command: WorkerCommand) {
         self.put(Notice::Command(command));
     }
 
-    /// How many notices were lost to a full buffer or to Redis.
+    /// The number of messages lost because the buffer was full or Redis failed.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// How many notices are not sent yet.
+    /// The number of messages not sent yet.
     pub fn waiting(&self) -> usize {
         self.notices.max_capacity() - self.notices.capacity()
     }
@@ -190,7 +195,7 @@ impl Notifier {
         self.closing.cancel();
     }
 
-    fn append(&self, mode: Mode, user_id: Uuid, event: &Event<'_>, feedback: Option<Arc<DeliveryState>>) {
+    fn append(&self, mode: Mode, user_id: Uuid, event: &Event<'_>, delivery: Option<Arc<DeliveryState>>) {
         if let Some(payload) = encode(user_id, event) {
             self.put(Notice::Event {
                 mode,
@@ -198,7 +203,7 @@ impl Notifier {
                 run_id: event.run_id,
                 seq: event.seq,
                 payload,
-                feedback,
+                delivery,
             });
         }
     }
@@ -206,7 +211,7 @@ impl Notifier {
     fn put(&self, notice: Notice) {
         if let Err(unsent) = self.notices.try_send(notice) {
             self.lost.fetch_add(1, Ordering::Relaxed);
-            pipeline::lost(&unsent.into_inner());
+            pipeline::mark_lost(&unsent.into_inner());
         }
     }
 }
@@ -241,8 +246,9 @@ async fn send_all(
             return;
         }
         drain_ready(&mut inbox, &mut batch, BATCH).await;
-        if !batch.iter().any(Notice::is_waited_for) {
-            // Whoever acts after telling of it, as a step that is to be written, acts first.
+        if !batch.iter().any(Notice::is_urgent) {
+            // Events can wait for one more round of the scheduler: a run that has just published one may be about to write
+            // its step, which comes first.
             drain_ready(&mut inbox, &mut batch, BATCH).await;
         }
         match sender.send(&batch).await {
@@ -251,18 +257,18 @@ async fn send_all(
                     .iter()
                     .any(|notice| matches!(notice, Notice::Finished { .. }))
                 {
-                    failpoints::hit(Failpoint::NewsSent);
+                    failpoints::hit(Failpoint::RunFinishedSent);
                 }
                 if !healthy {
-                    tracing::info!("Redis answers again");
+                    tracing::info!("Redis is available again");
                 }
                 healthy = true;
             }
             Err(error) => {
                 lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                batch.iter().for_each(pipeline::lost);
+                batch.iter().for_each(pipeline::mark_lost);
                 if healthy {
-                    tracing::warn!(%error, "Redis does not take notices; runs are found by the sweep");
+                    tracing::warn!(%error, "Redis is unavailable; workers and requests poll Postgres");
                 }
                 healthy = false;
             }

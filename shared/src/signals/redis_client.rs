@@ -1,4 +1,4 @@
-//! How the programs reach Redis, and what our keys are called.
+//! Connections to Redis, and the names of keys and channels.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::service::config::RedisSettings;
 
-/// A way to Redis that may be down at any time: every connection is made when first used and made again after a fault.
+/// A client of a Redis that may be unavailable at any time: each connection is opened on first use and again after an error.
 #[derive(Clone)]
 pub struct RedisClient {
     client: Client,
@@ -28,10 +28,10 @@ impl std::fmt::Debug for RedisClient {
 }
 
 impl RedisClient {
-    /// A client; nothing is connected yet.
+    /// Creates a client without connecting.
     ///
     /// # Errors
-    /// If the URL is not one of Redis.
+    /// If the URL is not a Redis URL.
     pub fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
         let client = Client::open(settings.redis_url.reveal())?;
         let commands = client.get_connection_manager_lazy(
@@ -49,92 +49,92 @@ impl RedisClient {
         })
     }
 
-    /// The shared connection for ordinary, short commands.
+    /// The shared connection for short commands.
     pub fn commands(&self) -> ConnectionManager {
         self.commands.clone()
     }
 
-    /// How long an ordinary command may take.
+    /// The time limit of a short command.
     pub const fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// A connection of the caller's own for commands that block up to `block`.
+    /// Opens a connection for commands that block for at most `block`.
     ///
     /// # Errors
-    /// If Redis can't be reached within the time-out.
+    /// If Redis cannot be reached within the time limit.
     pub async fn blocking(&self, block: Duration) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
-            // A server that answers nothing at all is noticed one time-out after the block has ended.
+            // Detects a server that stopped responding, one time limit after the block should have ended.
             .set_response_timeout(Some(block + self.timeout.max(Duration::from_secs(1))));
         self.client
             .get_multiplexed_async_connection_with_config(&config)
             .await
     }
 
-    /// A connection of the caller's own for subscriptions.
+    /// Opens a connection for subscriptions.
     ///
     /// # Errors
-    /// If Redis can't be reached within the time-out.
+    /// If Redis cannot be reached within the time limit.
     pub async fn subscriber(&self) -> Result<PubSub, RedisError> {
         self.in_time(self.client.get_async_pubsub()).await
     }
 
-    /// What the keys of users' hints begin with that wait for their turn.
+    /// The prefix of the per-user queues of notifications.
     pub fn lane_prefix(&self) -> String {
         format!("{}lane:", self.prefix)
     }
 
-    /// Whose turn it is: users with hints that wait.
+    /// The sorted set of users with waiting notifications, by virtual time.
     pub fn turns_key(&self) -> String {
         format!("{}turns", self.prefix)
     }
 
-    /// Which turn it is.
+    /// The current virtual time of the fair queue.
     pub fn turn_key(&self) -> String {
         format!("{}turn", self.prefix)
     }
 
-    /// The list of hints, as they come.
+    /// The list of new notifications.
     pub fn ready_key(&self) -> String {
         format!("{}ready", self.prefix)
     }
 
-    /// When the next one is free of a limit that all workers share.
+    /// The state of a rate limit that all workers share.
     pub fn limit_key(&self, of: &str) -> String {
         format!("{}limit:{of}", self.prefix)
     }
 
-    /// The channel on which final runs are told.
+    /// The channel of finished runs.
     pub fn finals_channel(&self) -> String {
         format!("{}finals", self.prefix)
     }
 
-    /// The channel on which runs are told that were parked.
+    /// The channel of runs that started to wait for approval.
     pub fn parked_channel(&self) -> String {
         format!("{}parked", self.prefix)
     }
 
-    /// The log of a run's events.
+    /// The event log of a run.
     pub fn run_key(&self, run_id: Uuid) -> String {
         format!("{}run:{run_id}", self.prefix)
     }
 
-    /// The channel on which a user's events are told, all but the final ones.
+    /// The channel of a user's run events, except final ones.
     pub fn user_channel(&self, user_id: Uuid) -> String {
         format!("{}user:{user_id}", self.prefix)
     }
 
-    /// The channel on which APIs call out to workers.
+    /// The channel of commands to the workers.
     pub fn control_channel(&self) -> String {
         format!("{}control", self.prefix)
     }
 
-    /// Bounds an ordinary command, the connecting included.
+    /// Applies the time limit to a short command, including the time to connect.
     ///
     /// # Errors
-    /// The command's own, or that it took too long.
+    /// The command's error, or a time-out.
     pub async fn in_time<T>(
         &self,
         command: impl Future<Output = Result<T, RedisError>>,

@@ -9,7 +9,7 @@ use errand_shared::{
         failpoints::{self, Failpoint},
         metrics::observe,
     },
-    signals::event_log::DeliveryState,
+    signals::delivery::DeliveryState,
     storage::journal::{
         pending_calls::{self, Closing, OpenOutcome},
         steps::{self, CallRecord, StepRecord},
@@ -94,7 +94,7 @@ impl<'a> Drive<'a> {
         let opened = pending_calls::open(pool, lease.run_id, lease.token, &step, &asked, seconds).await?;
         match opened {
             OpenOutcome::Parked(parked) => {
-                failpoints::hit(Failpoint::Parked);
+                failpoints::hit(Failpoint::ApprovalRequested);
                 count(self.context, model_time(&step), &[], Duration::ZERO);
                 let waiting = calls.iter().filter(|call| agent.needs_consent(call));
                 self.telling.parked(parked, waiting);

@@ -97,7 +97,7 @@ impl Feeder {
                 }
                 Ok(hints) => {
                     self.context.metrics.hints.inc_by(hints.len() as u64);
-                    failpoints::hit(Failpoint::HintPopped);
+                    failpoints::hit(Failpoint::NotificationPopped);
                     self.claim(&hints, permits).await;
                 }
                 Err(error) => {

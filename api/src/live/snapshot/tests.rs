@@ -46,9 +46,9 @@ fn view(status: RunStatus, attempt: i32, epoch: i32, calls: usize) -> RunView {
     }
 }
 
-fn logged(seq: i64, data: EventData<'_>) -> Entry {
+fn logged(seq: i64, data: EventData<'_>) -> LogEntry {
     let event = *made(&view(RunStatus::Running, 1, 1, 0), seq, 1, NOW, data);
-    Entry {
+    LogEntry {
         seq,
         event: serde_json::to_vec(&event).unwrap(),
     }
@@ -63,7 +63,7 @@ fn seq_of(told: &Told<'_>) -> i64 {
 
 fn kinds(snapshot: &Snapshot<'_>) -> Vec<&'static str> {
     let kind = |told: &Told<'_>| match told {
-        Told::Logged(entry) => entry.read().unwrap().data.name(),
+        Told::Logged(entry) => entry.parse().unwrap().data.name(),
         Told::Made(event) => event.data.name(),
     };
     snapshot.told.iter().map(kind).collect()
@@ -73,7 +73,7 @@ fn kinds(snapshot: &Snapshot<'_>) -> Vec<&'static str> {
 fn numbers_grow_from_what_was_seen_and_leave_room_for_what_comes() {
     let started = started_seq(1);
     let again = started + 7 + ROOM_AFTER_LOSS;
-    let logs: [Vec<Entry>; 5] = [
+    let logs: [Vec<LogEntry>; 5] = [
         vec![],
         vec![
             logged(started, EventData::Started {}),
@@ -194,7 +194,7 @@ fn a_run_that_waits_again_says_so_before_what_it_did() {
 
 #[test]
 fn a_log_that_knows_of_an_end_is_ahead_of_a_row_that_does_not() {
-    let end = [Entry {
+    let end = [LogEntry {
         seq: final_seq(1),
         event: Vec::new(),
     }];

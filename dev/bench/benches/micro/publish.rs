@@ -19,7 +19,7 @@ use errand_shared::{
         lifecycle::Lifecycle,
     },
     signals::{
-        event_log::DeliveryState,
+        delivery::DeliveryState,
         notifier::{EventSource, Notifier},
         redis_client::RedisClient,
     },
@@ -58,7 +58,7 @@ pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
             runtime.block_on(async {
                 let teller = EventSource {
                     user_id: Uuid::now_v7(),
-                    feedback: Arc::<DeliveryState>::default(),
+                    delivery: Arc::<DeliveryState>::default(),
                 };
                 let mut heard = client.subscriber().await.expect("a subscription");
                 heard

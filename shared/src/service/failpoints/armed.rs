@@ -1,4 +1,4 @@
-//! What a point does in a build that has them.
+//! The implementation in builds with failpoints.
 
 use std::{path::PathBuf, sync::LazyLock};
 
@@ -9,18 +9,17 @@ use nix::{
 
 use super::Failpoint;
 
-/// The file that arms a point, if the process has one.
+/// The file that arms a failpoint.
 static FILE: LazyLock<Option<PathBuf>> =
     LazyLock::new(|| std::env::var_os("ERRAND_FAILPOINT").map(PathBuf::from));
 
-/// Ends or stops the process if the point is armed.
 pub(super) fn hit(point: Failpoint) {
     let Some(file) = &*FILE else { return };
     let Ok(order) = std::fs::read_to_string(file) else {
         return;
     };
     let mut words = order.split_whitespace();
-    // Whoever takes the file away is the one that obeys: several runs may come here at once.
+    // Several runs may get here at once: only the one that deletes the file acts.
     if words.next() != Some(point.name()) || std::fs::remove_file(file).is_err() {
         return;
     }
@@ -29,6 +28,6 @@ pub(super) fn hit(point: Failpoint) {
         _ => Signal::SIGKILL,
     };
     if let Err(error) = kill(Pid::this(), signal) {
-        tracing::error!(%error, "the process could not be ended");
+        tracing::error!(%error, "the process could not kill itself");
     }
 }

@@ -1,14 +1,16 @@
-//! A batch of notices as one pipeline.
+//! Sends a batch of messages as one Redis pipeline.
+
+use std::time::Duration;
 
 use redis::{RedisError, Value};
 
 use super::Notice;
-use crate::signals::wire::HEAD_BYTES;
 use crate::{
     service::config::EventSettings,
     signals::{
         event_log::{self, Append, AppendScript, Mode},
         redis_client::RedisClient,
+        wire::HEAD_BYTES,
     },
 };
 
@@ -22,20 +24,20 @@ pub(super) struct Sender {
     ended_ttl_ms: u64,
 }
 
-/// Says that a notice went nowhere, to who wants to know.
-pub(super) fn lost(notice: &Notice) {
+/// Reports to the lease of a lost event that the event was lost.
+pub(super) fn mark_lost(notice: &Notice) {
     if let Notice::Event {
-        feedback: Some(feedback),
+        delivery: Some(delivery),
         ..
     } = notice
     {
-        feedback.lost();
+        delivery.mark_lost();
     }
 }
 
 impl Sender {
     pub(super) fn new(redis: RedisClient, events: EventSettings) -> Self {
-        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let ttl_ms = millis(events.run_events_ttl_seconds);
         Self {
             redis,
@@ -46,59 +48,59 @@ impl Sender {
         }
     }
 
-    /// Sends a batch: all rings in one command, then the rest in its order.
+    /// Sends a batch: all notifications in one command, then the rest in order.
     ///
     /// # Errors
-    /// If Redis did not answer in time; part of it may have arrived.
+    /// If Redis did not answer in time. Part of the batch may have arrived.
     pub(super) async fn send(&self, batch: &[Notice]) -> Result<(), RedisError> {
         let key = self.redis.ready_key();
-        let rings: Vec<[u8; HEAD_BYTES]> = batch
+        let ready: Vec<[u8; HEAD_BYTES]> = batch
             .iter()
             .filter_map(|notice| match notice {
-                Notice::Ready(hint) => Some(hint.encode()),
+                Notice::Ready(ready) => Some(ready.encode()),
                 _ => None,
             })
             .collect();
-        let rings: Vec<&[u8]> = rings.iter().map(<[u8; HEAD_BYTES]>::as_slice).collect();
+        let ready: Vec<&[u8]> = ready.iter().map(<[u8; HEAD_BYTES]>::as_slice).collect();
         let mut pipeline = redis::pipe();
         pipeline.ignore_errors();
-        if !rings.is_empty() {
-            pipeline.rpush(&key, &rings);
+        if !ready.is_empty() {
+            pipeline.rpush(&key, &ready);
         }
-        let told = self.add(&mut pipeline, batch);
-        let mut answers = self.execute(&pipeline).await?.into_iter();
-        let rung = if rings.is_empty() { None } else { answers.next() };
-        let mut fault = None;
-        for (notice, answer) in told.into_iter().zip(answers) {
-            fault = fault.or(take(notice, answer).err());
+        let others = self.add_others(&mut pipeline, batch);
+        let mut replies = self.execute(&pipeline).await?.into_iter();
+        let pushed = if ready.is_empty() { None } else { replies.next() };
+        let mut error = None;
+        for (notice, reply) in others.into_iter().zip(replies) {
+            error = error.or(apply_reply(notice, reply).err());
         }
-        match rung {
-            Some(Err(error)) if is_of_another_type(&error) => {
-                tracing::warn!(%key, "something else stands in the place of the list of hints; it is removed");
-                let mut again = redis::pipe();
-                again.unlink(&key).rpush(&key, &rings);
-                self.execute(&again).await.map(drop)
+        match pushed {
+            Some(Err(error)) if is_wrong_type(&error) => {
+                tracing::warn!(%key, "the key of the notifications has another type; removing it");
+                let mut retry = redis::pipe();
+                retry.unlink(&key).rpush(&key, &ready);
+                self.execute(&retry).await.map(drop)
             }
             Some(Err(error)) => Err(error),
-            Some(Ok(_)) | None => fault.map_or(Ok(()), Err),
+            Some(Ok(_)) | None => error.map_or(Ok(()), Err),
         }
     }
 
-    /// Adds all but the rings; gives the notices whose commands they are.
-    fn add<'a>(&self, pipeline: &mut redis::Pipeline, batch: &'a [Notice]) -> Vec<&'a Notice> {
-        let finals = self.redis.finals_channel();
+    /// Adds all messages except notifications to the pipeline. Returns them in the order of their commands.
+    fn add_others<'a>(&self, pipeline: &mut redis::Pipeline, batch: &'a [Notice]) -> Vec<&'a Notice> {
+        let finished_channel = self.redis.finals_channel();
         let mut first = true;
-        let mut told = Vec::new();
+        let mut added = Vec::new();
         for notice in batch {
             match notice {
                 Notice::Ready(_) => continue,
                 Notice::Finished { run_id, seq, payload } => {
-                    // The log gets the number only: the event is made from the row.
+                    // The log receives only the number: readers build the final event from the run's row.
                     let append = Append {
                         mode: Mode::End,
                         run_id: *run_id,
                         seq: *seq,
-                        channel: &finals,
+                        channel: &finished_channel,
                         head: payload,
                         event: &[],
                         max_len: self.max_len,
@@ -113,9 +115,9 @@ impl Sender {
                     run_id,
                     seq,
                     payload,
-                    feedback: _,
+                    delivery: _,
                 } => {
-                    let (head, event) = event_log::part(payload);
+                    let (head, event) = event_log::split_encoded(payload);
                     let append = Append {
                         mode: *mode,
                         run_id: *run_id,
@@ -132,16 +134,16 @@ impl Sender {
                 Notice::Publish { user_id, payload } => {
                     pipeline.publish(self.redis.user_channel(*user_id), payload.as_slice());
                 }
-                Notice::AwaitingApproval(news) => {
-                    pipeline.publish(self.redis.parked_channel(), news.encode().as_slice());
+                Notice::AwaitingApproval(waiting) => {
+                    pipeline.publish(self.redis.parked_channel(), waiting.encode().as_slice());
                 }
-                Notice::Command(call) => {
-                    pipeline.publish(self.redis.control_channel(), call.encode().as_slice());
+                Notice::Command(command) => {
+                    pipeline.publish(self.redis.control_channel(), command.encode().as_slice());
                 }
             }
-            told.push(notice);
+            added.push(notice);
         }
-        told
+        added
     }
 
     async fn execute(
@@ -156,20 +158,20 @@ impl Sender {
     }
 }
 
-/// Hands the script's answer to who wants to know it.
-fn take(notice: &Notice, answer: Result<Value, RedisError>) -> Result<(), RedisError> {
-    let answer: i64 = redis::from_redis_value(answer?)?;
+/// Applies the script's reply to the lease whose event it was.
+fn apply_reply(notice: &Notice, reply: Result<Value, RedisError>) -> Result<(), RedisError> {
+    let result: i64 = redis::from_redis_value(reply?)?;
     if let Notice::Event {
-        feedback: Some(feedback),
+        delivery: Some(delivery),
         ..
     } = notice
     {
-        feedback.take(answer);
+        event_log::apply_result(delivery, result);
     }
     Ok(())
 }
 
-/// Whether Redis says that a key does not hold what the command is for.
-fn is_of_another_type(error: &RedisError) -> bool {
+/// Whether the key holds a value of another type.
+fn is_wrong_type(error: &RedisError) -> bool {
     error.code() == Some("WRONGTYPE")
 }
