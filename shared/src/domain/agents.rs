@@ -1,6 +1,6 @@
-//! The agents of this installation, as one TOML file tells of them: `AGENTS_FILE`.
+//! The agents of this installation, defined in one TOML file (`AGENTS_FILE`).
 //!
-//! The API must know their names, a worker the whole. Without a file there is one, the to-do agent.
+//! The API needs only their names, a worker all of it. Without a file, the to-do agent is the only one.
 
 mod file;
 mod servers;
@@ -16,58 +16,58 @@ use clap::Args;
 
 use crate::service::config::{Exit, Secret};
 
-/// The agent that is always there; a file may describe it otherwise.
+/// The agent that always exists. The file can change it.
 pub const BUILT_IN: &str = "todo";
 
-/// Where the agents are described.
+/// Settings of the agents.
 #[derive(Args, Clone, Debug)]
 pub struct AgentSettings {
-    /// File (TOML) that describes the agents; without one there is the to-do agent.
+    /// TOML file that defines the agents and MCP servers. Without it, the to-do agent is the only one.
     #[arg(long, env = "AGENTS_FILE")]
     pub agents_file: Option<PathBuf>,
 }
 
-/// What becomes of the secrets that a file refers to.
+/// Whether to read the secrets that the file refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secrets {
-    /// They are read from the environment, and must be there.
+    /// Read them from the environment. A missing one is an error.
     Read,
-    /// They are nobody's business here.
+    /// Ignore them: this program does not need them.
     Leave,
 }
 
-/// One agent, where it differs from what the settings say.
+/// The configuration of an agent. An absent member means that the program's setting applies.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AgentConfig {
-    /// Who it is and how it works, in place of the to-do agent's own words.
+    /// The system prompt, in place of the to-do agent's.
     pub prompt: Option<String>,
-    /// The model.
+    /// The name of the model.
     pub model: Option<String>,
     /// Sampling temperature, 0 to 2.
     pub temperature: Option<f32>,
-    /// Tokens of one answer, at most.
+    /// Maximum number of tokens per answer.
     pub max_tokens: Option<u32>,
-    /// Its own OpenAI-compatible server, which is not sent the settings' key.
+    /// Its own OpenAI-compatible server. `OPENAI_API_KEY` is not sent to it.
     pub base_url: Option<String>,
-    /// The key of its server.
+    /// The API key for `base_url`.
     pub api_key: Option<Secret>,
-    /// Model calls of a run, at most.
+    /// Maximum number of model calls per run.
     pub max_steps: Option<u16>,
-    /// Tool calls of a run, at most.
+    /// Maximum number of tool calls per run.
     pub max_calls: Option<u16>,
-    /// Tool calls of a step, at most.
+    /// Maximum number of tool calls per step.
     pub max_calls_per_step: Option<u16>,
-    /// Earlier messages that the model is shown, at most.
+    /// Maximum number of earlier messages sent to the model.
     pub history_max_messages: Option<u16>,
-    /// The same in tokens, by estimate.
+    /// Maximum estimated number of tokens of those messages.
     pub history_max_tokens: Option<u32>,
-    /// The tools that it has, those of servers as `server.tool` or `server.*`; all if absent.
+    /// The tools it can use. MCP tools are written as `server.tool` or `server.*`. All tools if absent.
     pub tools: Option<Vec<String>>,
-    /// Those whose calls need the user's consent, in place of the settings' list.
+    /// The tools that need approval, in place of `APPROVAL_REQUIRED_TOOLS`.
     pub approve: Option<Vec<String>>,
 }
 
-/// All agents by name. There is at least one.
+/// All agents by name. Contains at least one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Agents {
     default: String,
@@ -86,10 +86,10 @@ impl Default for Agents {
 }
 
 impl Agents {
-    /// Reads and checks the file of the settings, if there is one. `tools` are those that there are.
+    /// Reads and validates the agents file, if one is configured. `tools` are the names of the built-in tools.
     ///
     /// # Errors
-    /// What is wrong, as one line with the file, the line in it and the rule.
+    /// One line with the file, the line number and the broken rule.
     pub fn load(settings: &AgentSettings, tools: &[&str], secrets: Secrets) -> Result<Self, Exit> {
         let Some(path) = &settings.agents_file else {
             return Ok(Self::default());
@@ -101,22 +101,22 @@ impl Agents {
         })
     }
 
-    /// Whether there is one of this name.
+    /// Whether an agent has this name.
     pub fn has(&self, name: &str) -> bool {
         self.named.contains_key(name)
     }
 
-    /// The name of the one that answers where none was chosen.
+    /// The name of the agent for conversations that chose none.
     pub fn default_name(&self) -> &str {
         &self.default
     }
 
-    /// The MCP servers whose tools agents may have, in the file's order.
+    /// The MCP servers, in the order of the file.
     pub fn servers(&self) -> &[McpServer] {
         &self.servers
     }
 
-    /// All of them, by name.
+    /// All agents, ordered by name.
     pub fn all(&self) -> impl Iterator<Item = (&str, &AgentConfig)> {
         self.named.iter().map(|(name, agent)| (name.as_str(), agent))
     }

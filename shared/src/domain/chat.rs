@@ -1,4 +1,4 @@
-//! The answer to a chat, as every projection of a run shows it.
+//! The response to a chat message, which is also the public view of a run.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -7,71 +7,71 @@ use uuid::Uuid;
 
 use crate::domain::run::RunStatus;
 
-/// What a run has said and done so far, or in the end.
+/// The reply and the tool calls of a run, so far or in its final state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChatResponse {
-    /// The conversation of the run.
+    /// The conversation that the message belongs to.
     pub conversation_id: Uuid,
-    /// The reply; empty unless the run succeeded.
+    /// The reply of the agent. Empty unless the run succeeded.
     pub message: String,
-    /// Every tool call of the run in order, failed ones too.
+    /// Every tool call of the run in order, including failed ones.
     pub tool_calls: Vec<ToolCallRecord>,
-    /// The sum over every model call of the run.
+    /// The tokens of all model calls of the run.
     pub usage: Usage,
-    /// The run.
+    /// The ID of the run.
     pub run_id: Uuid,
-    /// Where the run stands.
+    /// The state of the run.
     pub status: RunStatus,
-    /// The tool calls about which the user is to decide; only while the run waits for that.
+    /// The tool calls that wait for approval. Present only while the run is `waiting_approval`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<Approval>,
-    /// Why the run failed; only when it did.
+    /// Why the run failed. Present only if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<RunProblem>,
 }
 
-/// A tool call as users see it.
+/// A tool call of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ToolCallRecord {
-    /// The model's id of the call, unique within the run.
+    /// The ID of the call, unique within the run.
     pub tool_call_id: String,
-    /// The tool.
+    /// The name of the tool.
     pub tool_name: String,
-    /// The arguments, with the `user_id` that the server injected.
+    /// The arguments, including the `user_id` that the server added.
     #[schema(value_type = Object)]
     pub arguments: serde_json::Value,
-    /// What the tool answered.
+    /// The result of the tool.
     #[schema(value_type = Object)]
     pub result: serde_json::Value,
 }
 
-/// A tool call that is made only if the user approves.
+/// A tool call that executes only if the user approves it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Approval {
-    /// The model's id of the call, unique within the run.
+    /// The ID of the call, unique within the run.
     pub tool_call_id: String,
-    /// The tool.
+    /// The name of the tool.
     pub tool_name: String,
-    /// The arguments, with the `user_id` that the server injected. The call will be made with these and no others.
+    /// The arguments, including the `user_id` that the server added. The call executes with exactly these.
     #[schema(value_type = Object)]
     pub arguments: serde_json::Value,
-    /// Until when the user can decide; then the call counts as declined.
+    /// The time limit for the decision. After it, the call counts as declined.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Tokens as the model's server counted them.
+/// Token counts reported by the model provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
-    /// Tokens sent.
+    /// Tokens in the prompts.
     pub prompt_tokens: i64,
-    /// Tokens received.
+    /// Tokens in the answers.
     pub completion_tokens: i64,
-    /// Both.
+    /// The sum of both.
     pub total_tokens: i64,
 }
 
 impl Usage {
-    /// The usage with its total.
+    /// Creates a usage with its total.
     pub const fn new(prompt_tokens: i64, completion_tokens: i64) -> Self {
         Self {
             prompt_tokens,

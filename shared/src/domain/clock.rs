@@ -1,30 +1,29 @@
-//! Time as an input. Leases and order use the database's clock; this one dates tokens.
+//! The current time as an input. Leases and ordering use the database's clock; this one dates tokens.
 
 use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// Tells the time of day.
+/// A source of the current time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
 impl Clock {
-    /// The machine's clock.
+    /// The system clock.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place where the machine's clock is read"
+        reason = "the only place that reads the system clock"
     )]
     pub fn system() -> Self {
         Self(Arc::new(Utc::now))
     }
 
-    /// A clock of the caller's own, for tests.
+    /// A clock that calls a function, for tests.
     pub fn from_fn(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time now.
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()
     }
@@ -36,7 +35,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The smallest id, by UUID v7, that could have been made at a time: its first 48 bits are milliseconds.
+/// The smallest UUIDv7 of a point in time. The first 48 bits of a UUIDv7 are milliseconds since 1970.
 pub fn first_id_at(time: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(u128::try_from(time.timestamp_millis()).unwrap_or_default() << 80)
 }

@@ -1,7 +1,7 @@
-//! The events of a run: their forms on the wire, and how they are numbered.
+//! Run events: their JSON shapes and their numbers.
 //!
-//! Every teller of an event (the worker that drives the run, a rescuer, an API that cancels, a reader that makes it from
-//! the run's row) comes to the same number, without asking anybody.
+//! Several parts can publish an event of a run: the worker that executes it, a rescuer, an API that cancels it, and a reader
+//! that builds it from the run's row. They compute the same number without coordination.
 
 use std::borrow::Cow;
 
@@ -17,147 +17,147 @@ use crate::domain::{
     timing::RunTiming,
 };
 
-/// Event numbers of one epoch: a run's event number is `epoch * EVENTS_PER_EPOCH + n`, so that numbers grow with every
-/// change of hands without being journalled. 2^20 events an epoch and 2^31 epochs stay below 2^53, JavaScript's safe
-/// integers.
+/// The number of event numbers per epoch. An event number is `epoch * EVENTS_PER_EPOCH + n`, so that numbers increase with
+/// every change of ownership without being stored. 2^20 events per epoch and 2^31 epochs stay below 2^53, JavaScript's limit of
+/// safe integers.
 pub const EVENTS_PER_EPOCH: i64 = 1 << 20;
-/// `n` of the first event that the worker of an epoch tells. What is below, a reader may use to tell what the log lacks.
+/// `n` of the first event that a worker publishes in an epoch. Readers use the numbers below for events that the log lacks.
 pub const FIRST_OF_WORKER: i64 = 1 << 10;
-/// How many numbers a worker leaves out when it begins a lost log anew: room for what a reader tells in its place.
+/// How many numbers a worker skips when it recreates a lost log, so that readers can insert the missing events.
 pub const ROOM_AFTER_LOSS: i64 = 1 << 11;
-/// Number of the first event of a log that lacks nothing: the first claim of a run.
+/// The number of the first event in a complete log: the first claim of the run.
 pub const FIRST_OF_LOG: i64 = EVENTS_PER_EPOCH + FIRST_OF_WORKER;
 
-/// Number of the `run.queued` of an epoch.
+/// The number of an epoch's `run.queued`.
 pub const fn queued_seq(epoch: i32) -> i64 {
     epoch as i64 * EVENTS_PER_EPOCH + 1
 }
 
-/// Number of the `run.started` of an epoch.
+/// The number of an epoch's `run.started`.
 pub const fn started_seq(epoch: i32) -> i64 {
     epoch as i64 * EVENTS_PER_EPOCH + FIRST_OF_WORKER
 }
 
-/// Number of the `approval.requested` of a call at this place in its step, of a run that was parked in this epoch. Nobody
-/// else tells anything in such an epoch.
+/// The number of the `approval.requested` of the call with this index in its step. No other event is published in the epoch
+/// of a waiting run.
 pub const fn requested_seq(epoch: i32, call_index: i16) -> i64 {
     started_seq(epoch) + call_index as i64
 }
 
-/// Number of the event that ends a run in an epoch: its last.
+/// The number of an epoch's final event, which is the last number of the epoch.
 pub const fn final_seq(epoch: i32) -> i64 {
     (epoch as i64 + 1) * EVENTS_PER_EPOCH - 1
 }
 
-/// Whether an event of this number ends its run.
+/// Whether this is the number of a final event.
 pub const fn is_final_seq(seq: i64) -> bool {
     seq % EVENTS_PER_EPOCH == EVENTS_PER_EPOCH - 1
 }
 
-/// An event of a run.
+/// A numbered record of a run's progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event<'a> {
-    /// Its number; grows within a run, with gaps.
+    /// The event number. Increases within a run, with gaps.
     pub seq: i64,
-    /// The run.
+    /// The ID of the run.
     pub run_id: Uuid,
-    /// The run's conversation.
+    /// The conversation of the run.
     pub conversation_id: Uuid,
-    /// How often the run had been claimed.
+    /// How often the run had been claimed when the event was published.
     pub attempt: i32,
-    /// When it was told.
+    /// When the event was published.
     pub at: DateTime<Utc>,
-    /// What happened: `type`, and its `data`.
+    /// The event type and its data.
     #[serde(flatten)]
     pub data: EventData<'a>,
 }
 
-/// What happened to a run.
+/// The type of an event and its data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", content = "data")]
 pub enum EventData<'a> {
-    /// It waits for a worker: at first, after its worker handed it back or died, or when it is tried again.
+    /// The run waits for a worker: it is new, was released, rescued or retried.
     #[serde(rename = "run.queued")]
     Queued {},
-    /// A worker has claimed it.
+    /// A worker has claimed the run.
     #[serde(rename = "run.started")]
     Started {},
-    /// More of the reply.
+    /// Another part of the reply.
     #[serde(rename = "message.delta")]
     Delta {
-        /// What is to be put behind the text so far.
+        /// The text to append to the reply.
         text: Cow<'a, str>,
     },
-    /// Another text in place of what was told of the reply so far.
+    /// Replaces the reply received so far.
     #[serde(rename = "message.reset")]
     Reset {
-        /// The text so far.
+        /// The reply so far.
         text: Cow<'a, str>,
     },
-    /// A tool is about to be called.
+    /// A tool call starts.
     #[serde(rename = "tool.started")]
     ToolStarted {
-        /// The model's id of the call, unique within the run.
+        /// The ID of the call, unique within the run.
         tool_call_id: Cow<'a, str>,
-        /// The tool.
+        /// The name of the tool.
         tool_name: Cow<'a, str>,
-        /// The arguments, with the `user_id` that the server injected.
+        /// The arguments, including the `user_id` that the server added.
         #[schema(value_type = Object)]
         arguments: Cow<'a, Value>,
     },
-    /// A tool was called; what it did is committed.
+    /// A tool call has finished and its effects are committed.
     #[serde(rename = "tool.finished")]
     ToolFinished {
-        /// The model's id of the call, unique within the run.
+        /// The ID of the call, unique within the run.
         tool_call_id: Cow<'a, str>,
-        /// The tool.
+        /// The name of the tool.
         tool_name: Cow<'a, str>,
-        /// The arguments, with the `user_id` that the server injected.
+        /// The arguments, including the `user_id` that the server added.
         #[schema(value_type = Object)]
         arguments: Cow<'a, Value>,
-        /// What the tool answered.
+        /// The result of the tool.
         #[schema(value_type = Object)]
         result: Cow<'a, Value>,
-        /// Whether it did what it was asked for.
+        /// Whether the tool succeeded.
         success: bool,
     },
-    /// A tool is to be called only if the user approves, and the run waits for that.
+    /// The run waits until the user approves or declines a tool call.
     #[serde(rename = "approval.requested")]
     ApprovalRequested {
-        /// The model's id of the call, unique within the run.
+        /// The ID of the call, unique within the run.
         tool_call_id: Cow<'a, str>,
-        /// The tool.
+        /// The name of the tool.
         tool_name: Cow<'a, str>,
-        /// The arguments, with the `user_id` that the server injected. The call will be made with these and no others.
+        /// The arguments, including the `user_id` that the server added. The call executes with exactly these.
         #[schema(value_type = Object)]
         arguments: Cow<'a, Value>,
-        /// Until when the user can decide; then the call counts as declined.
+        /// The time limit for the decision. After it, the call counts as declined.
         expires_at: DateTime<Utc>,
     },
-    /// The run has ended with a reply.
+    /// The run finished with a reply.
     #[serde(rename = "run.succeeded")]
     Succeeded {
-        /// The answer, as the chat would have been answered.
+        /// The chat response.
         response: Cow<'a, ChatResponse>,
     },
-    /// The run has ended without a reply.
+    /// The run finished without a reply.
     #[serde(rename = "run.failed")]
     Failed {
-        /// Why.
+        /// Why the run failed.
         problem: RunProblem,
     },
     /// The run was cancelled.
     #[serde(rename = "run.cancelled")]
     Cancelled {
-        /// The tool calls that had been made and stay made.
+        /// The completed tool calls, whose effects remain.
         done: Cow<'a, [ToolCallRecord]>,
-        /// What the run had cost by then.
+        /// The tokens used until the cancellation.
         usage: Usage,
     },
 }
 
 impl EventData<'_> {
-    /// The event's type on the wire.
+    /// The event type in JSON.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Queued {} => "run.queued",
@@ -174,20 +174,20 @@ impl EventData<'_> {
     }
 }
 
-/// The end of a run, from which every projection of it is made: the answer to who waits, the final event to who reads.
+/// The outcome of a finished run. The response to the waiting request and the final event are built from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunEnd {
-    /// Whose run it was.
+    /// The user of the run.
     pub user_id: Uuid,
-    /// Number of the final event.
+    /// The number of the final event.
     pub seq: i64,
-    /// How often the run had been claimed.
+    /// How often the run was claimed.
     pub attempt: i32,
-    /// When it ended, by the database's clock.
+    /// When the run finished, by the database's clock.
     pub at: DateTime<Utc>,
-    /// What it came to.
+    /// The chat response.
     pub response: ChatResponse,
-    /// Where its time went, if that is known. No event shows it.
+    /// The duration of each phase, if known. Not part of any event.
     pub timing: Option<RunTiming>,
 }
 
@@ -203,7 +203,7 @@ impl RunEnd {
                 problem: problem.clone(),
             },
             (RunStatus::Failed, None) => EventData::Failed {
-                problem: RunProblem::failed("the reason is not known"),
+                problem: RunProblem::failed("the reason is unknown"),
             },
             _ => EventData::Cancelled {
                 done: Cow::Borrowed(&response.tool_calls),

@@ -1,8 +1,8 @@
-//! The bounds of a person's input that both the store and the edges hold.
+//! Length limits of user input, in Unicode characters. The API checks them and the schema enforces them.
 
-/// Characters of a chat message, at most.
+/// The maximum length of a chat message.
 pub const MESSAGE_MAX_CHARS: usize = 2000;
-/// Characters of a conversation's title, at most.
+/// The maximum length of a conversation title.
 pub const TITLE_MAX_CHARS: usize = 255;
-/// Characters of an idempotency key, at most.
+/// The maximum length of an idempotency key.
 pub const IDEMPOTENCY_KEY_MAX_CHARS: usize = 255;

@@ -1,30 +1,30 @@
-//! The states of a run, as docs/run-states.md draws them.
+//! The states of a run. docs/RUN_STATES.md draws their transitions.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// Waits to be claimed.
+    /// Waiting to be claimed by a worker.
     Queued,
-    /// A worker holds its lease.
+    /// A worker holds the lease and executes the run.
     Running,
-    /// Parked until its user decides about a tool call; holds no worker.
+    /// Waiting for the user to approve or decline a tool call. Occupies no worker.
     WaitingApproval,
-    /// Ended with a reply.
+    /// Finished with a reply.
     Succeeded,
-    /// Ended without a reply, for a reason that is stored.
+    /// Finished without a reply. The reason is stored.
     Failed,
-    /// Ended because its user said so.
+    /// Cancelled by the user or an admin.
     Cancelled,
 }
 
 impl RunStatus {
-    /// All states, in the order of a run's life.
+    /// All states, in the order in which a run can reach them.
     pub const ALL: [Self; 6] = [
         Self::Queued,
         Self::Running,
@@ -34,7 +34,7 @@ impl RunStatus {
         Self::Cancelled,
     ];
 
-    /// The name in the database and on the wire.
+    /// The name in the database and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -46,13 +46,13 @@ impl RunStatus {
         }
     }
 
-    /// Whether the run has ended.
+    /// Whether the state is final. Only a retry leaves a final state.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 }
 
-/// A status that this program does not know.
+/// A state that this version does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown run status {0:?}")]
 pub struct UnknownStatus(String);

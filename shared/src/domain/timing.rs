@@ -1,11 +1,10 @@
-//! Where the time of a run went.
+//! How long the phases of a run took.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Where the time of a run went that has ended: of its last attempt, as its worker measured it. In
-/// microseconds.
+/// The duration of each phase of a finished run's last attempt, as its worker measured it. Stored in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunTiming {
     queue: u64,
@@ -15,7 +14,7 @@ pub struct RunTiming {
 }
 
 impl RunTiming {
-    /// The times; of each, what is beyond half a million years is forgotten.
+    /// Creates the timing. Durations saturate at `u64::MAX` microseconds.
     pub fn new(queue: Duration, model: Duration, tools: Duration, persist: Duration) -> Self {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Self {
@@ -26,22 +25,22 @@ impl RunTiming {
         }
     }
 
-    /// From when the run was queued to its claim.
+    /// Time in the queue, from the enqueueing to the claim.
     pub const fn queue(self) -> Duration {
         Duration::from_micros(self.queue)
     }
 
-    /// All model calls, with what lay between their tries and with what the commit of the step before took longer.
+    /// Time of all model calls, including retries and any wait for the commit of the previous step.
     pub const fn model(self) -> Duration {
         Duration::from_micros(self.model)
     }
 
-    /// The transactions of all tool calls, each until the model could be asked about it.
+    /// Time of all tool calls, each until the next model call could start.
     pub const fn tools(self) -> Duration {
         Duration::from_micros(self.tools)
     }
 
-    /// Storing the end; 0 if it is not known.
+    /// Time to store the outcome. 0 if unknown.
     pub const fn persist(self) -> Duration {
         Duration::from_micros(self.persist)
     }

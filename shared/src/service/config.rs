@@ -1,4 +1,4 @@
-//! Settings: from the environment, `.env` or the command line; a bad one ends the program with one line that names it.
+//! Reads settings from the command line, the environment and `.env`. A bad setting ends the program with one line that names it.
 
 mod secret;
 mod stores;
@@ -20,8 +20,8 @@ pub const BAD_SETTING: u8 = 2;
 /// Parses a program's settings from its command line after reading `.env` (which never overrides the environment).
 ///
 /// # Errors
-/// What to print and the exit code to end with: help and version with 0, a bad setting with [`BAD_SETTING`] and one
-/// line that names it and never shows its value.
+/// The text to print and the exit code: 0 for help and version, [`BAD_SETTING`] for a bad setting. The text of a bad setting is
+/// one line that names the setting and never contains its value.
 pub fn parse<P: Parser>() -> Result<P, Exit> {
     parse_from(std::env::args_os().collect())
 }
@@ -35,7 +35,7 @@ pub fn parse_from<P: Parser>(arguments: Vec<OsString>) -> Result<P, Exit> {
         Err(error) if !error.not_found() => {
             return Err(Exit {
                 code: BAD_SETTING,
-                text: ".env: not readable as NAME=value lines\n".to_owned(),
+                text: ".env: cannot be read as NAME=value lines\n".to_owned(),
             });
         }
         _ => {}
@@ -49,7 +49,7 @@ pub fn parse_from<P: Parser>(arguments: Vec<OsString>) -> Result<P, Exit> {
         })
 }
 
-/// The names of the program's variables whose values are not UTF-8; clap does not tell which it was.
+/// The names of environment variables that are not valid UTF-8. clap does not report which one it was.
 fn not_utf8(command: &Command) -> BTreeSet<String> {
     let own = command
         .get_arguments()
@@ -59,7 +59,7 @@ fn not_utf8(command: &Command) -> BTreeSet<String> {
     own.chain(command.get_subcommands().flat_map(not_utf8)).collect()
 }
 
-/// An empty variable is none, as in `NAME=` of a `.env` file.
+/// Treats an empty variable as unset, such as `NAME=` in a `.env` file.
 fn without_empty(command: Command) -> Command {
     command
         .mut_args(|argument| {
@@ -75,17 +75,17 @@ fn without_empty(command: Command) -> Command {
         .mut_subcommands(without_empty)
 }
 
-/// Why a program ends before it began.
+/// Why a program exits before it starts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exit {
     /// The exit code.
     pub code: u8,
-    /// What to print: to standard output if the code is 0, else to standard error.
+    /// The text to print: to standard output if the code is 0, else to standard error.
     pub text: String,
 }
 
 impl Exit {
-    /// A bad setting, by the name of its environment variable.
+    /// Reports a bad setting by the name of its environment variable.
     pub fn bad_setting(name: &str, reason: impl std::fmt::Display) -> Self {
         Self {
             code: BAD_SETTING,
@@ -113,7 +113,7 @@ impl Exit {
             Some(ContextValue::Strings(names)) => names.join(", "),
             _ => String::new(),
         };
-        // clap's own text shows the value, which may be a secret.
+        // clap's own text contains the value, which may be a secret.
         let text = match error.kind() {
             ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
                 let reason = std::error::Error::source(error)
@@ -130,7 +130,7 @@ impl Exit {
         }
     }
 
-    /// Prints the text and gives the exit code.
+    /// Prints the text and returns the exit code.
     pub fn report(&self) -> std::process::ExitCode {
         use std::io::Write;
         let written = if self.code == 0 {
@@ -145,7 +145,7 @@ impl Exit {
     }
 }
 
-/// The reason without the value that clap's own range check begins with.
+/// Removes the value with which clap's range check starts its message.
 fn without_value<'a>(reason: &'a str, value: Option<&ContextValue>) -> &'a str {
     match value {
         Some(ContextValue::String(value)) if !value.is_empty() => reason
@@ -155,7 +155,7 @@ fn without_value<'a>(reason: &'a str, value: Option<&ContextValue>) -> &'a str {
     }
 }
 
-/// `--worker-concurrency <N>` is known to operators as `WORKER_CONCURRENCY`.
+/// Converts `--worker-concurrency <N>` to `WORKER_CONCURRENCY`, the name that operators use.
 fn setting_name(argument: &str) -> String {
     argument
         .split([' ', '='])
@@ -166,7 +166,7 @@ fn setting_name(argument: &str) -> String {
         .to_uppercase()
 }
 
-/// Parses a duration given in whole milliseconds, at least one.
+/// Parses a positive number of milliseconds.
 ///
 /// # Errors
 /// If it is not a whole number above zero.
@@ -174,7 +174,7 @@ pub fn milliseconds(text: &str) -> Result<std::time::Duration, String> {
     positive(text).map(std::time::Duration::from_millis)
 }
 
-/// Parses a duration given in whole seconds, at least one.
+/// Parses a positive number of seconds.
 ///
 /// # Errors
 /// If it is not a whole number above zero.
@@ -182,7 +182,7 @@ pub fn seconds(text: &str) -> Result<std::time::Duration, String> {
     positive(text).map(std::time::Duration::from_secs)
 }
 
-/// A century in milliseconds, so that sums of durations never overflow.
+/// A hundred years in milliseconds, so that sums of durations do not overflow.
 const LONGEST: u64 = 100 * 366 * 86_400 * 1000;
 
 fn positive(text: &str) -> Result<u64, String> {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_setting_is_one_line_that_names_it_and_hides_its_value() {
+    fn a_bad_setting_is_named_without_its_value() {
         let exit = exit_of(&["program", "--beat-ms", "s3cret"]);
         assert_eq!(exit.code, BAD_SETTING);
         assert_eq!(exit.text, "error: BEAT_MS: must be a whole number above zero\n");

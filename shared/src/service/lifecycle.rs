@@ -1,11 +1,12 @@
-//! One tracker for everything a process runs beside its main future: nothing is detached, everything ends.
+//! Start and stop of a process: a tracker for every background task and a token that asks them to stop.
 
 use std::{future::Future, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// The life of a process: soft stop first (take nothing new), then an end to what still runs.
+/// The lifecycle of a process. A soft stop comes first (accept nothing new), then the process waits for what still runs. No tokio
+/// task is detached: all are spawned here.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     stop: CancellationToken,
@@ -13,12 +14,12 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A life that has just begun.
+    /// A lifecycle that is not stopping.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Runs a future on the tracker until it ends by itself.
+    /// Spawns a future that ends by itself.
     pub fn spawn<F>(&self, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -26,7 +27,7 @@ impl Lifecycle {
         self.tasks.spawn(future);
     }
 
-    /// Runs a future on the tracker until it ends or the process is asked to stop, whichever comes first.
+    /// Spawns a future that is dropped when the process is asked to stop.
     pub fn spawn_until_stopped<F>(&self, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -45,7 +46,7 @@ impl Lifecycle {
         self.stop.cancel();
     }
 
-    /// Ends once the process was asked to stop.
+    /// Completes when the process was asked to stop.
     pub async fn stopped(&self) {
         self.stop.cancelled().await;
     }
@@ -60,7 +61,7 @@ impl Lifecycle {
         self.stop.clone()
     }
 
-    /// Waits until everything on the tracker has ended, at most `grace`. True if it has.
+    /// Waits for at most `grace` until every spawned future has ended. Returns whether all have.
     pub async fn drained(&self, grace: Duration) -> bool {
         self.tasks.close();
         tokio::time::timeout(grace, self.tasks.wait()).await.is_ok()
@@ -69,7 +70,7 @@ impl Lifecycle {
     /// Stops on SIGTERM or SIGINT.
     ///
     /// # Errors
-    /// If the signal handlers can't be installed.
+    /// If the signal handlers cannot be installed.
     pub fn stop_on_signals(&self) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

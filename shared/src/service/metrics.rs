@@ -1,6 +1,7 @@
-//! Metrics: one registry a process, told in Prometheus' text format. `docs/METRICS.md` lists all of them.
+//! The metrics registry of a process, in Prometheus' text format. `docs/METRICS.md` lists all metrics.
 //!
-//! Observing allocates nothing: labels are values of fixed lists, and each series is made at the start. It knows no HTTP.
+//! Observing a value allocates nothing: labels have fixed lists of values, and every series exists from the start. This module knows
+//! no HTTP.
 
 mod label;
 mod reading;
@@ -29,20 +30,20 @@ use crate::{
 /// The media type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// What a histogram's buckets are made for. A long wait is told from a short one, and no more.
+/// The range of a histogram's buckets.
 #[derive(Clone, Copy, Debug)]
 pub enum Span {
-    /// Statements and commits: half a millisecond to ten seconds.
+    /// 0.5 ms to 10 s, for statements and commits.
     Short,
-    /// Models, runs and requests that wait for them: five milliseconds to ten minutes.
+    /// 5 ms to 10 minutes, for model calls, runs and requests that wait for them.
     Long,
 }
 
-/// Upper bounds of buckets, in seconds.
+/// Upper bounds of the buckets of [`Span::Short`], in seconds.
 const SHORT: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
-/// The same.
+/// Upper bounds of the buckets of [`Span::Long`], in seconds.
 const LONG: [f64; 16] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
@@ -57,12 +58,12 @@ impl Span {
     }
 }
 
-/// The registry of a process. Names are given without the prefix `errand_`, those of counters without `_total`.
+/// The registry of a process. Names are passed without the prefix `errand_`, and those of counters without `_total`.
 #[derive(Debug)]
 pub struct Metrics(Registry);
 
 impl Metrics {
-    /// A registry that says which program this is.
+    /// Creates a registry with the metric `errand_build_info`.
     pub fn new(program: &'static str, version: &'static str) -> Self {
         let mut metrics = Self(Registry::with_prefix("errand"));
         let build = Info::new([
@@ -70,44 +71,48 @@ impl Metrics {
             ("version", version.to_owned()),
             ("schema", schema::GENERATION.to_string()),
         ]);
-        metrics.add("build", "What runs here", build);
+        metrics.add(
+            "build",
+            "Program, version and schema generation of this process",
+            build,
+        );
         metrics
     }
 
-    /// Adds what was made elsewhere.
+    /// Registers an existing metric.
     pub fn add(&mut self, name: &str, help: &str, metric: impl Metric) {
         self.0.register(name, help, metric);
     }
 
-    /// A new counter.
+    /// Registers a counter.
     pub fn counter(&mut self, name: &str, help: &str) -> Counter {
         let counter = Counter::default();
         self.add(name, help, counter.clone());
         counter
     }
 
-    /// A new gauge.
+    /// Registers a gauge.
     pub fn gauge(&mut self, name: &str, help: &str) -> Gauge {
         let gauge = Gauge::default();
         self.add(name, help, gauge.clone());
         gauge
     }
 
-    /// A new histogram.
+    /// Registers a histogram.
     pub fn histogram(&mut self, name: &str, help: &str, span: Span) -> Histogram {
         let histogram = span.histogram();
         self.add(name, help, histogram.clone());
         histogram
     }
 
-    /// A new counter for each value of a label.
+    /// Registers a counter with one series per value of a label.
     pub fn counters<V: LabelValue>(&mut self, name: &str, help: &str) -> By<V, Counter> {
         let by = By::new(Counter::default);
         self.add(name, help, by.family());
         by
     }
 
-    /// A new histogram for each value of a label.
+    /// Registers a histogram with one series per value of a label.
     pub fn histograms<V: LabelValue>(&mut self, name: &str, help: &str, span: Span) -> By<V, Histogram> {
         let by = By::new(match span {
             Span::Short => || Span::Short.histogram(),
@@ -117,7 +122,7 @@ impl Metrics {
         by
     }
 
-    /// A family whose series are made as they come, for labels of which there are as many as there are routes.
+    /// Registers a family whose series are created on first use, for labels without a fixed list, such as routes.
     pub fn family<S, M, C>(&mut self, name: &str, help: &str, make: C) -> Family<S, M, C>
     where
         S: EncodeLabelSet + Clone + Eq + std::hash::Hash + std::fmt::Debug + Send + Sync + 'static,
@@ -134,7 +139,7 @@ impl Metrics {
         family
     }
 
-    /// A gauge that is read when it is asked for.
+    /// Registers a gauge whose value is read at each scrape.
     pub fn reading(
         &mut self,
         name: &'static str,
@@ -144,7 +149,7 @@ impl Metrics {
         self.readings(name, help, move || vec![([], read())]);
     }
 
-    /// A gauge of several series that are read when they are asked for.
+    /// Registers a gauge with several series, read at each scrape.
     pub fn readings<const N: usize>(
         &mut self,
         name: &'static str,
@@ -155,7 +160,7 @@ impl Metrics {
             .register_collector(Box::new(Readings::new(name, help, Arc::new(read))));
     }
 
-    /// Tells of pools of connections, by their names.
+    /// Registers the gauges of connection pools.
     pub fn pools(&mut self, pools: &[(&'static str, Pool)]) {
         let named: Arc<[_]> = pools.into();
         let pools = Arc::clone(&named);
@@ -172,15 +177,15 @@ impl Metrics {
         let pools = Arc::clone(&named);
         self.readings(
             "database_connections_max",
-            "Connections to Postgres, at most",
+            "Maximum number of connections to Postgres",
             move || {
-                let most = |(name, pool): &(&'static str, Pool)| ([("pool", *name)], whole(pool.usage().max));
-                pools.iter().map(most).collect()
+                let max = |(name, pool): &(&'static str, Pool)| ([("pool", *name)], whole(pool.usage().max));
+                pools.iter().map(max).collect()
             },
         );
         self.readings(
             "database_waiting",
-            "Who waits for a connection to Postgres",
+            "Callers that wait for a connection to Postgres",
             move || {
                 let waiting =
                     |(name, pool): &(&'static str, Pool)| ([("pool", *name)], whole(pool.usage().waiting));
@@ -189,25 +194,25 @@ impl Metrics {
         );
     }
 
-    /// Tells of a notifier.
+    /// Registers the metrics of the notifier.
     pub fn notifier(&mut self, notifier: &Notifier) {
-        let asked = notifier.clone();
-        self.reading("notices_waiting", "Notices that are not sent yet", move || {
-            whole(asked.waiting())
+        let source = notifier.clone();
+        self.reading("publish_waiting", "Redis messages not sent yet", move || {
+            whole(source.waiting())
         });
-        let asked = notifier.clone();
+        let source = notifier.clone();
         let lost = Total::new(
-            "notices_lost",
-            "Notices that a full buffer or Redis has lost",
-            move || asked.lost(),
+            "publish_lost",
+            "Redis messages lost because the buffer was full or Redis failed",
+            move || source.lost(),
         );
         self.0.register_collector(Box::new(lost));
     }
 
-    /// All of it, in Prometheus' text format.
+    /// All metrics in Prometheus' text format.
     ///
     /// # Errors
-    /// If a metric can't be written.
+    /// If a metric cannot be encoded.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::with_capacity(64 * 1024);
         prometheus_text::encode(&mut text, &self.0)?;
@@ -215,22 +220,21 @@ impl Metrics {
     }
 }
 
-/// A number of things as a gauge shows it.
+/// Converts a count to the value of a gauge.
 pub fn whole(number: usize) -> f64 {
     u32::try_from(number).map_or(f64::from(u32::MAX), f64::from)
 }
 
-/// A yes or no as a gauge shows it.
+/// Converts a flag to the value of a gauge: 1 or 0.
 pub fn flag(yes: bool) -> f64 {
     f64::from(u8::from(yes))
 }
 
-/// Counts one more in a gauge until it is dropped.
+/// Increments a gauge until it is dropped.
 #[derive(Debug)]
 pub struct Held(Gauge);
 
 impl Held {
-    /// Counts one more from now on.
     pub fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
@@ -253,7 +257,7 @@ mod tests {
     use super::*;
 
     crate::label_values! {
-        /// How it went.
+        /// A test label.
         enum Ending: "ending" {
             Good = "good",
             Bad = "bad",
@@ -261,9 +265,9 @@ mod tests {
     }
 
     #[test]
-    fn all_values_of_a_label_are_there_from_the_start() {
+    fn every_series_of_a_label_exists_from_the_start() {
         let mut metrics = Metrics::new("test", "0");
-        let endings = metrics.counters::<Ending>("endings", "How things ended");
+        let endings = metrics.counters::<Ending>("endings", "Endings by kind");
         endings.of(Ending::Good).inc();
         let text = metrics.text().unwrap();
         assert!(
@@ -277,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_counts_until_it_is_dropped() {
+    fn held_counts_until_dropped() {
         let mut metrics = Metrics::new("test", "0");
         let gauge = metrics.gauge("things", "Things");
         let held = (Held::new(&gauge), Held::new(&gauge));
@@ -287,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_is_taken_when_it_is_asked_for() {
+    fn readings_are_taken_at_each_scrape() {
         let mut metrics = Metrics::new("test", "0");
         metrics.reading("level", "A level", || 1.5);
-        metrics.readings::<1>("nothing", "Not there now", Vec::new);
+        metrics.readings::<1>("nothing", "A gauge without series", Vec::new);
         let text = metrics.text().unwrap();
         assert!(
             text.contains("# TYPE errand_level gauge\nerrand_level 1.5\n"),

@@ -1,24 +1,24 @@
-//! The threads that a program's tasks run on.
+//! The tokio runtime of a program and how its tasks share threads.
 
 use std::{io, num::NonZero, panic, thread};
 
 use tokio::{runtime::Builder, sync::mpsc, task::yield_now};
 
-/// How many threads there are.
+/// Settings of the runtime.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct RuntimeSettings {
-    /// Threads that requests and runs are served on; 0 for half of the cores, at least one. None of them waits for anything, and
-    /// what comes by itself is served sooner by one that is awake than by two that wake each other.
+    /// Number of threads. 0 means half of the cores, but at least one. Threads never block, and with little load one busy thread
+    /// responds faster than two that wake each other.
     #[arg(long, env = "RUNTIME_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
     pub runtime_threads: u16,
 }
 
 impl RuntimeSettings {
-    /// Runs a program to its end, on the same threads as its tasks: the thread that waits for the end would have to be woken for
-    /// whatever the program itself has to do with each run.
+    /// Runs a program to completion, on the same threads as its tasks. On a thread of its own, each handover between the program
+    /// and its tasks would wake another thread.
     ///
     /// # Errors
-    /// If the system gives no threads.
+    /// If the operating system cannot create the threads.
     pub fn run<F>(self, program: F) -> io::Result<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -37,7 +37,7 @@ impl RuntimeSettings {
     }
 }
 
-/// The other half is for Postgres and Redis, or for the next program of the kind.
+/// The other half is left to Postgres, Redis and other processes on the same machine.
 fn threads(wanted: usize, cores: usize) -> usize {
     if wanted > 0 { wanted } else { (cores / 2).max(1) }
 }
@@ -62,14 +62,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_the_cores_unless_it_is_said() {
+    fn defaults_to_half_of_the_cores() {
         let of = |wanted, cores| threads(wanted, cores);
         assert_eq!([of(0, 1), of(0, 2), of(0, 3), of(0, 16)], [1, 1, 1, 8]);
         assert_eq!([of(3, 1), of(1, 16)], [3, 1]);
     }
 
     #[test]
-    fn a_program_runs_on_as_many_threads_as_are_wanted() {
+    fn a_program_runs_on_the_configured_number_of_threads() {
         let wanted = RuntimeSettings { runtime_threads: 3 };
         let program = async { (Handle::current().metrics().num_workers(), thread::current().id()) };
         let (threads, its_own) = wanted.run(program).unwrap();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn one_thread_is_the_programs_own() {
+    fn a_single_thread_is_shared_with_the_program() {
         let wanted = RuntimeSettings { runtime_threads: 1 };
         let of_a_task = || Handle::current().spawn(async { thread::current().id() });
         let threads = wanted.run(async move { [of_a_task().await.unwrap(), thread::current().id()] });

@@ -9,31 +9,31 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// How logs are written.
+/// Settings of the log.
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
-    /// Form of the log; text on a terminal, else json.
+    /// Log format. Default: `text` on a terminal, else `json`.
     #[arg(long, env = "LOG_FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
-    /// What is logged, in the syntax of tracing's `EnvFilter`.
+    /// Log filter, in the syntax of tracing's `EnvFilter`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub log_filter: EnvFilter,
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For a person.
+    /// Human-readable text.
     Text,
-    /// For a machine, one object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What else is to hear of spans, beside the log: traces.
+/// Another consumer of spans besides the log: the traces.
 pub type Extra = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Starts logging to standard error for the whole process; a second call changes nothing. What else hears of spans has a
-/// filter of its own.
+/// Starts logging to standard error for the whole process. A second call has no effect. `extra` is not subject to the log
+/// filter.
 pub fn init(settings: LogSettings, extra: Option<Extra>) {
     let format = settings.log_format.unwrap_or(if std::io::stderr().is_terminal() {
         LogFormat::Text
@@ -42,7 +42,7 @@ pub fn init(settings: LogSettings, extra: Option<Extra>) {
     });
     let filter = without_contents(settings.log_filter);
     let started = match extra {
-        // The filter stands before all: what is not logged is not made.
+        // As a global filter it also avoids creating spans that are not logged.
         None => registry().with(filter).with(lines(format)).try_init(),
         Some(extra) => registry()
             .with(extra)
@@ -50,7 +50,7 @@ pub fn init(settings: LogSettings, extra: Option<Extra>) {
             .try_init(),
     };
     if started.is_err() {
-        tracing::debug!("logging had been started already");
+        tracing::debug!("logging was already started");
     }
 }
 
@@ -69,7 +69,7 @@ where
     }
 }
 
-/// Keeps out what rmcp logs of each request: four lines at best, with what was asked and answered at worst.
+/// Silences rmcp below `error`: it logs four lines per request, some with the contents of requests and responses.
 fn without_contents(filter: EnvFilter) -> EnvFilter {
     match "rmcp=error".parse() {
         Ok(directive) => filter.add_directive(directive),

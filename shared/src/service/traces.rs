@@ -1,7 +1,7 @@
-//! Traces: spans of requests, runs, model calls and tools, sent to a collector over OTLP if one is set.
+//! Traces: spans of requests, runs, model calls and tools, exported over OTLP if a collector is configured.
 //!
-//! Spans that are for traces have the target [`TARGET`] and the level `TRACE`: logs do not show them, and without a collector
-//! they are never made. Across the queue a trace goes on by its `traceparent` (W3C Trace Context), which stands in the run's row.
+//! Trace spans have the target [`TARGET`] and the level `TRACE`, so logs do not contain them, and without a collector they are
+//! never created. A trace crosses the queue by its `traceparent` (W3C Trace Context), which is stored in the run's row.
 
 mod context;
 mod sender;
@@ -21,32 +21,32 @@ use tracing_subscriber::{Layer, Registry, filter::FilterFn};
 use self::sender::Sender;
 use super::{config::Exit, telemetry::Extra};
 
-/// The target of spans that are for traces.
+/// The target of trace spans.
 pub const TARGET: &str = "errand_trace";
 
-/// How long the collector may take to answer, and the last spans to go out.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time limit of an export, and of the last one at shutdown.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Where traces go.
+/// Settings of the trace export.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TraceSettings {
-    /// Collector of traces: OTLP over plain HTTP (protobuf), as a URL without `/v1/traces`. No traces if absent.
+    /// Trace collector: OTLP over plain HTTP (protobuf), as a URL without `/v1/traces`. Without it there are no traces.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otel_exporter_otlp_endpoint: Option<String>,
 }
 
-/// The traces of a process.
+/// The trace export of a process.
 #[derive(Debug)]
 pub struct Traces {
     provider: Option<SdkTracerProvider>,
 }
 
 impl Traces {
-    /// Begins to send traces if there is a collector; gives what is to be put into the process's logging. Must be called
-    /// within a tokio runtime. How many requests are traced is up to `OTEL_TRACES_SAMPLER`, all if it is not set.
+    /// Starts the export if a collector is configured, and returns the layer for [`telemetry::init`](super::telemetry::init). Must be
+    /// called within a tokio runtime. `OTEL_TRACES_SAMPLER` selects the requests to trace; by default all are.
     ///
     /// # Errors
-    /// A bad setting.
+    /// The bad setting.
     pub fn start(
         settings: &TraceSettings,
         program: &'static str,
@@ -58,21 +58,21 @@ impl Traces {
         let bad = |reason: String| Exit::bad_setting("OTEL_EXPORTER_OTLP_ENDPOINT", reason);
         if !endpoint.starts_with("http://") {
             return Err(bad(
-                "must be an http URL; for TLS put a collector beside the program".to_owned(),
+                "must be an http URL; for TLS, run a collector on the same host".to_owned(),
             ));
         }
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Sender::new())
             .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
-            .with_timeout(PATIENCE)
+            .with_timeout(EXPORT_TIMEOUT)
             .build()
             .map_err(|error| bad(error.to_string()))?;
         let resource = Resource::builder()
             .with_service_name(program)
             .with_attribute(KeyValue::new("service.version", version))
             .build();
-        // Batches of a thread of its own; what its bounded queue can't take is dropped.
+        // Exports in batches on a thread of its own. Its queue is bounded: when it is full, spans are dropped.
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
             .with_batch_exporter(exporter)
@@ -90,13 +90,13 @@ impl Traces {
         Ok((Self { provider }, Some(layer.boxed())))
     }
 
-    /// Sends what is left.
+    /// Exports the remaining spans.
     pub async fn end(self) {
         let Some(provider) = self.provider else { return };
-        // It blocks until the last batch is sent, which needs the runtime.
-        let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(PATIENCE)).await;
+        // Blocks until the last batch is sent, which needs the runtime.
+        let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(EXPORT_TIMEOUT)).await;
         if !matches!(ended, Ok(Ok(()))) {
-            tracing::debug!("the last traces did not go out");
+            tracing::debug!("the last traces could not be exported");
         }
     }
 }
@@ -105,7 +105,7 @@ fn is_traced(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && metadata.target() == TARGET
 }
 
-/// Makes a span that is for traces: a name, then fields as of `tracing::span!`.
+/// Creates a trace span. Takes a name, then fields as `tracing::span!` does.
 #[macro_export]
 macro_rules! trace {
     ($($span:tt)+) => {

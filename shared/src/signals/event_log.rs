@@ -161,7 +161,7 @@ impl LogEntry {
     }
 }
 
-/// Reads the whole log of a run. Empty if there is none.
+/// Reads the whole log of a run. Empty if the run has no log.
 ///
 /// # Errors
 /// If Redis fails or does not answer in time.

@@ -1,4 +1,4 @@
-//! The file of agents as it is written: read with the places of what stands in it, so that what is wrong can be shown.
+//! Parses and validates the agents file, keeping positions so that an error can name its line.
 
 mod servers;
 
@@ -13,23 +13,22 @@ use toml::Spanned;
 use super::{AgentConfig, Agents, BUILT_IN, McpServer, Secrets};
 use crate::service::config::Secret;
 
-/// Characters of a name.
+/// The length of an agent's name.
 const NAME_CHARS: RangeInclusive<usize> = 1..=64;
-/// Characters of a prompt.
+/// The length of a prompt, in characters.
 const PROMPT_CHARS: RangeInclusive<usize> = 1..=32_768;
-/// Characters of a model's name or of a URL.
+/// The length of a model's name or of a URL, in characters.
 const WORD_CHARS: RangeInclusive<usize> = 1..=1024;
 
-/// What is wrong, and where.
+/// A broken rule and its position.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     offset: usize,
-    /// The rule that is broken, on one line.
+    /// The broken rule, on one line.
     pub(super) what: String,
 }
 
 impl Fault {
-    /// A broken rule at this place.
     fn at<T>(place: &Spanned<T>, what: impl Into<String>) -> Self {
         Self {
             offset: place.span().start,
@@ -37,7 +36,7 @@ impl Fault {
         }
     }
 
-    /// The line that it is on, counted from 1.
+    /// The line number, starting at 1.
     pub(super) fn line(&self, text: &str) -> usize {
         text.bytes()
             .take(self.offset)
@@ -75,7 +74,7 @@ struct Written {
     approve: Option<Vec<Spanned<String>>>,
 }
 
-/// Reads and checks a file's text.
+/// Parses and validates the text of a file.
 pub(super) fn read(text: &str, tools: &[&str], secrets: Secrets) -> Result<Agents, Fault> {
     let document: Document = toml::from_str(text).map_err(|error| Fault {
         offset: error.span().map_or(0, |span| span.start),
@@ -90,7 +89,7 @@ pub(super) fn read(text: &str, tools: &[&str], secrets: Secrets) -> Result<Agent
     named.entry(BUILT_IN.to_owned()).or_default();
     let default = match document.default {
         Some(default) if !named.contains_key(default.get_ref()) => {
-            return Err(Fault::at(&default, "default: there is no agent of this name"));
+            return Err(Fault::at(&default, "default: no agent has this name"));
         }
         Some(default) => default.into_inner(),
         None => BUILT_IN.to_owned(),
@@ -111,7 +110,7 @@ fn check_name(name: &Spanned<String>) -> Result<(), Fault> {
     }
     Err(Fault::at(
         name,
-        "an agent's name has 1 to 64 characters out of a-z, 0-9, _ and -",
+        "an agent's name must have 1 to 64 characters of a-z, 0-9, _ and -",
     ))
 }
 
@@ -152,9 +151,8 @@ fn text(
     let Some(value) = value else { return Ok(None) };
     let text = value.get_ref();
     if text.trim().is_empty() || text.contains('\0') || !chars.contains(&text.chars().count()) {
-        let most = chars.end();
-        let what =
-            format!("{name}: must have 1 to {most} characters, not all of them white space, without U+0000");
+        let max = chars.end();
+        let what = format!("{name}: must have 1 to {max} characters, not only white space, and no U+0000");
         return Err(Fault::at(&value, what));
     }
     Ok(Some(value.into_inner()))
@@ -198,24 +196,24 @@ fn known(
     for tool in chosen {
         let text = tool.get_ref().as_str();
         if !tools.contains(&text) && !servers::can_choose(text, servers) {
-            let mut there_are = tools.join(", ");
+            let mut available = tools.join(", ");
             for server in servers {
-                there_are.push_str(", ");
-                there_are.push_str(&server.name);
-                there_are.push_str(".*");
+                available.push_str(", ");
+                available.push_str(&server.name);
+                available.push_str(".*");
             }
-            let what = format!("{name}: there is no such tool; there are {there_are}");
+            let what = format!("{name}: no such tool; available: {available}");
             return Err(Fault::at(&tool, what));
         }
         if names.contains(tool.get_ref()) {
-            return Err(Fault::at(&tool, format!("{name}: this one is named twice")));
+            return Err(Fault::at(&tool, format!("{name}: listed twice")));
         }
         names.push(tool.into_inner());
     }
     Ok(names)
 }
 
-/// A secret, which stands elsewhere.
+/// A reference to a secret in the environment.
 #[derive(Debug)]
 struct Reference {
     env: String,
@@ -236,10 +234,10 @@ impl<'de> Visitor<'de> for ReferenceVisitor {
         formatter.write_str("{ env = \"NAME\" }")
     }
 
-    /// What stands here in the clear is not repeated in the log.
+    /// Does not repeat the text, which may be a secret in plain text.
     fn visit_str<E: de::Error>(self, _plain: &str) -> Result<Reference, E> {
         Err(E::custom(
-            "must be { env = \"NAME\" }: no secret stands in this file",
+            "must be { env = \"NAME\" }: this file must not contain secrets",
         ))
     }
 
@@ -284,12 +282,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_has_the_agent_that_is_always_there() {
+    fn an_empty_file_has_the_built_in_agent() {
         assert_eq!(read("", &TOOLS, Secrets::Read), Ok(Agents::default()));
     }
 
     #[test]
-    fn an_agent_is_all_that_the_file_says() {
+    fn every_member_of_an_agent_is_read() {
         let text = r#"
             default = "shopper"
             [agents.shopper]
@@ -326,10 +324,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_its_line() {
+    fn a_broken_rule_is_reported_with_its_line() {
         let cases = [
-            ("\ndefault = \"nobody\"", "2: default: there is no agent"),
-            ("[agents.\"A b\"]", "1: an agent's name has"),
+            ("\ndefault = \"unknown\"", "2: default: no agent has"),
+            ("[agents.\"A b\"]", "1: an agent's name must have"),
             ("[agents.a]\npromt = \"x\"", "2: unknown field `promt`"),
             ("[agents.a]\n\nprompt = \"  \"", "3: prompt: must have 1 to"),
             ("[agents.a]\ntemperature = 2.5", "2: temperature: must be 0 to 2"),
@@ -343,11 +341,11 @@ mod tests {
             ),
             (
                 "[agents.a]\ntools = [\n\"add_task\",\n\"fly\"]",
-                "4: tools: there is no such tool",
+                "4: tools: no such tool",
             ),
             (
                 "[agents.a]\ntools = [\"add_task\", \"add_task\"]",
-                "2: tools: this one is named twice",
+                "2: tools: listed twice",
             ),
             (
                 "[agents.a]\napi_key = { env = \"ERRAND_NO_SUCH\" }",
@@ -368,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_the_clear_is_refused_and_not_repeated() {
+    fn a_secret_in_plain_text_is_rejected_without_repeating_it() {
         let text = "[agents.a]\napi_key = \"sk-hunter2\"";
         let fault = fault(text);
         assert!(fault.starts_with("2: must be { env"), "{fault}");
@@ -376,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn who_needs_no_secret_does_not_look_for_it() {
+    fn ignored_secrets_need_not_exist() {
         let text = "[agents.a]\napi_key = { env = \"ERRAND_NO_SUCH\" }";
         let agents = read(text, &TOOLS, Secrets::Leave).unwrap();
         assert_eq!(agents.named["a"].api_key, None);

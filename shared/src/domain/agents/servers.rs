@@ -1,81 +1,81 @@
-//! Other people's MCP servers, as the file of agents tells of them.
+//! The configuration of external MCP servers in the agents file.
 //!
-//! What is here is read and checked; that a server is there, and what it has, is known to no one before it is asked.
+//! It is validated without contacting the servers: whether a server runs and which tools it offers is found out later.
 
 use std::time::Duration;
 
 use crate::service::config::Secret;
 
-/// What stands between a server's name and a tool's where an agent chooses its tools: `server.tool`.
+/// Separates the server's name from the tool's name in an agent's list of tools: `server.tool`.
 pub const CHOICE_SEPARATOR: char = '.';
-/// In place of a tool's name there: all that the server has.
+/// Selects all tools of a server in an agent's list of tools: `server.*`.
 pub const ALL_TOOLS: &str = "*";
 
-/// One server of tools.
+/// An external MCP server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct McpServer {
-    /// Its name here: 1 to 24 characters out of a-z, 0-9 and -.
+    /// The name, 1 to 24 characters of a-z, 0-9 and -.
     pub name: String,
-    /// How it is reached.
+    /// How to connect.
     pub transport: McpTransport,
-    /// The tools that are taken from it, by its own names; all if absent.
+    /// The tools to use, by the server's names. All if absent.
     pub tools: Option<Vec<String>>,
-    /// Tools that may be called again after a crash, whatever the server says of them.
+    /// Tools that may be called again after a crash, regardless of their annotations.
     pub idempotent: Vec<String>,
-    /// Which of them are called only with the user's consent.
+    /// Which tools need the user's approval.
     pub approve: Consent,
-    /// How long a call may take.
+    /// The time limit of a call.
     pub timeout: Duration,
-    /// How long connecting and listing may take together.
+    /// The time limit of connecting and listing the tools.
     pub connect_timeout: Duration,
-    /// Calls of one worker at once; more wait.
+    /// Maximum number of concurrent calls per worker. Further calls wait.
     pub max_concurrent_calls: usize,
-    /// Bytes of JSON that a result may have.
+    /// Maximum size of a result's JSON, in bytes.
     pub max_result_bytes: usize,
-    /// Tools that are taken from it, at most.
+    /// Maximum number of tools to use.
     pub max_tools: usize,
-    /// Bytes of JSON that the schema of a tool's arguments may have.
+    /// Maximum size of a tool's argument schema, in bytes of JSON.
     pub max_schema_bytes: usize,
 }
 
-/// For which tools of a server the user is asked first.
+/// Which tools of a server need the user's approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// For none.
+    /// None.
     Never,
-    /// For those that may destroy something, by their own word: which is all that do not say otherwise.
+    /// Tools whose annotations do not rule out destructive effects.
     Destructive,
-    /// For all.
+    /// All.
     Always,
-    /// For these, by the server's own names.
+    /// These, by the server's names.
     Of(Vec<String>),
 }
 
-/// How a server is reached.
+/// How to connect to an MCP server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum McpTransport {
     /// Over Streamable HTTP.
     Http {
-        /// Where.
+        /// The endpoint.
         url: String,
-        /// What is sent along with each request.
+        /// Headers of each request.
         headers: Vec<(String, Secret)>,
-        /// Whether it may have an address that is not a public one.
+        /// Whether private addresses are allowed.
         allow_private: bool,
     },
-    /// As a child process, over its standard input and output.
+    /// A child process, over its standard input and output.
     Stdio {
         /// The program.
         command: String,
         /// Its arguments.
         args: Vec<String>,
-        /// Its whole environment, but for `PATH` and `HOME`.
+        /// Its environment, in addition to `PATH` and `HOME`.
         env: Vec<(String, Secret)>,
     },
 }
 
 impl McpServer {
-    /// Whether this one of its tools is taken.
+    /// Whether this tool of the server is used.
     pub fn takes(&self, tool: &str) -> bool {
         self.tools
             .as_ref()

@@ -1,18 +1,17 @@
-//! Values that must not be shown.
+//! Settings whose values must not appear in logs or errors.
 
 use std::{fmt, str::FromStr};
 
-/// A setting that never reaches a log or an error: its `Debug` hides it. `@/path/to/file` reads it from that file.
+/// A secret setting. Its `Debug` output hides the value. `@/path/to/file` reads the value from that file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// A secret from its plain text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The plain text, for the one place that needs it.
+    /// The value.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -31,7 +30,7 @@ impl FromStr for Secret {
         let plain = match text.strip_prefix('@') {
             None => text.to_owned(),
             Some(path) => std::fs::read_to_string(path)
-                .map_err(|error| format!("the file it names can't be read: {}", error.kind()))?
+                .map_err(|error| format!("the file cannot be read: {}", error.kind()))?
                 .trim_end_matches(['\r', '\n'])
                 .to_owned(),
         };
@@ -48,12 +47,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_not_shown() {
+    fn debug_output_hides_the_value() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(…)");
     }
 
     #[test]
-    fn a_secret_may_stand_in_a_file() {
+    fn a_secret_can_be_read_from_a_file() {
         let path = std::env::temp_dir().join(format!("errand-secret-{}", uuid::Uuid::new_v4()));
         std::fs::write(&path, "hunter2\n").unwrap();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Where Postgres and Redis are, and how much of them a process may take.
+//! Settings of Postgres, Redis and the event logs.
 
 use std::time::Duration;
 
@@ -6,50 +6,50 @@ use clap::Args;
 
 use super::{Secret, milliseconds, seconds};
 
-/// Postgres, the book.
+/// Settings of Postgres.
 #[derive(Args, Clone, Debug)]
 pub struct StoreSettings {
-    /// Postgres, as a URL; `@FILE` reads it from a file.
+    /// Postgres URL. `@FILE` reads it from a file.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Secret,
-    /// Connections to Postgres, at most.
+    /// Maximum number of connections to Postgres.
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub database_pool_size: u32,
-    /// How long a request waits for a connection, in milliseconds.
+    /// Maximum wait for a connection, in milliseconds.
     #[arg(long, env = "DATABASE_ACQUIRE_TIMEOUT_MS", default_value = "4000", value_parser = milliseconds)]
     pub database_acquire_timeout_ms: Duration,
-    /// How long one statement may take before Postgres ends it, in milliseconds.
+    /// Time limit of a statement, enforced by Postgres, in milliseconds.
     #[arg(long, env = "DATABASE_STATEMENT_TIMEOUT_MS", default_value = "4000", value_parser = milliseconds)]
     pub database_statement_timeout_ms: Duration,
-    /// Posts, steps, or ends of runs, written with one commit when they come together, at most; 1 writes each alone.
+    /// Maximum number of messages, steps or finished runs in one commit. 1 disables group commit.
     #[arg(long, env = "DATABASE_BATCH_MAX", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub database_batch_max: u32,
 }
 
-/// Redis, the bell.
+/// Settings of Redis.
 #[derive(Args, Clone, Debug)]
 pub struct RedisSettings {
-    /// Redis 7 or newer, as a URL; `@FILE` reads it from a file.
+    /// Redis URL (Redis 7 or newer). `@FILE` reads it from a file.
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     pub redis_url: Secret,
-    /// What all our keys and channels begin with.
+    /// Prefix of all keys and channels.
     #[arg(long, env = "REDIS_PREFIX", default_value = "errand:")]
     pub redis_prefix: String,
-    /// How long an ordinary command may take, in milliseconds.
+    /// Time limit of a non-blocking command, in milliseconds.
     #[arg(long, env = "REDIS_TIMEOUT_MS", default_value = "500", value_parser = milliseconds)]
     pub redis_timeout_ms: Duration,
 }
 
-/// The logs of runs' events, in Redis.
+/// Settings of the event logs in Redis.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct EventSettings {
-    /// Events kept of a run, at most, for readers who come late; those who miss more are told the text so far.
+    /// Maximum number of events kept per run. A reader that missed more receives the text so far.
     #[arg(long, env = "RUN_EVENTS_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub run_events_max: u32,
-    /// How long the events of an open run are kept after the last one, in seconds.
+    /// Lifetime of an open run's event log after its last event, in seconds.
     #[arg(long, env = "RUN_EVENTS_TTL_SECONDS", default_value = "3600", value_parser = seconds)]
     pub run_events_ttl_seconds: Duration,
-    /// How long they are kept after the run's end, in seconds; after that they are told from Postgres.
+    /// Lifetime of a finished run's event log, in seconds. After it, events are built from Postgres.
     #[arg(long, env = "RUN_EVENTS_ENDED_TTL_SECONDS", default_value = "60", value_parser = seconds)]
     pub run_events_ended_ttl_seconds: Duration,
 }

@@ -1,21 +1,21 @@
-//! Labels whose values are all known, so that no series can be made up.
+//! Labels with a fixed list of values.
 
 use std::{fmt::Debug, hash::Hash, ops::Deref};
 
 use prometheus_client::metrics::family::Family;
 
-/// A value of a label, one of a fixed list. [`crate::label_values!`] makes such lists.
+/// A value of a label with a fixed list of values. Implement it with [`crate::label_values!`].
 pub trait LabelValue: Copy + Debug + Eq + Hash + Send + Sync + 'static {
-    /// The label.
+    /// The name of the label.
     const LABEL: &'static str;
     /// All values.
     const ALL: &'static [Self];
 
-    /// The value as it is shown.
+    /// The value in the exposition format.
     fn as_str(self) -> &'static str;
 }
 
-/// Makes a label and all its values: `enum Name: "label" { Variant = "value", … }`.
+/// Defines a label and all its values: `enum Name: "label" { Variant = "value", … }`.
 #[macro_export]
 macro_rules! label_values {
     ($(#[$meta:meta])* $visibility:vis enum $name:ident: $label:literal {
@@ -40,10 +40,10 @@ macro_rules! label_values {
     };
 }
 
-/// One label as it is shown.
+/// Name and value of a label.
 type Label = (&'static str, &'static str);
 
-/// A metric for each value of a label.
+/// A metric with one series per value of a label.
 #[derive(Clone, Debug)]
 pub struct By<V, M> {
     family: Family<[Label; 1], M>,
@@ -51,7 +51,7 @@ pub struct By<V, M> {
 }
 
 impl<V: LabelValue, M> By<V, M> {
-    /// A metric for each value, there from the start.
+    /// Creates all series.
     pub(super) fn new(make: fn() -> M) -> Self {
         let by = Self {
             family: Family::new_with_constructor(make),
@@ -63,7 +63,7 @@ impl<V: LabelValue, M> By<V, M> {
         by
     }
 
-    /// The metric of one value. Not to be held while another is asked for.
+    /// The series of one value. The guard holds a read lock: drop it before requesting another series.
     pub fn of(&self, value: V) -> impl Deref<Target = M> + '_ {
         self.family.get_or_create(&[(V::LABEL, value.as_str())])
     }

@@ -1,4 +1,4 @@
-//! Metrics that are kept elsewhere, and read when they are asked for.
+//! Metrics whose values are kept elsewhere and read at each scrape.
 
 use std::{
     fmt::{Debug, Error, Formatter},
@@ -53,7 +53,7 @@ impl<const N: usize> Collector for Readings<N> {
     }
 }
 
-/// A counter that is kept elsewhere.
+/// A counter whose value is kept elsewhere.
 pub(super) struct Total<F> {
     name: &'static str,
     help: &'static str,

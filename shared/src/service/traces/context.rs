@@ -1,4 +1,4 @@
-//! How a trace goes on elsewhere: `traceparent` of W3C Trace Context.
+//! Continues a trace in another process by its `traceparent` (W3C Trace Context).
 
 use opentelemetry::{
     propagation::{Extractor, TextMapPropagator},
@@ -10,7 +10,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// What names a span elsewhere. None if nothing is traced.
+/// The `traceparent` of a span. None if the span is not traced.
 pub fn traceparent(span: &Span) -> Option<String> {
     if span.is_disabled() {
         return None;
@@ -27,7 +27,7 @@ pub fn traceparent(span: &Span) -> Option<String> {
     })
 }
 
-/// Makes a span that has not begun yet the child of one elsewhere. What names none, or no sane one, is passed over.
+/// Sets the parent of a span that has not been entered yet. An invalid `traceparent` is ignored.
 pub fn adopt(span: &Span, traceparent: Option<&str>) {
     let Some(traceparent) = traceparent.filter(|_| !span.is_disabled()) else {
         return;
@@ -36,11 +36,11 @@ pub fn adopt(span: &Span, traceparent: Option<&str>) {
     if parent.span().span_context().is_valid()
         && let Err(error) = span.set_parent(parent)
     {
-        tracing::debug!(%error, "a span has no parent elsewhere");
+        tracing::debug!(%error, "the parent of a span could not be set");
     }
 }
 
-/// A carrier of one header.
+/// A carrier with a single header.
 struct Only<'a>(&'a str);
 
 impl Extractor for Only<'_> {

@@ -1,4 +1,4 @@
-//! Sends batches over plain HTTP on the process's runtime, for a thread that has none.
+//! The HTTP client of the exporter. It sends on the process's runtime, because the exporter's thread has none.
 
 use std::{error::Error, fmt, io};
 
@@ -11,12 +11,12 @@ use hyper_util::{
 use opentelemetry_http::{HttpClient, HttpError};
 use tokio::{runtime::Handle, time::timeout};
 
-use super::PATIENCE;
+use super::EXPORT_TIMEOUT;
 
-/// Bytes of a collector's answer that are read, at most.
+/// The maximum size of a collector's response, in bytes.
 const ANSWER_MAX: usize = 64 * 1024;
 
-/// The way to the collector.
+/// A client of the collector.
 #[derive(Clone)]
 pub(crate) struct Sender {
     client: Client<HttpConnector, Full<Bytes>>,
@@ -24,7 +24,7 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// A way that is taken on the current runtime.
+    /// Creates a client that runs on the current runtime.
     pub(crate) fn new() -> Self {
         Self {
             client: Client::builder(TokioExecutor::new()).build_http(),
@@ -50,7 +50,7 @@ impl HttpClient for Sender {
     {
         let client = self.client.clone();
         let sent = self.runtime.spawn(async move {
-            let answer = timeout(PATIENCE, send(client, request)).await;
+            let answer = timeout(EXPORT_TIMEOUT, send(client, request)).await;
             answer.unwrap_or_else(|elapsed| Err(io::Error::new(io::ErrorKind::TimedOut, elapsed).into()))
         });
         Box::pin(async move { sent.await? })

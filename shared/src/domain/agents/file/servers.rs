@@ -14,12 +14,13 @@ use crate::{
     service::config::Secret,
 };
 
-/// Servers, at most: each is a connection of every worker.
-const MOST_SERVERS: usize = 32;
-/// Characters of a server's name. With the separator they leave 38 of the 64 that models' servers allow for a tool's.
+/// The maximum number of servers. Every worker opens a connection to each.
+const MAX_SERVERS: usize = 32;
+/// The length of a server's name. Together with the separator it leaves 38 of the 64 characters that model providers allow for a
+/// tool's name.
 const NAME_CHARS: RangeInclusive<usize> = 1..=24;
-/// Names in a list, at most.
-const MOST_NAMES: usize = 256;
+/// The maximum number of names in a list.
+const MAX_NAMES: usize = 256;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,12 +55,12 @@ enum WrittenConsent {
     Tools(Vec<String>),
 }
 
-/// Checks all servers of a file.
+/// Validates all servers of a file.
 pub(super) fn check_all(written: Vec<Written>, secrets: Secrets) -> Result<Vec<McpServer>, Fault> {
     let mut servers: Vec<McpServer> = Vec::with_capacity(written.len());
     for server in written {
-        if servers.len() == MOST_SERVERS {
-            let what = format!("mcp_servers: there may be {MOST_SERVERS} at most");
+        if servers.len() == MAX_SERVERS {
+            let what = format!("mcp_servers: at most {MAX_SERVERS}");
             return Err(Fault::at(&server.name, what));
         }
         if servers.iter().any(|other| other.name == *server.name.get_ref()) {
@@ -80,7 +81,7 @@ fn check(written: Written, secrets: Secrets) -> Result<McpServer, Fault> {
             {
                 return Err(Fault::at(
                     &place,
-                    format!("{wrong}: is for a server with a command"),
+                    format!("{wrong}: only for a server with a command"),
                 ));
             }
             McpTransport::Http {
@@ -96,7 +97,10 @@ fn check(written: Written, secrets: Secrets) -> Result<McpServer, Fault> {
                 ("allow_private", written.allow_private.is_some()),
             ];
             if let Some(wrong) = misplaced(&given) {
-                return Err(Fault::at(&place, format!("{wrong}: is for a server with a url")));
+                return Err(Fault::at(
+                    &place,
+                    format!("{wrong}: only for a server with a url"),
+                ));
             }
             McpTransport::Stdio {
                 command: text("command", Some(command), WORD_CHARS)?.unwrap_or_default(),
@@ -140,11 +144,11 @@ fn check_name(name: &Spanned<String>) -> Result<(), Fault> {
     }
     Err(Fault::at(
         name,
-        "name: a server's name has 1 to 24 characters out of a-z, 0-9 and -",
+        "name: a server's name must have 1 to 24 characters of a-z, 0-9 and -",
     ))
 }
 
-/// The first of these that is given and does not belong here.
+/// The first of these members that is present.
 fn misplaced<'a>(given: &[(&'a str, bool)]) -> Option<&'a str> {
     given
         .iter()
@@ -160,8 +164,8 @@ fn bytes(name: &str, value: Option<Spanned<u32>>, default: usize) -> Result<usiz
 fn arguments(written: Vec<Spanned<String>>) -> Result<Vec<String>, Fault> {
     let mut arguments = Vec::with_capacity(written.len());
     for argument in written {
-        if argument.get_ref().contains('\0') || arguments.len() == MOST_NAMES {
-            let what = format!("args: {MOST_NAMES} at most, without U+0000");
+        if argument.get_ref().contains('\0') || arguments.len() == MAX_NAMES {
+            let what = format!("args: at most {MAX_NAMES}, without U+0000");
             return Err(Fault::at(&argument, what));
         }
         arguments.push(argument.into_inner());
@@ -172,18 +176,18 @@ fn arguments(written: Vec<Spanned<String>>) -> Result<Vec<String>, Fault> {
 fn names(name: &str, written: Vec<Spanned<String>>) -> Result<Vec<String>, Fault> {
     let mut names: Vec<String> = Vec::with_capacity(written.len());
     for tool in written {
-        if names.len() == MOST_NAMES {
-            return Err(Fault::at(&tool, format!("{name}: {MOST_NAMES} at most")));
+        if names.len() == MAX_NAMES {
+            return Err(Fault::at(&tool, format!("{name}: at most {MAX_NAMES}")));
         }
         if names.contains(tool.get_ref()) {
-            return Err(Fault::at(&tool, format!("{name}: this one is named twice")));
+            return Err(Fault::at(&tool, format!("{name}: listed twice")));
         }
         names.extend(text(name, Some(tool), 1..=128)?);
     }
     Ok(names)
 }
 
-/// Names of tools that the server's own list, if there is one, must have.
+/// Validates names that must also be in the server's `tools`, if it has that list.
 fn chosen_names(
     name: &str,
     written: Option<Vec<Spanned<String>>>,
@@ -191,9 +195,9 @@ fn chosen_names(
 ) -> Result<Vec<String>, Fault> {
     let written = written.unwrap_or_default();
     if let Some(taken) = taken
-        && let Some(stray) = written.iter().find(|tool| !taken.contains(tool.get_ref()))
+        && let Some(unknown) = written.iter().find(|tool| !taken.contains(tool.get_ref()))
     {
-        return Err(Fault::at(stray, format!("{name}: tools does not have this one")));
+        return Err(Fault::at(unknown, format!("{name}: not in tools")));
     }
     names(name, written)
 }
@@ -214,8 +218,8 @@ fn consent(written: Option<Spanned<WrittenConsent>>, taken: Option<&[String]>) -
         },
         WrittenConsent::Tools(tools) => {
             let is_taken = |tool: &String| taken.is_none_or(|taken| taken.contains(tool));
-            if tools.len() > MOST_NAMES || !tools.iter().all(is_taken) {
-                let what = format!("approve: {MOST_NAMES} at most, and only those that tools has");
+            if tools.len() > MAX_NAMES || !tools.iter().all(is_taken) {
+                let what = format!("approve: at most {MAX_NAMES} tools, all of them in tools");
                 return Err(Fault::at(&written, what));
             }
             Ok(Consent::Of(tools.clone()))
@@ -232,7 +236,7 @@ fn referred(
     let mut referred = Vec::with_capacity(written.len());
     for (key, reference) in written {
         if !is_name(key.get_ref()) {
-            return Err(Fault::at(&key, format!("{name}: this is no name for one")));
+            return Err(Fault::at(&key, format!("{name}: invalid name")));
         }
         let secret = secret(&format!("{name}.{}", key.get_ref()), Some(reference), secrets)?;
         referred.extend(secret.map(|secret| (key.into_inner(), secret)));
@@ -240,7 +244,7 @@ fn referred(
     Ok(referred)
 }
 
-/// The token of RFC 9110.
+/// Whether a name is a token of RFC 9110.
 fn is_header(name: &str) -> bool {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.len() <= 128 && name.bytes().all(is_token)
@@ -251,7 +255,7 @@ fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.len() <= 128 && name.bytes().all(is_plain)
 }
 
-/// Whether an agent can choose its tools so: `server.*`, or `server.tool` of those that are taken from it.
+/// Whether an agent's list of tools can contain this: `server.*`, or `server.tool` of a used tool.
 pub(super) fn can_choose(chosen: &str, servers: &[McpServer]) -> bool {
     let Some((server, tool)) = chosen.split_once(CHOICE_SEPARATOR) else {
         return false;
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_all_that_the_file_says() {
+    fn every_member_of_a_server_is_read() {
         let found = servers(
             r#"
             [[mcp_servers]]
@@ -337,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_server_is_named_with_its_line() {
+    fn a_broken_rule_is_reported_with_its_line() {
         let head = "[[mcp_servers]]\nname = \"files\"\n";
         let cases = [
             ("url = \"https://x\"\ncolour = 1", "4: unknown field `colour`"),
@@ -349,11 +353,11 @@ mod tests {
             ),
             (
                 "url = \"https://x\"\nargs = []",
-                "3: args: is for a server with a command",
+                "3: args: only for a server with a command",
             ),
             (
                 "command = \"x\"\nallow_private = true",
-                "3: allow_private: is for a server with a url",
+                "3: allow_private: only for a server with a url",
             ),
             ("command = \" \"", "3: command: must have 1 to"),
             (
@@ -370,15 +374,15 @@ mod tests {
             ),
             (
                 "command = \"x\"\ntools = [\"a\", \"a\"]",
-                "4: tools: this one is named twice",
+                "4: tools: listed twice",
             ),
             (
                 "command = \"x\"\ntools = [\"a\"]\nidempotent = [\"b\"]",
-                "5: idempotent: tools does not have",
+                "5: idempotent: not in tools",
             ),
             (
                 "url = \"https://x\"\nheaders = { \"a b\" = { env = \"PATH\" } }",
-                "4: headers: this is no name",
+                "4: headers: invalid name",
             ),
             (
                 "url = \"https://x\"\nheaders = { A = { env = \"ERRAND_NO_SUCH\" } }",
@@ -388,19 +392,19 @@ mod tests {
             ("command = \"x\"\napprove = 7", "4: approve: must be"),
             (
                 "command = \"x\"\ntools = [\"a\"]\napprove = [\"b\"]",
-                "5: approve: 256 at most",
+                "5: approve: at most 256",
             ),
             (
                 "command = \"x\"\n[[mcp_servers]]\nname = \"files\"\ncommand = \"y\"",
                 "5: name: another server",
             ),
             (
-                "command = \"x\"\n[agents.a]\ntools = [\"files.*\", \"nobody.*\"]",
-                "5: tools: there is no such tool",
+                "command = \"x\"\n[agents.a]\ntools = [\"files.*\", \"unknown.*\"]",
+                "5: tools: no such tool",
             ),
             (
                 "command = \"x\"\ntools = [\"r\"]\n[agents.a]\ntools = [\"files.w\"]",
-                "6: tools: there is no such tool",
+                "6: tools: no such tool",
             ),
         ];
         for (text, expected) in cases {
@@ -411,14 +415,14 @@ mod tests {
         for name in ["", "A", "a_b", "a.b", "a-name-of-25-characters-ab"] {
             let fault = fault(&format!("[[mcp_servers]]\nname = \"{name}\"\ncommand = \"x\""));
             assert!(
-                fault.starts_with("2: name: a server's name has"),
+                fault.starts_with("2: name: a server's name must have"),
                 "{name}: {fault}"
             );
         }
     }
 
     #[test]
-    fn a_header_in_the_clear_is_refused_and_not_repeated() {
+    fn a_header_in_plain_text_is_rejected_without_repeating_it() {
         let text = "[[mcp_servers]]\nname = \"a\"\nurl = \"https://x\"\nheaders = { A = \"hunter2\" }";
         let fault = fault(text);
         assert!(fault.starts_with("4: must be { env"), "{fault}");
@@ -426,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_chooses_all_tools_of_a_server_or_single_ones() {
+    fn an_agent_selects_all_or_single_tools_of_a_server() {
         let text = "[[mcp_servers]]\nname = \"files\"\ncommand = \"x\"\ntools = [\"read\", \"a.b\"]\n\
                     [agents.a]\ntools = [\"add_task\", \"files.*\"]\n\
                     [agents.b]\ntools = [\"files.read\", \"files.a.b\"]";
