@@ -24,6 +24,7 @@ impl Clock {
         Self(Arc::new(now))
     }
 
+    /// The current time in UTC.
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()
     }

@@ -235,6 +235,7 @@ pub fn flag(yes: bool) -> f64 {
 pub struct Held(Gauge);
 
 impl Held {
+    /// Increments the gauge.
     pub fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())

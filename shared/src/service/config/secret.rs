@@ -7,6 +7,7 @@ use std::{fmt, str::FromStr};
 pub struct Secret(String);
 
 impl Secret {
+    /// Wraps a value that was not read from a setting.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
