@@ -121,7 +121,6 @@ async fn no_statement_reads_a_growing_table_from_end_to_end() {
     let bad = plan_all(&mut connection).await;
     assert!(bad.is_empty(), "{}", bad.join("\n"));
     connection.close().await.unwrap();
-    database.drop_it().await;
 }
 
 /// A plan that is made while the tables are empty is kept for some time.
@@ -132,7 +131,6 @@ async fn nor_does_one_that_is_planned_in_a_fresh_database() {
     let bad = plan_all(&mut connection).await;
     assert!(bad.is_empty(), "{}", bad.join("\n"));
     connection.close().await.unwrap();
-    database.drop_it().await;
 }
 
 /// Plans all statements as the programs' connections do; gives those that read a growing table from end to end.

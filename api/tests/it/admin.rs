@@ -78,7 +78,6 @@ async fn only_an_admin_gets_in() {
         0,
         "nobody else has done anything"
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -132,8 +131,6 @@ async fn the_overview_tells_what_is_open_who_works_and_what_has_ended() {
             .starts_with("workers = ceil("),
         "{capacity}"
     );
-    worker.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -199,7 +196,6 @@ async fn runs_are_listed_by_state_and_user_page_by_page() {
         let again = admin.admin_post(&format!("/runs/{run}/cancel")).await;
         assert_eq!((again.status.as_u16(), again.text("status")), (200, "cancelled"));
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -232,7 +228,6 @@ async fn a_run_is_read_step_by_step_without_what_was_said() {
         (&json!(false), &json!("TASK_NOT_FOUND")),
         "{seen}"
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -278,7 +273,6 @@ async fn a_dead_letter_says_why_and_is_tried_again_only_while_it_is_the_last() {
         .admin_post(&format!("/runs/{}/retry", second.text("run_id")))
         .await;
     assert_eq!(succeeded.status, 409);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -312,6 +306,4 @@ async fn what_is_said_twice_to_the_queue_or_to_a_worker_stays_as_it_is() {
             (200, &json!(draining))
         );
     }
-    worker.stop().await;
-    app.stop().await;
 }

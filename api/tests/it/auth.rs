@@ -71,7 +71,6 @@ async fn who_registers_is_in_and_an_e_mail_is_taken_whatever_its_case() {
         assert_eq!(taken.headers["content-type"], "application/problem+json");
     }
     assert_eq!(app.database.count("SELECT count(*) FROM users").await, 1);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -110,7 +109,6 @@ async fn of_a_registration_every_bad_member_is_told_at_once() {
         }
     }
     assert_eq!(app.database.count("SELECT count(*) FROM users").await, 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -142,7 +140,6 @@ async fn a_wrong_e_mail_and_a_wrong_password_are_answered_alike() {
             "{body}"
         );
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -178,7 +175,6 @@ async fn a_refresh_token_is_good_once_and_a_second_use_ends_its_login() {
     }
     let other = refresh(&app, other_login.text("refresh_token")).await;
     assert_eq!(other.status, 200, "another login of the same user goes on");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -200,7 +196,6 @@ async fn of_many_who_refresh_at_once_with_one_token_at_most_one_gets_through() {
     assert_eq!(through.len(), 1);
     let next = refresh(&app, through[0].text("refresh_token")).await;
     assert_eq!(next.status, 401, "the family is revoked");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -242,7 +237,6 @@ async fn a_refresh_token_comes_in_a_cookie_that_no_script_sees() {
     assert_eq!(Reply::read(reused).await.status, 401);
     let last = with_cookie("/auth/refresh", &third).json(&json!({}));
     assert_eq!(Reply::read(last).await.status, 401, "its family is revoked");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -281,7 +275,6 @@ async fn who_logs_out_is_out_however_often() {
     assert_eq!(refresh(&app, by_cookie.text("refresh_token")).await.status, 401);
     let bare = app.http().post(format!("{}/auth/logout", app.url()));
     assert_eq!(Reply::read(bare).await.status, 204);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -345,7 +338,6 @@ async fn only_tokens_of_ours_that_still_count_are_taken() {
     }
     let none = app.http().get(format!("{}/auth/me", app.url()));
     assert_eq!(Reply::read(none).await.status, 401);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -364,7 +356,6 @@ async fn a_user_who_is_deleted_is_out() {
     assert_eq!(at_other.get("/tasks").await.status, 401);
     assert_eq!(at_other.chat("hi").await.status, 401);
     assert_eq!(me_at(&app, &app.url_of(other), &ada.token).await.status, 401);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -395,7 +386,6 @@ async fn too_many_attempts_are_429_with_the_time_to_wait() {
     let body = json!({"email": "eighth@example.com", "password": User::PASSWORD, "name": "Eve"});
     limited(post(&app, "/auth/register", body).await);
     assert_eq!(me(&app, &ada.token).await.status, 200, "who is in is not held up");
-    app.stop().await;
 }
 
 /// The texts that only the database may know.
@@ -459,5 +449,4 @@ async fn neither_an_answer_nor_the_log_tells_a_password_or_its_hash() {
             assert!(!line.contains(&secret), "{line}");
         }
     }
-    app.stop().await;
 }

@@ -92,7 +92,6 @@ async fn bad_requests_are_refused_and_store_nothing() {
     assert_eq!(Reply::read(user.request(Method::GET, "/chat")).await.status, 405);
     assert_eq!(user.get("/nothing").await.status, 404);
     assert_eq!(stored(&app).await, 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -104,7 +103,6 @@ async fn an_unknown_conversation_is_404_and_stores_nothing() {
     assert_eq!(reply.status, 404);
     assert_eq!(reply.text("detail"), format!("Conversation {unknown} not found"));
     assert_eq!(stored(&app).await, 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -133,7 +131,6 @@ async fn a_wait_that_ends_first_is_202_with_the_way_to_the_answer() {
     let answered = user.wait(pending.id("run_id")).await;
     assert_eq!(answered.status, 200);
     assert_eq!(answered.text("message"), "Hello!");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -164,7 +161,6 @@ async fn a_pending_answer_tells_what_is_known() {
     assert!(pending.body["usage"]["total_tokens"].as_i64() > Some(0));
     gate.release();
     assert_eq!(user.wait(queued.id("run_id")).await.status, 200);
-    app.stop().await;
 }
 
 async fn failed(app: &TestApp, user: &User, script: Script, reason: &str) -> Reply {
@@ -230,7 +226,6 @@ async fn a_run_that_failed_is_502_and_its_message_stays_and_can_be_retried() {
             "a succeeded run is not retried"
         );
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -247,7 +242,6 @@ async fn passing_faults_of_the_model_are_not_seen() {
     assert_eq!(reply.status, 200, "{}", reply.body);
     assert_eq!(reply.tools(), ["add_task"]);
     assert_eq!(app.database.count("SELECT count(*) FROM tasks").await, 1);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -283,7 +277,6 @@ async fn a_cancelled_run_is_409() {
             .await,
         0
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -297,15 +290,13 @@ async fn a_queued_run_is_cancelled_at_once_and_the_next_goes_on() {
         .await;
     assert_eq!(cancelled.status, 202);
     assert_eq!(cancelled.text("status"), "cancelled");
-    let worker = app.start_worker().await;
+    let _worker = app.start_worker().await;
     assert_eq!(user.wait(second.id("run_id")).await.text("status"), "succeeded");
     assert_eq!(app.database.count("SELECT count(*) FROM tasks").await, 0);
     let retry = user
         .post(&format!("/runs/{}/retry", first.text("run_id")), Value::Null)
         .await;
     assert_eq!(retry.status, 409, "not the last of its conversation");
-    worker.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -329,7 +320,7 @@ async fn too_many_open_runs_are_429_and_store_nothing() {
         202,
         "others are not held up"
     );
-    let worker = app.start_worker().await;
+    let _worker = app.start_worker().await;
     for run in user.get("/conversations").await.body["items"].as_array().unwrap() {
         user.wait(
             run["active_run_id"]
@@ -341,8 +332,6 @@ async fn too_many_open_runs_are_429_and_store_nothing() {
         .await;
     }
     drain(&app).await;
-    worker.stop().await;
-    app.stop().await;
 }
 
 /// Waits until no run is open.
@@ -377,7 +366,6 @@ async fn a_full_queue_is_503_and_stores_nothing() {
     app.database
         .count("WITH d AS (DELETE FROM runs RETURNING 1) SELECT count(*) FROM d")
         .await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -410,8 +398,6 @@ async fn too_many_messages_a_minute_are_429() {
         "a known key is answered before any limit is looked at"
     );
     assert_eq!(again.body["run_id"], first.body["run_id"]);
-    let worker = app.start_worker().await;
+    let _worker = app.start_worker().await;
     drain(&app).await;
-    worker.stop().await;
-    app.stop().await;
 }

@@ -70,7 +70,6 @@ async fn a_user_is_made_with_a_password_from_standard_input() {
     );
     assert!(!said.contains("hush"), "{said}");
     assert_eq!(app.database.count("SELECT count(*) FROM users").await, 1);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -89,7 +88,6 @@ async fn a_password_that_nobody_gives_is_made_and_printed() {
     }
     let admins = "SELECT count(*) FROM users WHERE role = 'admin'";
     assert_eq!(app.database.count(admins).await, 2);
-    app.stop().await;
 }
 
 /// What a token says.
@@ -146,5 +144,4 @@ async fn a_token_is_issued_that_lets_its_user_in() {
     let nobody = run(&mut token(vec![format!("--user={}", Uuid::now_v7())])).await;
     assert_eq!(nobody.status.code(), Some(1));
     assert_eq!(text(&nobody.stdout), "");
-    app.stop().await;
 }

@@ -82,7 +82,6 @@ async fn the_list_has_the_newest_first_and_its_pages_have_no_gap_and_no_repeat()
     listed.dedup();
     assert_eq!(listed.len(), 7);
     delete_all(&user).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -100,7 +99,6 @@ async fn a_page_that_was_read_stays_read_while_others_come_in() {
     let (_, rest) = pages(&user, &path, "unused", "id").await;
     assert_eq!(rest, ids[2..]);
     delete_all(&user).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -135,7 +133,6 @@ async fn a_bad_limit_or_cursor_is_422() {
         assert_eq!(reply.status, 422, "{query}: {}", reply.body);
     }
     delete_all(&user).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -160,11 +157,9 @@ async fn a_conversation_names_the_run_that_is_open() {
     let cancel = format!("/runs/{}/cancel", first.text("run_id"));
     assert_eq!(user.post(&cancel, Value::Null).await.status, 202);
     assert_eq!(user.get(&path).await.body["active_run_id"], second.body["run_id"]);
-    let worker = app.start_worker().await;
+    let _worker = app.start_worker().await;
     assert_eq!(user.wait(second.id("run_id")).await.status, 200);
     assert_eq!(user.get(&path).await.body["active_run_id"], Value::Null);
-    worker.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -195,7 +190,6 @@ async fn a_conversation_is_renamed_within_the_rules() {
     }
     assert_eq!(user.get(&path).await.text("title"), "🦀".repeat(255));
     delete_all(&user).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -240,7 +234,6 @@ async fn a_conversation_that_is_deleted_is_gone_everywhere() {
         assert_eq!(app.database.count(&left).await, 0, "{table}");
     }
     delete_all(&user).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -266,7 +259,6 @@ async fn who_waits_for_an_answer_in_a_conversation_that_is_deleted_is_told_so() 
     app.take_worker().stop().await;
     let tasks = app.database.count("SELECT count(*) FROM tasks").await;
     assert_eq!(tasks, 0, "no task of the deleted conversation is there");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -317,7 +309,6 @@ async fn messages_stand_in_order_and_those_of_tools_are_shown_if_asked_for() {
         assert_eq!(result, reply.body["tool_calls"][0]["result"]);
     }
     assert_ne!(whole[1]["tool_call_id"], whole[4]["tool_call_id"]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -356,5 +347,4 @@ async fn pages_of_messages_go_from_the_newest_to_the_oldest() {
             assert_eq!(read, whole, "limit {limit}{include}");
         }
     }
-    app.stop().await;
 }

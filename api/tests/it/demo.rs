@@ -99,5 +99,4 @@ async fn its_chats_end_in_the_database_as_they_should() {
         .filter_map(|request| request.rejected.clone())
         .collect();
     assert!(rejected.is_empty(), "{rejected:?}");
-    app.stop().await;
 }

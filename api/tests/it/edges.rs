@@ -56,17 +56,10 @@ async fn silent_and_dripping_connections_are_closed() {
     let words = last_words(half_a_body).await;
     assert!(words.starts_with("HTTP/1.1 408"), "{words}");
     assert!(words.contains("application/problem+json"), "{words}");
-    app.stop().await;
 }
 
 #[tokio::test]
 async fn connections_beyond_the_cap_wait_for_a_place() {
-    let app = TestApp::builder()
-        .workers(0)
-        .api("--max-connections=2")
-        .start()
-        .await;
-    // The test's own client keeps connections; these two take both places.
     let lone = TestApp::builder()
         .workers(0)
         .api("--max-connections=2")
@@ -81,8 +74,6 @@ async fn connections_beyond_the_cap_wait_for_a_place() {
     drop(first);
     assert!(last_words(second).await.starts_with("HTTP/1.1 200"));
     assert!(last_words(third).await.starts_with("HTTP/1.1 200"));
-    lone.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -108,7 +99,6 @@ async fn every_answer_has_a_request_id_and_a_sane_one_is_the_callers() {
             assert!(!id.is_empty());
         }
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -153,5 +143,4 @@ async fn the_documentation_is_served_and_complete() {
     assert_eq!(page.status(), 200);
     let page = page.text().await.unwrap();
     assert!(!page.contains("https://"), "{page}");
-    app.stop().await;
 }

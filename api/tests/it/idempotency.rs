@@ -34,7 +34,6 @@ async fn a_repeated_request_acts_once_and_is_answered_alike() {
         elsewhere.body["run_id"], first.body["run_id"],
         "keys are each user's own"
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -63,7 +62,6 @@ async fn many_requests_with_one_key_at_once_make_one_run() {
     assert_eq!(app.database.count("SELECT count(*) FROM runs").await, 1);
     assert_eq!(app.database.count("SELECT count(*) FROM tasks").await, 1);
     assert_eq!(app.database.count("SELECT count(*) FROM conversations").await, 1);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -89,7 +87,6 @@ async fn a_key_whose_message_was_refused_is_free_again() {
             "{key:?}"
         );
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -105,5 +102,4 @@ async fn a_key_outlives_the_conversation_it_began() {
     assert_eq!(deleted.status, 204);
     assert_eq!(send(&user, "k", json!({"message": "hi"})).await.status, 404);
     assert_eq!(app.database.count("SELECT count(*) FROM runs").await, 0);
-    app.stop().await;
 }

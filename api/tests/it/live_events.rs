@@ -103,5 +103,4 @@ async fn a_chat_is_told_from_its_queue_to_its_end() {
             }
         }
     }
-    app.stop().await;
 }

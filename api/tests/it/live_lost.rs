@@ -61,7 +61,6 @@ async fn what_a_full_redis_has_refused_is_told_once_there_is_room() {
     told.extend(stream.rest().await);
     assert_eq!(kind_of(told.last().unwrap()), "run.cancelled");
     assert!(told.is_sorted_by_key(seq_of), "{told:#?}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -85,7 +84,6 @@ async fn with_redis_full_to_the_end_a_reader_has_the_stored_text_all_the_same() 
     assert_eq!(text_of(&told), "The whole answer.", "{told:#?}");
     assert_eq!(text_of(&seen), "The whole answer.", "{seen:#?}");
     assert!(told.is_sorted_by_key(seq_of), "{told:#?}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -119,5 +117,4 @@ async fn a_stream_whose_api_is_killed_is_gone_on_with_at_another() {
     assert_eq!(stored.text("message"), answer);
     assert_eq!(text_of(&told), answer, "{told:#?}");
     assert_eq!(told.last().unwrap()["data"]["response"], stored.body);
-    app.stop().await;
 }

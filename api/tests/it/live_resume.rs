@@ -74,7 +74,6 @@ async fn whoever_joins_while_words_come_has_the_same_text_in_the_end() {
         seen.extend(resumed.rest().await);
         assert_eq!(seen, told);
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -97,7 +96,6 @@ async fn a_stream_whose_api_goes_away_is_gone_on_with_at_another() {
     let stored = elsewhere.wait(run_of(&told[0])).await;
     assert_eq!(text_of(&told), stored.text("message"));
     assert_eq!(told.last().unwrap()["data"]["response"], stored.body);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -134,7 +132,6 @@ async fn nobody_hears_words_that_nobody_asked_for_and_who_comes_hears_them_all()
         ["run.queued", "run.started", "message.delta", "run.succeeded"]
     );
     assert_eq!(text_of(&told), ANSWER);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -176,7 +173,6 @@ async fn a_run_whose_log_is_lost_is_told_from_the_book() {
     }
     let last = user.events(run_id, seq_of(told.last().unwrap())).await;
     assert_eq!(last.status, 204);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -219,7 +215,6 @@ async fn when_redis_is_emptied_in_the_middle_nothing_is_missing_in_the_end() {
         .filter(|event| kind_of(event) == "message.reset")
         .count();
     assert!(resets > 0, "the text so far is told once more: {told:#?}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -249,7 +244,6 @@ async fn without_redis_a_reader_still_has_the_end() {
     let response = &told[4]["data"]["response"];
     assert_eq!(response["tool_calls"][0]["tool_name"], "add_task");
     assert_eq!(text_of(&told), response["message"]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -300,7 +294,6 @@ async fn a_failed_run_that_is_tried_again_is_told_on() {
         0
     );
     assert_eq!(text_of(&all), "A whole answer.");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -331,7 +324,6 @@ async fn a_deleted_conversation_ends_its_streams() {
         "the model is not asked on: {:?}",
         asked.elapsed()
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -360,7 +352,6 @@ async fn a_cancel_at_another_instance_ends_a_hanging_model_call_within_a_second(
     assert_eq!(rest[0]["data"]["done"][0]["tool_name"], "add_task");
     assert!(rest[0]["data"]["usage"]["total_tokens"].as_i64() > Some(0));
     assert_eq!(elsewhere.post(&cancel, Value::Null).await.status, 200);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -375,7 +366,6 @@ async fn a_quiet_stream_is_kept_open_by_comments() {
     stream.comment().await;
     gate.release();
     assert_eq!(text_of(&stream.until("run.succeeded").await), "At last.");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -403,7 +393,6 @@ async fn only_its_user_reads_a_run_and_only_from_a_number() {
         (refused.status.as_u16(), &refused.headers["content-type"]),
         (404, &"application/problem+json".parse().unwrap())
     );
-    app.stop().await;
 }
 
 async fn rejecting(user: &User, conversation_id: &Value, key: Option<&str>) -> errand_testkit::Reply {
@@ -452,7 +441,6 @@ async fn a_message_that_does_not_wait_is_refused_while_another_is_answered() {
     let request = user.request(Method::POST, "/chat").header("idempotency-key", "k");
     let other = errand_testkit::Reply::read(request.json(&waiting)).await;
     assert_eq!(other.status, 422, "it is another message: {}", other.body);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -487,5 +475,4 @@ async fn of_messages_that_do_not_wait_and_come_at_once_one_is_taken() {
         gate.release_one();
         user.wait(taken[0].id("run_id")).await;
     }
-    app.stop().await;
 }

@@ -82,7 +82,6 @@ async fn a_chat_over_the_socket_is_accepted_and_told_on_every_device() {
         json!({"type": "pong"}),
         "nothing of anybody else's"
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -114,7 +113,6 @@ async fn a_socket_that_comes_late_is_told_what_it_missed() {
     told.say(json!({"type": "subscribe", "run_id": posted.body["run_id"], "after_seq": last}))
         .await;
     assert_eq!(told.until("run.succeeded").await, rest);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -149,7 +147,6 @@ async fn a_run_is_cancelled_over_the_socket() {
         .await;
     socket.say(json!({"type": "ping"})).await;
     assert_eq!(socket.json().await, json!({"type": "pong"}));
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -214,7 +211,6 @@ async fn frames_that_are_none_get_a_problem_and_the_socket_lives() {
         Frame::Closed(Some(1002)),
         "more than a frame may have"
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -236,7 +232,6 @@ async fn what_was_too_much_says_when_to_try_again() {
     assert_eq!(refused["problem"]["status"], 429);
     let seconds = refused["problem"]["retry_after"].as_u64().unwrap();
     assert!((1..=60).contains(&seconds), "{refused}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -301,7 +296,6 @@ async fn the_handshake_lets_in_who_may_come_in() {
     let plain = user.get("/ws").await;
     assert_eq!(plain.status, 400, "{}", plain.body);
     assert_eq!(plain.headers["content-type"], "application/problem+json");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -310,7 +304,6 @@ async fn a_token_that_expires_ends_its_socket() {
     let user = app.user("Ada").await;
     let socket = open(&app, 0, &user).await;
     assert_eq!(socket.rest().await, (Vec::new(), Some(4401)));
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -344,7 +337,6 @@ async fn a_stopping_api_says_so_and_the_client_goes_on_elsewhere() {
         ["run.queued", "run.started", "message.delta", "run.succeeded"]
     );
     assert_eq!(text_of(&frames), "Here at last.");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -366,7 +358,6 @@ async fn a_client_that_does_not_answer_pings_is_let_go() {
     })
     .await;
     drop(silent);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -418,5 +409,4 @@ async fn a_slow_reader_is_sent_away_can_go_on_and_delays_nobody() {
     );
     assert_eq!(text_of(&told), word.trim_end());
     assert!(runs.contains(&run_id));
-    app.stop().await;
 }

@@ -77,7 +77,6 @@ async fn a_task_is_added_listed_and_completed_in_one_conversation() {
     );
     let sums = "SELECT count(*) FROM runs r WHERE r.prompt_tokens <> (SELECT sum(s.prompt_tokens) FROM steps s WHERE s.run_id = r.id)";
     assert_eq!(db.count(sums).await, 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -98,7 +97,6 @@ async fn the_answer_is_the_same_by_every_way_to_it() {
     assert_eq!(items[1]["content"], chat.body["message"]);
     assert_eq!(items[1]["tool_calls"], chat.body["tool_calls"]);
     assert_eq!(items[1]["run_id"], chat.body["run_id"]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -115,7 +113,6 @@ async fn another_instance_goes_on_with_the_conversation_and_answers_for_its_runs
     let listed = first.wait(queued.id("run_id")).await;
     assert_eq!(listed.status, 200);
     assert!(listed.text("message").contains("buy milk"));
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -132,7 +129,6 @@ async fn the_model_is_told_who_asks_and_never_a_user_id() {
         assert!(!text.contains("user_id"), "{text}");
         assert!(text.contains("delete_task"), "{text}");
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -159,7 +155,6 @@ async fn messages_of_one_conversation_are_answered_one_at_a_time_in_order() {
     let overlaps = "SELECT count(*) FROM runs a JOIN runs b ON a.conversation_id = b.conversation_id AND a.seq < b.seq \
                     AND a.finished_at > b.claimed_at";
     assert_eq!(app.database.count(overlaps).await, 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -176,12 +171,10 @@ async fn a_restart_of_everything_loses_nothing() {
         .unwrap();
     let api = app.add_api().await;
     let user: User = user.at(app.url_of(api));
-    let worker = app.start_worker().await;
+    let _worker = app.start_worker().await;
     let answered = user.wait(queued.id("run_id")).await;
     assert_eq!(answered.status, 200, "{}", answered.body);
     assert_eq!(answered.tools(), ["add_task"]);
-    worker.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -206,5 +199,4 @@ async fn text_is_kept_exactly() {
             .await;
         assert_eq!(page.body["items"][0]["content"], text);
     }
-    app.stop().await;
 }

@@ -146,7 +146,6 @@ async fn a_client_shakes_hands_lists_and_calls_all_five_tools() {
             assert_eq!(user.get(&format!("/tasks/{number}")).await.status, 404);
         }
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -174,7 +173,6 @@ async fn a_revision_without_handshake_is_discovered_and_an_unknown_one_is_refuse
     }
     let unknown = ask(&app, &user, "1999-01-01", "tools/list", json!({})).await;
     assert_eq!(unknown.status, 400, "{}", unknown.body);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -204,7 +202,6 @@ async fn the_token_says_whose_list_it_is_and_nothing_else_does() {
     assert_eq!(added["structuredContent"]["task"]["id"], 1);
     assert_eq!(ada.get("/tasks").await.body["total"], 1);
     assert_eq!(eve.get("/tasks").await.body["items"][0]["title"], "mine");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -269,7 +266,6 @@ async fn a_tool_that_fails_is_a_result_and_a_wrong_message_is_an_error() {
         );
     }
     assert_eq!(user.get("/tasks").await.body["total"], 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -305,7 +301,6 @@ async fn what_is_wrong_with_a_request_as_http_is_a_problem() {
         assert!(reply.headers.contains_key("x-request-id"));
         assert_eq!(reply.body["status"], status);
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -361,7 +356,6 @@ async fn a_page_that_has_made_itself_our_neighbour_is_refused() {
         .to_str()
         .unwrap();
     assert!(headers.contains("mcp-protocol-version"), "{headers}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -380,7 +374,6 @@ async fn a_user_s_requests_are_counted() {
     assert_eq!(refused.status, 429, "{}", refused.body);
     assert!(refused.headers.contains_key("retry-after"));
     assert_eq!(ask(&app, &eve, LEGACY, "ping", json!({})).await.status, 200);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -411,7 +404,6 @@ async fn any_instance_answers_and_calls_that_come_together_all_count() {
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
     app.stop_api(1).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -441,7 +433,6 @@ async fn a_stalled_database_is_a_failed_result_in_time_and_leaves_nothing_behind
     let titles = user.get("/tasks").await.body["items"].clone();
     assert_eq!(titles[0]["title"], "before");
     assert_eq!(titles.as_array().unwrap().len(), 1, "{titles}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -466,5 +457,4 @@ async fn a_commit_that_is_cut_off_has_an_unknown_outcome() {
         user.get("/tasks").await.body["total"] == 1
     })
     .await;
-    app.stop().await;
 }

@@ -96,7 +96,6 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
         shown(&app.worker_metrics().await),
         documented(&["API and worker", "Worker"])
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -155,7 +154,6 @@ async fn a_chat_is_counted_on_its_way() {
         assert_eq!(count(&worker, series), expected, "{series}");
     }
     assert!(count(&worker, "errand_model_tokens_total{direction=\"prompt\"}") > 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -179,7 +177,6 @@ async fn faults_of_the_model_are_counted_by_their_kind() {
     ] {
         assert_eq!(count(&worker, series), 1, "{series}");
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -205,7 +202,6 @@ async fn the_queue_is_seen_when_nobody_works() {
         let cancel = format!("/runs/{}/cancel", run.text("run_id"));
         user.post(&cancel, serde_json::json!({})).await;
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -227,12 +223,10 @@ async fn a_waiting_message_is_told_its_place_and_users_take_turns() {
     assert_eq!(last.status, 202);
     assert_eq!(last.body["queue"]["place"], 2, "{}", last.body);
     assert_eq!(last.body["queue"]["estimate_seconds"], serde_json::Value::Null);
-    let worker = app.start_worker().await;
+    let _worker = app.start_worker().await;
     let answered = bob.wait(last.id("run_id")).await;
     assert_eq!(answered.body.get("queue"), None);
     app.drained().await;
-    worker.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -246,7 +240,6 @@ async fn what_callers_make_up_makes_no_series() {
     let series = "errand_http_requests_total{method=\"other\",route=\"none\",status=\"404\"}";
     assert_eq!(count(&api, series), 1);
     assert!(!api.contains("coffee") && !api.contains("BREW"));
-    app.stop().await;
 }
 
 /// The times of `Server-Timing`, in milliseconds.
@@ -292,5 +285,4 @@ async fn a_chat_tells_where_its_time_went() {
     let pending = user.chat_async(None, "Hello").await;
     assert_eq!(timing(&pending.headers).len(), 1);
     user.wait(pending.id("run_id")).await;
-    app.stop().await;
 }

@@ -42,7 +42,6 @@ async fn with_postgres_down_a_chat_is_503_in_time_and_all_is_well_once_it_is_bac
     let chat = user.chat("Add a task to buy milk").await;
     assert_eq!(chat.status, 200, "{}", chat.body);
     assert_eq!(chat.tools(), ["add_task"]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -68,7 +67,6 @@ async fn with_postgres_stalled_a_chat_is_503_in_time_and_its_key_tells_what_beca
     assert_eq!(send().await.status, 200);
     assert_eq!(send().await.status, 200);
     assert_eq!(app.database.count("SELECT count(*) FROM tasks").await, 1);
-    app.stop().await;
 }
 
 /// SIGSTOP or SIGCONT for what answers the app's API.
@@ -114,7 +112,6 @@ async fn with_postgres_frozen_every_request_is_503_in_time_and_all_is_well_once_
     app.drained().await;
     let chat = user.chat("Add a task to buy milk").await;
     assert_eq!(chat.status, 200, "{}", chat.body);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -146,5 +143,4 @@ async fn with_redis_down_messages_are_taken_and_answered() {
     })
     .await;
     assert_eq!(user.chat("Show me all my tasks").await.status, 200);
-    app.stop().await;
 }

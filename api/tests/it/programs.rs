@@ -305,7 +305,6 @@ async fn an_empty_database_is_migrated_however_often() {
         .unwrap();
     tokio::join!(one(), one(), one());
     assert_eq!(database.count("SELECT count(*) FROM messages").await, 0);
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -354,13 +353,11 @@ async fn the_queue_is_rebuilt_from_postgres() {
     assert_eq!(ids, ready);
 
     // Its own rescuer would ring too, much later.
-    let worker = app.start_worker_with(&["--rescue-interval-ms=600000"]).await;
+    let _worker = app.start_worker_with(&["--rescue-interval-ms=600000"]).await;
     for reply in [&first, &behind, &other] {
         let answered = user.wait(reply.id("run_id")).await;
         assert_eq!(answered.text("status"), "succeeded", "{}", answered.body);
     }
-    worker.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -393,9 +390,7 @@ async fn a_server_that_is_told_to_stop_answers_who_waits_and_ends_well() {
     assert!(gone.is_err(), "nobody listens any more");
 
     let user = user.at(app.url());
-    let worker = app.start_worker().await;
+    let _worker = app.start_worker().await;
     let answered = user.wait(pending.id("run_id")).await;
     assert_eq!(answered.tools(), ["add_task"], "{}", answered.body);
-    worker.stop().await;
-    app.stop().await;
 }

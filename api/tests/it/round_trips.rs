@@ -99,5 +99,4 @@ async fn a_chat_with_one_tool_call_takes_seven_round_trips() {
     let after = counter.round_trips.load(Ordering::SeqCst);
     assert_eq!(chat.tools(), ["add_task"]);
     assert_eq!(after - before, 7);
-    app.stop().await;
 }

@@ -81,7 +81,6 @@ async fn a_task_is_added_read_changed_and_deleted() {
         404
     );
     assert_eq!(delete(&user, "/tasks/1").await.status, 404);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -107,7 +106,6 @@ async fn a_number_is_a_user_s_own_and_never_used_again() {
         .collect();
     together.sort_unstable();
     assert_eq!(together, [5, 6, 7]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -165,7 +163,6 @@ async fn the_list_is_filtered_and_paged() {
         }
         assert_eq!(read, whole, "{filter}");
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -234,7 +231,6 @@ async fn what_breaks_a_rule_is_422_and_changes_nothing() {
         assert_eq!(changed.headers["content-type"], "application/problem+json");
     }
     assert_eq!(user.get("/tasks").await.body["items"], json!([task.body]));
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -257,7 +253,6 @@ async fn text_of_a_task_is_kept_exactly() {
         assert_eq!(read.text("title"), title);
         assert_eq!(read.text("description"), description);
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -283,5 +278,4 @@ async fn the_chat_and_the_routes_see_one_list() {
     delete(&user, "/tasks/1").await;
     let left = user.chat("Show me all my tasks").await;
     assert!(!left.text("message").contains("milk"), "{}", left.body);
-    app.stop().await;
 }

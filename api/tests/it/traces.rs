@@ -156,5 +156,4 @@ async fn one_trace_leads_from_the_post_to_every_model_and_tool_call() {
     assert!(stored.contains("find-me-again"), "{stored}");
     let named = "SELECT count(*) FROM runs WHERE request_id = 'find-me-again'";
     assert_eq!(app.database.count(named).await, 1);
-    app.stop().await;
 }

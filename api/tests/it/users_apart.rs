@@ -77,7 +77,6 @@ async fn every_route_wants_a_good_token_then_good_ids_then_the_right_user() {
         assert_eq!(reply.status, 422, "{method} {path}");
         assert_eq!(reply.headers["content-type"], "application/problem+json");
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -117,7 +116,6 @@ async fn what_is_another_users_is_not_found() {
     let listed = eve.chat("Show me all my tasks").await;
     assert!(!listed.text("message").contains("milk"), "{}", listed.body);
     assert_eq!(listed.body["tool_calls"][0]["result"]["total"], 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -141,5 +139,4 @@ async fn a_user_id_from_the_model_is_overwritten() {
         eve.id.to_string()
     );
     assert_eq!(reply.body["tool_calls"][0]["result"]["tasks"], json!([]));
-    app.stop().await;
 }

@@ -87,7 +87,6 @@ async fn real_chats_keep_every_promise() {
     assert_eq!(checks[0]["check"], "messages");
     assert!(checks[0]["examined"].as_i64().unwrap() >= 9, "{report}");
     assert_eq!(text(&verified.stderr).lines().count(), 20);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -117,7 +116,6 @@ async fn nothing_is_reported_while_chats_are_under_way() {
     let ((), looks) = tokio::join!(load, watch);
     assert!(looks > 1, "it looked while there was something to see");
     app.drained().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -142,7 +140,6 @@ async fn a_broken_promise_is_named_and_ends_the_program_with_1() {
     let report = report(&verified);
     assert_eq!(report["ok"], false);
     assert_eq!(report["checks"][2]["offenders"][0], format!("run {run_id}"));
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -187,5 +184,4 @@ async fn a_large_book_is_verified() {
         text(&verified.stdout),
         text(&verified.stderr)
     );
-    database.drop_it().await;
 }

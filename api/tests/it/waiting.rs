@@ -30,7 +30,6 @@ async fn an_answer_whose_news_was_lost_is_found_by_the_look() {
         .unwrap();
     assert_eq!(chat.status, 200, "{}", chat.body);
     assert_eq!(chat.tools(), ["add_task"]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -50,7 +49,6 @@ async fn a_stopping_api_turns_waits_into_202_and_the_run_goes_on() {
     gate.release();
     let answered = second.wait(pending.id("run_id")).await;
     assert_eq!(answered.text("message"), "Here.");
-    app.stop().await;
 }
 
 /// A retry takes an end back, and its news may still be under way: Redis was slow, or had stopped for a while.
@@ -95,7 +93,6 @@ async fn late_news_of_an_end_that_was_taken_back_ends_no_wait() {
     let (answered, ()) = tokio::join!(user.wait(run_id), tell);
     assert_eq!(answered.text("status"), "succeeded", "{}", answered.body);
     assert_eq!(answered.text("message"), "Here.");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -125,7 +122,6 @@ async fn deleting_the_conversation_ends_the_wait() {
     assert_eq!(ended.status, 409, "{}", ended.body);
     assert_eq!(ended.text("status"), "cancelled");
     assert_eq!(app.database.count("SELECT count(*) FROM messages").await, 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -161,5 +157,4 @@ async fn a_thousand_chats_wait_at_once_on_one_worker() {
             .await,
         1000
     );
-    app.stop().await;
 }

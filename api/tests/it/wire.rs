@@ -174,7 +174,6 @@ async fn odd_requests_are_answered_or_refused_and_harm_nobody() {
     assert_eq!(said_to(&app, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, "");
     let head = said_to(&app, get("HEAD /healthz HTTP/1.1", "").as_bytes()).await;
     assert!(head.ends_with("\r\n\r\n"), "no body: {head}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -195,7 +194,6 @@ async fn requests_on_one_connection_are_answered_in_order() {
         assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
     }
     assert_eq!(rest(&mut stream).await, "");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -261,7 +259,6 @@ async fn bodies_that_are_not_as_announced_are_refused_and_store_nothing() {
     )
     .await;
     assert_eq!(statuses(&said), [201], "{said}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -285,7 +282,6 @@ async fn a_body_is_asked_for_only_from_those_who_may_send_it() {
     "none".clone_into(&mut stranger.token);
     let said = said_to(&app, post(&stranger, &expect).as_bytes()).await;
     assert_eq!(statuses(&said), [401], "{said}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -317,7 +313,6 @@ async fn whoever_sends_byte_by_byte_has_no_more_time_than_others() {
     assert_eq!(statuses(&body), [408], "{body}");
     let chunks = drip(post(&user, "transfer-encoding: chunked\r\n"), "1\r\n \r\n").await;
     assert_eq!(statuses(&chunks), [408], "{chunks}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -339,5 +334,4 @@ async fn silent_connections_that_take_every_place_are_got_rid_of_by_themselves()
     for mut stream in silent {
         assert_eq!(rest(&mut stream).await, "");
     }
-    full.stop().await;
 }

@@ -1,18 +1,18 @@
 //! The whole of Errand in a test's process, over real Postgres, real Redis and the simulated model.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, thread};
 
 use clap::Parser;
 use errand_api::{Api, ApiSettings};
 use errand_model::{Options, Server};
 use errand_shared::{Uuid, service::lifecycle::Lifecycle};
 use errand_worker::{Worker, WorkerSettings};
-use tokio::task::JoinHandle;
 
 use crate::{
     database::Database,
     environment::{database_url, redis_url},
     eventually::eventually,
+    service::{Service, ServiceRuntime},
     user::{Reply, User},
 };
 
@@ -20,37 +20,40 @@ use crate::{
 const JWT_SECRET: &str = "a secret for tests only, 32 bytes or more";
 
 /// The whole of Errand, running.
+///
+/// When a test that has passed drops it, it stops every API and worker, requires that no run is open, and drops the
+/// database. When the test has failed, the database stays, to be looked at.
 #[derive(Debug)]
 pub struct TestApp {
     /// Its database.
     pub database: Database,
     /// Its model.
     pub model: Server,
-    apis: Vec<Running>,
+    apis: Vec<RunningApi>,
     workers: Vec<RunningWorker>,
     redis_url: String,
     redis_prefix: String,
     api_arguments: Vec<String>,
     worker_arguments: Vec<String>,
     http: reqwest::Client,
+    /// Runs everything of Errand. Declared last, so that it is dropped after all that runs on it.
+    runtime: ServiceRuntime,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningApi {
     address: SocketAddr,
     admin: SocketAddr,
-    lifecycle: Lifecycle,
-    ended: JoinHandle<()>,
+    service: Service,
 }
 
-/// A worker in the test's process.
+/// A worker in the test's process. Dropping it stops it and waits until it has stopped.
 #[derive(Debug)]
 pub struct RunningWorker {
     /// The id under which it holds its leases.
     pub id: Uuid,
     admin: SocketAddr,
-    lifecycle: Lifecycle,
-    ended: JoinHandle<()>,
+    service: Service,
 }
 
 impl RunningWorker {
@@ -63,10 +66,8 @@ impl RunningWorker {
     ///
     /// # Panics
     /// If it panicked.
-    #[expect(clippy::unwrap_used, reason = "a test whose worker panicked can only fail")]
     pub async fn stop(self) {
-        self.lifecycle.stop();
-        self.ended.await.unwrap();
+        self.service.stop().await;
     }
 }
 
@@ -162,7 +163,8 @@ impl Builder {
     #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
     pub async fn start(self) -> TestApp {
         let database = Database::on(&self.postgres_url.unwrap_or_else(database_url)).await;
-        let model = Server::start(self.model).await.unwrap();
+        let runtime = ServiceRuntime::new();
+        let model = runtime.run(Server::start(self.model)).await.unwrap();
         let redis_url = self.redis_url.unwrap_or_else(redis_url);
         let redis_prefix = format!("errand-test:{}:", Uuid::now_v7().simple());
         let database_url = self.database_url.map_or_else(
@@ -202,6 +204,7 @@ impl Builder {
             api_arguments,
             worker_arguments,
             http: reqwest::Client::builder().build().unwrap(),
+            runtime,
         };
         for _ in 0..self.apis {
             app.add_api().await;
@@ -259,15 +262,17 @@ impl TestApp {
             .chain(more);
         let settings = parse::<ApiProgram>(arguments).settings;
         let lifecycle = Lifecycle::new();
-        let api = Api::start(settings, lifecycle.clone()).unwrap();
+        let api = self
+            .runtime
+            .enter(|| Api::start(settings, lifecycle.clone()))
+            .unwrap();
         let address = api.addr().unwrap();
         let admin = api.admin_addr().unwrap();
-        let ended = spawn(api.run());
-        self.apis.push(Running {
+        let service = self.runtime.spawn(api.run(), lifecycle);
+        self.apis.push(RunningApi {
             address,
             admin,
-            lifecycle,
-            ended,
+            service,
         });
         self.wait_until_ready(address).await;
         self.apis.len() - 1
@@ -293,27 +298,19 @@ impl TestApp {
             .chain(more);
         let settings = parse::<WorkerSettings>(arguments);
         let lifecycle = Lifecycle::new();
-        let worker = Worker::start(settings).await.unwrap();
+        let worker = self.runtime.run(Worker::start(settings)).await.unwrap();
         let id = worker.id();
         let admin = worker.admin_addr().unwrap();
-        let ended = spawn(worker.run(lifecycle.clone()));
-        RunningWorker {
-            id,
-            admin,
-            lifecycle,
-            ended,
-        }
+        let service = self.runtime.spawn(worker.run(lifecycle.clone()), lifecycle);
+        RunningWorker { id, admin, service }
     }
 
     /// Stops one API.
     ///
     /// # Panics
     /// If there is none of that number, or it panicked.
-    #[expect(clippy::unwrap_used, reason = "a test whose API panicked can only fail")]
     pub async fn stop_api(&mut self, api: usize) {
-        let running = self.apis.remove(api);
-        running.lifecycle.stop();
-        running.ended.await.unwrap();
+        self.apis.remove(api).service.stop().await;
     }
 
     /// Takes a worker out of the app's hands.
@@ -449,28 +446,6 @@ impl TestApp {
         .await;
     }
 
-    /// Stops everything in order and drops the database; fails if a run is still open.
-    ///
-    /// # Panics
-    /// If a run is open, or a part panicked.
-    #[expect(clippy::unwrap_used, reason = "a test whose parts panicked can only fail")]
-    pub async fn stop(self) {
-        let open = self
-            .database
-            .count("SELECT count(*) FROM runs WHERE finished_at IS NULL")
-            .await;
-        for api in self.apis {
-            api.lifecycle.stop();
-            api.ended.await.unwrap();
-        }
-        for worker in self.workers {
-            worker.stop().await;
-        }
-        self.model.shutdown().await;
-        self.database.drop_it().await;
-        assert_eq!(open, 0, "runs are still open");
-    }
-
     async fn wait_until_ready(&self, address: SocketAddr) {
         for _ in 0..200 {
             let ready = Reply::read(self.http.get(format!("http://{address}/readyz"))).await;
@@ -483,17 +458,24 @@ impl TestApp {
     }
 }
 
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        let open = self.runtime.wait_for(
+            self.database
+                .read_count("SELECT count(*) FROM runs WHERE finished_at IS NULL"),
+        );
+        self.apis.clear();
+        self.workers.clear();
+        assert_eq!(open, 0, "runs are still open");
+    }
+}
+
 #[expect(clippy::unwrap_used, reason = "a test without its metrics can only fail")]
 async fn read_metrics(admin: SocketAddr) -> String {
     let response = reqwest::get(format!("http://{admin}/metrics")).await.unwrap();
     assert_eq!(response.status(), 200);
     response.text().await.unwrap()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test's runtime ends what the test leaves"
-)]
-fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    tokio::spawn(future)
 }

@@ -1,15 +1,17 @@
 //! A database of a test's own, made from a template that has the schema.
 
-use std::str::FromStr;
+use std::{panic::resume_unwind, str::FromStr, thread};
 
 use errand_shared::{Uuid, storage::schema};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Row, postgres::PgConnectOptions,
 };
+use tokio::runtime::Builder;
 
 use crate::environment::database_url;
 
-/// A database of a test's own. It stays when the test fails, to be looked at.
+/// A database of a test's own. Dropping this value drops the database too, unless the test has failed: then the database
+/// stays, to be looked at.
 #[derive(Debug)]
 pub struct Database {
     name: String,
@@ -66,17 +68,6 @@ impl Database {
         &self.url
     }
 
-    /// Drops the database, whoever is connected.
-    ///
-    /// # Panics
-    /// If Postgres does not do as asked.
-    #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
-    pub async fn drop_it(self) {
-        self.pool.close().await;
-        let mut admin = self.server.connect().await.unwrap();
-        execute(&mut admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
-    }
-
     /// A number that a query counts.
     ///
     /// # Panics
@@ -84,6 +75,16 @@ impl Database {
     #[expect(clippy::unwrap_used, reason = "a test's own query")]
     pub async fn count(&self, query: &str) -> i64 {
         self.try_count(query).await.unwrap()
+    }
+
+    /// A number that a query counts, read through a connection of its own, which any runtime can use.
+    #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
+    pub(crate) async fn read_count(&self, query: &str) -> i64 {
+        let mut connection = self.options.connect().await.unwrap();
+        let row = sqlx::raw_sql(AssertSqlSafe(query.to_owned()))
+            .fetch_one(&mut connection)
+            .await;
+        row.unwrap().get(0)
     }
 
     /// A number that a query counts, while Postgres may be away.
@@ -124,6 +125,28 @@ impl Database {
     /// How to connect to it.
     pub const fn options(&self) -> &PgConnectOptions {
         &self.options
+    }
+}
+
+impl Drop for Database {
+    #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        let drop_database = async {
+            let mut admin = self.server.connect().await.unwrap();
+            // FORCE ends the sessions that are still open.
+            execute(&mut admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+        };
+        // On another thread, because a runtime cannot be started on a thread that runs one.
+        thread::scope(|scope| {
+            let dropping = scope.spawn(|| {
+                let runtime = Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(drop_database);
+            });
+            dropping.join().unwrap_or_else(|panic| resume_unwind(panic));
+        });
     }
 }
 

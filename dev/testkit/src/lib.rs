@@ -11,6 +11,7 @@ mod events;
 mod eventually;
 mod mcp;
 mod process;
+mod service;
 mod socket;
 mod user;
 

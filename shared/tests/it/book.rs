@@ -102,10 +102,6 @@ impl Book {
             .count("SELECT count(*) FROM messages WHERE role = 'assistant'")
             .await
     }
-
-    pub(crate) async fn close(self) {
-        self.database.drop_it().await;
-    }
 }
 
 pub(crate) fn opening(user_id: Uuid, content: &str) -> Post {

@@ -85,7 +85,6 @@ async fn a_run_has_the_fields_of_its_state_and_no_others() {
             assert_eq!(takes(&database.pool, "probe", &row).await, expected, "{row:?}");
         }
     }
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -119,5 +118,4 @@ async fn a_message_stands_in_a_slot_of_its_role() {
             }
         }
     }
-    database.drop_it().await;
 }

@@ -51,7 +51,6 @@ async fn fifty_claimers_over_two_hundred_runs_claim_each_once() {
     assert_eq!(tokens.len(), 200, "every lease has a token of its own");
     let once = "SELECT count(*) FROM runs WHERE status = 'running' AND attempt = 1 AND epoch = 1";
     assert_eq!(book.database.count(once).await, 200);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -94,7 +93,6 @@ async fn a_run_behind_an_open_run_is_not_claimed() {
         "behind a queued run"
     );
     assert!(book.try_claim(second.run_id).await.is_some());
-    book.close().await;
 }
 
 #[tokio::test]
@@ -113,7 +111,6 @@ async fn runs_of_other_conversations_are_not_held_up() {
             .await
             .is_some()
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -137,7 +134,6 @@ async fn a_run_that_is_not_due_is_not_claimed() {
         .await
         .unwrap();
     assert!(book.try_claim(post.run_id).await.is_some());
-    book.close().await;
 }
 
 #[tokio::test]
@@ -175,7 +171,6 @@ async fn a_claim_brings_the_user_the_message_and_the_deadline() {
         again.deadline_at, lease.deadline_at,
         "the deadline counts from the first claim"
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -231,7 +226,6 @@ async fn a_claim_brings_the_newest_turns_within_its_bounds() {
                 .is_some()
         );
     }
-    book.close().await;
 }
 
 fn call(id: &str, title: &str) -> CallRecord {
@@ -324,7 +318,6 @@ async fn a_claim_brings_the_journal_of_earlier_attempts_and_later_turns_its_call
         later.history[0].messages[3].metadata,
         json!({"step": 1, "arguments": {"title": "tea"}})
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -350,7 +343,6 @@ async fn a_second_running_run_of_a_conversation_is_refused_by_the_index() {
             "{status}: {refused}"
         );
     }
-    book.close().await;
 }
 
 #[tokio::test]
@@ -396,7 +388,6 @@ async fn one_conversation_is_worked_off_in_order_by_many_claimers() {
     let replies = "SELECT r.seq::text FROM messages m JOIN runs r ON r.id = m.run_id WHERE m.role = 'assistant' ORDER BY m.seq";
     let order = book.database.texts(replies).await;
     assert_eq!(order, (1..=20).map(|seq| seq.to_string()).collect::<Vec<_>>());
-    book.close().await;
 }
 
 #[tokio::test]
@@ -430,5 +421,4 @@ async fn users_take_turns_where_nobody_rings() {
     );
     let after = claims::find_ready(book.pool(), ada, 100).await.unwrap();
     assert_eq!(after.len(), 1, "a look begins with the user after");
-    book.close().await;
 }

@@ -47,7 +47,6 @@ async fn a_run_that_is_to_be_cancelled_ends_as_cancelled_without_a_reply() {
         RunStatus::Cancelled,
         "a failure is no answer to a cancel"
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -70,7 +69,6 @@ async fn two_finishes_of_one_run_write_one_reply() {
             .await,
         0
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -110,7 +108,6 @@ async fn a_message_that_comes_while_the_finish_waits_asks_for_another_look() {
     let finished = book.finish(&reply_to(&lease, "Two.")).await.unwrap();
     assert!(!finished.look_again);
     assert_eq!(finished.next, Some(third.run_id));
-    book.close().await;
 }
 
 #[tokio::test]
@@ -133,7 +130,6 @@ async fn a_post_that_waits_for_a_finish_comes_after_it() {
         .await;
     assert_eq!(order, ["one", "One.", "two"]);
     assert_eq!(book.claim(late.run_id).await.history.len(), 1);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -196,7 +192,6 @@ async fn usage_and_tool_results_of_all_attempts_add_up() {
         roles,
         ["1 user ", "2 tool call 0", "3 tool call 1", "4 assistant "]
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -225,7 +220,6 @@ async fn a_batch_of_finishes_ends_those_whose_lease_holds() {
         "succeeded 7",
     ];
     assert_eq!(book.database.texts(told).await, expected);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -276,7 +270,6 @@ async fn finishes_and_posts_of_the_same_conversations_never_deadlock() {
             .await,
         6 + 8 * 6 * 6
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -295,5 +288,4 @@ async fn an_end_without_a_lease_stands_back_for_a_run_that_has_changed_hands() {
     assert_eq!(book.database.count(queued).await, 1);
     let finished = book.finish(&cancel(1)).await.unwrap();
     assert_eq!(finished.status, RunStatus::Cancelled);
-    book.close().await;
 }

@@ -44,5 +44,4 @@ async fn a_post_that_postgres_refuses_fails_alone() {
         .await;
     assert_eq!(stored, ["0", "1", "2"]);
     lifecycle.stop();
-    book.close().await;
 }

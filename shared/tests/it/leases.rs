@@ -63,7 +63,6 @@ async fn a_token_that_is_not_the_lease_can_neither_record_nor_finish_nor_release
         );
     }
     assert_eq!(book.assistant_messages().await, 0);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -90,7 +89,6 @@ async fn a_finished_run_can_be_neither_recorded_nor_released_by_its_last_holder(
     drop(transaction);
     drop(connection);
     assert!(book.try_claim(post.run_id).await.is_none());
-    book.close().await;
 }
 
 #[tokio::test]
@@ -118,7 +116,6 @@ async fn a_failed_attempt_waits_and_a_handed_back_one_does_not() {
         .texts("SELECT concat(failures, ' ', rescues, ' ', last_error) FROM runs")
         .await;
     assert_eq!(told, ["1 0 a fault"]);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -155,5 +152,4 @@ async fn a_worker_that_leaves_hands_back_everything_at_no_cost() {
     let free = "SELECT count(*) FROM runs WHERE status = 'queued' AND failures = 0 AND rescues = 0 AND available_at <= now()";
     assert_eq!(book.database.count(free).await, 3);
     assert!(book.finish(&reply_to(&leases[0], "too late")).await.is_none());
-    book.close().await;
 }

@@ -111,7 +111,6 @@ async fn a_post_by_itself_leaves_the_rows_that_one_of_many_does() {
     }
     assert_eq!(left[0].len(), 5, "{left:?}");
     assert_eq!(left[0], left[1]);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -155,7 +154,6 @@ async fn a_post_by_itself_is_refused_for_the_same_reasons() {
         Way::Quick.post(&book, &opening(ada, "second"), 2).await,
         PostOutcome::Stored
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -184,7 +182,6 @@ async fn an_end_by_itself_leaves_the_rows_that_one_of_many_does_and_tells_the_sa
     assert_eq!(left[0].len(), 8, "{left:?}");
     assert_eq!(left[0], left[1]);
     assert_eq!(told[0], told[1]);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -214,7 +211,6 @@ async fn an_end_by_itself_stands_back_for_a_cancel_a_lost_lease_and_a_lost_step(
     assert!(Way::Quick.finish(&book, &gap).await.is_none());
     assert_eq!(rows(&book, lost.conversation_id).await, before);
     assert_eq!(book.assistant_messages().await, 0);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -233,5 +229,4 @@ async fn an_end_by_itself_says_to_look_again_if_a_message_came_while_it_waited()
     let finished = finished.unwrap();
     assert!(finished.look_again);
     assert_eq!(finished.next, None, "its snapshot is older than the message");
-    book.close().await;
 }

@@ -122,7 +122,6 @@ async fn a_step_is_opened_under_its_lease_only_and_not_once_its_user_wants_an_en
         (written(&book, "steps").await, written(&book, "asked_calls").await),
         (0, 0)
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -142,7 +141,6 @@ async fn a_step_follows_on_the_one_before_it() {
     )
     .await;
     assert_eq!(opened.unwrap(), OpenOutcome::LeaseLost);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -173,7 +171,6 @@ async fn what_is_left_of_a_step_comes_with_the_next_claim() {
     assert_eq!(answer(&book, &heir, &[1], true).await, written);
     let finished = book.finish(&reply_to(&heir, "Done.")).await.unwrap();
     assert_eq!(finished.usage.prompt_tokens, 10, "the step's tokens count once");
-    book.close().await;
 }
 
 #[tokio::test]
@@ -198,7 +195,6 @@ async fn a_parked_run_holds_no_lease_and_its_deadline_stands_still() {
     assert_eq!((heir.deadline_at - heir.now).num_milliseconds(), 7000);
     let left = "SELECT count(*) FROM runs WHERE time_left IS NULL";
     assert_eq!(book.database.count(left).await, 1);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -233,7 +229,6 @@ async fn nothing_succeeds_without_the_consent_that_it_needs() {
         answer(&book, &lease, &[1, 2], true).await,
         RecordOutcome::Written { .. }
     ));
-    book.close().await;
 }
 
 #[tokio::test]
@@ -261,7 +256,6 @@ async fn of_two_decisions_at_once_the_last_queues_the_run() {
     let (first, second) = tokio::join!(first, second);
     assert_eq!(first, DecisionOutcome::Stored);
     assert!(matches!(second, DecisionOutcome::Queued(_)), "{second:?}");
-    book.close().await;
 }
 
 #[tokio::test]
@@ -309,7 +303,6 @@ async fn a_decision_is_made_once_and_in_time() {
     let heir = book.claim(run).await;
     let said: Vec<_> = heir.journal[0].asked.iter().map(|call| call.approved).collect();
     assert_eq!(said, [Some(true), None, None]);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -328,7 +321,6 @@ async fn a_cancelled_parked_run_that_nobody_has_ended_is_due() {
     book.database.execute(later).await.unwrap();
     assert_eq!(approvals::expire(book.pool(), 10).await.unwrap().len(), 1);
     assert!(book.claim(lease.run_id).await.cancel_requested);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -364,5 +356,4 @@ async fn what_is_left_when_a_run_ends_is_answered_honestly() {
         book.database.texts(answers).await,
         ["made", "OUTCOME_UNKNOWN", "NOT_DONE"]
     );
-    book.close().await;
 }

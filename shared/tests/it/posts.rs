@@ -37,7 +37,6 @@ async fn a_batch_to_one_conversation_is_numbered_in_its_order() {
         );
         assert_eq!(book.database.texts(&stored).await, expected);
     }
-    book.close().await;
 }
 
 #[tokio::test]
@@ -71,7 +70,6 @@ async fn concurrent_posts_to_one_conversation_are_numbered_without_gaps() {
         book.database.count("SELECT last_seq FROM conversations").await,
         121
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -105,7 +103,6 @@ async fn one_bad_conversation_in_a_batch_hinders_no_other() {
         .await;
     assert_eq!(stored, ["2 a", "3 b", "1 c", "1 hers"]);
     assert_eq!(book.database.count("SELECT count(*) FROM runs").await, 4);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -138,7 +135,6 @@ async fn open_runs_are_bounded_inside_a_batch_and_by_user() {
             .unwrap(),
         [yes]
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -171,7 +167,6 @@ async fn one_key_stores_one_post_however_many_come_at_once() {
         1
     );
     assert_eq!(book.database.count("SELECT count(*) FROM runs").await, 3);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -197,5 +192,4 @@ async fn a_post_that_must_not_wait_looks_again_after_one_that_it_could_not_see()
     assert_eq!(outcomes, [PostOutcome::Running(other.run_id)]);
     let stored = "SELECT count(*) FROM messages WHERE content = 'strict'";
     assert_eq!(book.database.count(stored).await, 0);
-    book.close().await;
 }

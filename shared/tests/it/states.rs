@@ -46,5 +46,4 @@ fn the_rows_are_what_the_model_of_the_states_says_after_every_action_of_every_sc
         panic!("{why}\nafter {schedule:#?}\n{runner}");
     }
     outcome.unwrap();
-    runtime.block_on(book.close());
 }

@@ -94,7 +94,6 @@ async fn of_steps_written_together_each_is_told_whether_its_own_lease_held() {
         book.database.texts(calls).await,
         ["Ada 0 a", "Bob 0 b", "Bob 1 c"]
     );
-    book.close().await;
 }
 
 #[tokio::test]
@@ -125,5 +124,4 @@ async fn a_wish_to_cancel_is_told_to_the_one_whose_run_it_is() {
     };
     assert_eq!(recorded, [WRITTEN, asked]);
     drop(connection);
-    book.close().await;
 }

@@ -76,7 +76,6 @@ async fn only_the_runs_of_dead_workers_are_orphans() {
         1
     );
     assert!(book.finish(&reply_to(&lease, "too late")).await.is_none());
-    book.close().await;
 }
 
 #[tokio::test]
@@ -102,7 +101,6 @@ async fn the_runs_of_workers_that_are_not_even_listed_are_orphans() {
         assert!(orphans.iter().any(|stray| stray.run_id == gone.run_id));
         assert!(orphans.iter().all(|stray| stray.run_id != kept.run_id));
     }
-    book.close().await;
 }
 
 #[tokio::test]
@@ -115,7 +113,6 @@ async fn a_run_claimed_by_a_worker_that_just_woke_is_left_alone() {
         .await
         .unwrap();
     assert!(find_orphans(book.pool(), 6.0, 10).await.unwrap().is_empty());
-    book.close().await;
 }
 
 #[tokio::test]
@@ -142,7 +139,6 @@ async fn an_overdue_run_is_found_whoever_holds_it() {
         [late.run_id]
     );
     assert!(found[0].overdue);
-    book.close().await;
 }
 
 #[tokio::test]
@@ -173,5 +169,4 @@ async fn a_bell_is_rung_when_due_and_then_less_and_less_often() {
         2,
         "as long again as it has waited"
     );
-    book.close().await;
 }

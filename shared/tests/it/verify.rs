@@ -19,7 +19,6 @@ async fn reports(check: Check, broken: impl Fn(&Scene) -> String, offenders: imp
     let offenders = offenders(&scene);
     assert_eq!(found.offenders, offenders);
     assert_eq!(found.violations, i64::try_from(offenders.len()).unwrap());
-    scene.book.close().await;
 }
 
 fn run(id: Uuid) -> Vec<String> {
@@ -37,7 +36,6 @@ async fn nothing_is_reported_while_all_holds() {
     }
     let found = scene.look(Check::Settled).await;
     assert_eq!(found.violations, 2, "one running and one queued");
-    scene.book.close().await;
 }
 
 #[tokio::test]
@@ -51,7 +49,6 @@ async fn no_more_offenders_are_named_than_asked_for_but_all_are_counted() {
         .unwrap();
     let found = scene.look(Check::Usage).await;
     assert_eq!((found.violations, found.offenders.len()), (4, 3));
-    scene.book.close().await;
 }
 
 #[tokio::test]
@@ -575,7 +572,6 @@ async fn a_run_whose_worker_is_dead_is_reported_unless_it_was_claimed_just_now()
             "{statements:?}"
         );
     }
-    scene.book.close().await;
 }
 
 #[tokio::test]
@@ -588,7 +584,6 @@ async fn a_run_past_its_deadline_is_reported() {
         scene.look_impatiently(Check::Overdue).await.offenders,
         run(scene.running)
     );
-    scene.book.close().await;
 }
 
 #[tokio::test]
@@ -625,7 +620,6 @@ async fn a_run_that_waits_is_reported_if_there_is_room_for_it_or_nobody_at_all()
             "it is not a minute old"
         );
     }
-    scene.book.close().await;
 }
 
 #[tokio::test]

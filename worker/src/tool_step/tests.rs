@@ -111,7 +111,6 @@ async fn a_step_without_its_lease_is_undone_alone() {
     assert_eq!(database.texts(TITLES).await, ["a", "c"]);
     assert_eq!(database.count("SELECT count(*) FROM tool_calls").await, 2);
     pool.close();
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -146,7 +145,6 @@ async fn a_tool_that_postgres_refuses_spoils_no_other_step() {
     assert_eq!(database.count("SELECT count(*) FROM steps").await, 3);
     lifecycle.stop();
     pool.close();
-    database.drop_it().await;
 }
 
 /// What was told as made stands, or nothing does: another try could come to something else.
@@ -173,5 +171,4 @@ async fn a_step_whose_calls_were_told_is_not_tried_again() {
     assert_eq!(database.count("SELECT count(*) FROM tasks").await, 0);
     lifecycle.stop();
     pool.close();
-    database.drop_it().await;
 }

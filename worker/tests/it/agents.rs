@@ -97,7 +97,6 @@ async fn a_conversation_is_answered_by_the_agent_of_its_first_message() {
         request.get("tools").is_none(),
         "servers refuse an empty list: {request}"
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -126,7 +125,6 @@ async fn an_agent_calls_no_tool_that_it_does_not_have_and_keeps_to_its_own_bound
         "{}",
         endless.body
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -157,7 +155,6 @@ async fn who_may_not_be_chosen_is_422_and_nothing_is_stored() {
     assert_eq!(keyed("todo").await.body["run_id"], taken.body["run_id"]);
     assert_eq!(keyed("talker").await.status, 422);
     assert_eq!(runs(&app).await.len(), 2);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -177,7 +174,6 @@ async fn a_run_whose_agent_no_worker_has_fails_and_says_so() {
         reply.body
     );
     assert_eq!(runs(&app).await, ["failed 2 1 0"]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -189,7 +185,6 @@ async fn the_file_s_default_answers_where_nobody_has_chosen() {
         .script(Script::new().otherwise(Behaviour::reply("As you like.")));
     assert_eq!(user.chat("hello").await.status, 200);
     assert!(offered(&last_request(&app)).is_empty());
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -219,7 +214,6 @@ async fn a_server_is_sent_its_own_key_and_nobody_elses() {
         assert_eq!(request.path, "/v1/chat/completions", "{agent}");
         assert_eq!(request.authorization, authorization, "{agent}");
     }
-    app.stop().await;
     own.shutdown().await;
 }
 
@@ -238,5 +232,4 @@ async fn an_agent_whose_server_has_no_address_is_named_and_the_worker_does_not_s
         "error: AGENTS_FILE: the server of agent lost: OPENAI_BASE_URL: must be an http or https URL\n";
     assert!(said.ends_with(what), "{said}");
     assert_eq!(ended.status.code(), Some(2));
-    app.stop().await;
 }

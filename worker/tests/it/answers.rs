@@ -114,11 +114,10 @@ async fn comes_of(app: &TestApp, user: &User, what: &str, script: Script, end: E
     reply
 }
 
-/// Ends it; whatever the model did, it was its fault: no code of ours panicked and no statement failed.
-async fn stop(app: TestApp) {
+/// Whatever the model did, it was its fault: no code of ours panicked and no statement failed.
+async fn assert_no_internal_failures(app: &TestApp) {
     let ours = "SELECT count(*) FROM runs WHERE failures > 0 OR rescues > 0 OR attempt <> 1";
     assert_eq!(app.database.count(ours).await, 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -162,7 +161,7 @@ async fn answers_that_say_something_are_replies() {
         .texts("SELECT max(length(content))::text FROM messages")
         .await;
     assert_eq!(lengths, [huge.len().to_string()], "nothing is cut off silently");
-    stop(app).await;
+    assert_no_internal_failures(&app).await;
 }
 
 #[tokio::test]
@@ -182,7 +181,7 @@ async fn answers_that_say_nothing_fail_without_another_try() {
     ] {
         comes_to(&app, &user, behaviour, Fails(reason, 1)).await;
     }
-    stop(app).await;
+    assert_no_internal_failures(&app).await;
 }
 
 #[tokio::test]
@@ -236,7 +235,7 @@ async fn answers_that_are_no_chat_completions_fail_without_another_try() {
         body: Some(r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#.to_owned()),
     };
     comes_to(&app, &user, quota, Fails("quota", 1)).await;
-    stop(app).await;
+    assert_no_internal_failures(&app).await;
 }
 
 #[tokio::test]
@@ -267,7 +266,7 @@ async fn a_server_that_breaks_or_dawdles_is_tried_again_and_then_given_up() {
     ] {
         comes_to(&app, &user, behaviour, Fails(reason, 2)).await;
     }
-    stop(app).await;
+    assert_no_internal_failures(&app).await;
 }
 
 #[tokio::test]
@@ -295,7 +294,7 @@ async fn what_a_provider_says_is_shown_to_no_user() {
             .await,
         3
     );
-    stop(app).await;
+    assert_no_internal_failures(&app).await;
 }
 
 /// One event of a stream that ends with these tool calls, as raw JSON.
@@ -401,5 +400,5 @@ async fn calls_that_no_honest_model_makes_touch_nobody_elses_tasks_and_end_well(
         told.iter()
             .all(|request| !String::from_utf8_lossy(&request.raw).contains("hers"))
     );
-    stop(app).await;
+    assert_no_internal_failures(&app).await;
 }

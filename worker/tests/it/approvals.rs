@@ -118,7 +118,6 @@ async fn a_call_waits_for_consent_and_is_made_as_it_was_shown() {
         again.body
     );
     assert_eq!(decide(&user, &posted, &call, false).await.status, 409);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -165,7 +164,6 @@ async fn a_declined_call_is_answered_and_the_rest_of_its_step_is_made() {
         told.contains("The user declined this call; nothing was done."),
         "{told}"
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -198,7 +196,6 @@ async fn only_the_runs_user_decides_and_only_about_calls_that_wait() {
     assert_eq!(tasks(&app).await, 1);
     assert_eq!(decide(&user, &posted, &call, false).await.status, 202);
     user.wait(posted.id("run_id")).await;
-    app.stop().await;
 }
 
 /// A worker dies while `hold` holds up what it does with the user's consent.
@@ -228,21 +225,19 @@ async fn killed_while(app: &TestApp, hold: &str) {
     .await;
     victim.kill().await;
     lock.rollback().await.unwrap();
-    let heir = app.start_worker().await;
+    let _heir = app.start_worker().await;
     let done = user.wait(posted.id("run_id")).await;
     assert_eq!(done.text("message"), "Done.", "{}", done.body);
     assert_eq!(errors(&done), ["true", "true"]);
     assert_eq!(app.database.texts("SELECT title FROM tasks").await, ["eggs"]);
     assert_eq!(runs(app).await, ["succeeded 3 0 1"]);
     assert_eq!(app.model.requests().len(), 2, "the model was not asked again");
-    heir.stop().await;
 }
 
 #[tokio::test]
 async fn a_worker_killed_between_consent_and_effect_leaves_it_to_be_done_once() {
     let app = deleting(TestApp::builder().workers(0)).start().await;
     killed_while(&app, "SELECT FROM task_counters FOR UPDATE").await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -257,7 +252,6 @@ async fn a_worker_killed_between_effect_and_record_leaves_it_to_be_done_once() {
         .await
         .unwrap();
     killed_while(&app, "SELECT pg_advisory_xact_lock(7)").await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -278,7 +272,6 @@ async fn what_nobody_approves_in_time_counts_as_declined() {
     assert_eq!(tasks(&app).await, 1);
     assert_eq!(decide(&user, &posted, &call, true).await.status, 409);
     assert_eq!(runs(&app).await, ["succeeded 2 0 0"]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -328,7 +321,6 @@ async fn a_parked_run_can_be_cancelled_anywhere_and_tried_again() {
     assert_eq!(done.text("message"), "Gone.", "{}", done.body);
     assert_eq!(errors(&done), ["NOT_DONE", "true"]);
     assert_eq!(tasks(&app).await, 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -356,5 +348,4 @@ async fn what_follows_in_the_conversation_waits_and_others_do_not() {
     decide(&user, &posted, &waiting(&run)[0], true).await;
     assert_eq!(user.wait(next.id("run_id")).await.text("message"), "Hello.");
     assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Done.");
-    app.stop().await;
 }

@@ -58,7 +58,6 @@ async fn whoever_waits_is_told_at_once_that_the_run_waits_for_them() {
     assert_eq!(decided.status, 202, "{}", decided.body);
     assert_eq!(ended.text("message"), "Deleted.", "{}", ended.body);
     assert_eq!(tasks(&app).await, 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -93,7 +92,6 @@ async fn a_reader_is_asked_and_reads_on_to_the_end() {
     assert_eq!(kinds_of(&told)[..expected.len()], expected, "{told:#?}");
     assert_eq!(text_of(&told), "Deleted.");
     assert_eq!(again.rest().await, told[3..]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -123,7 +121,6 @@ async fn a_user_decides_over_the_socket() {
     let error = finished.unwrap()["data"]["result"]["error"].as_str().unwrap();
     assert!(error.starts_with("DECLINED"), "{error}");
     assert_eq!(tasks(&app).await, 1);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -139,12 +136,10 @@ async fn whoever_was_not_asked_because_the_worker_died_is_asked_all_the_same() {
     let mute = process(&app, &["--redis-url=redis://127.0.0.1:1"]).await;
     told.extend(stream.until("approval.requested").await);
     mute.kill().await;
-    let heir = app.start_worker().await;
+    let _heir = app.start_worker().await;
     assert_eq!(decide(&user, told.last().unwrap(), true).await.status, 202);
     told.extend(stream.rest().await);
     assert_eq!(text_of(&told), "Deleted.", "{told:#?}");
     assert!(told.is_sorted_by_key(seq_of), "{told:#?}");
     assert_eq!(tasks(&app).await, 0);
-    heir.stop().await;
-    app.stop().await;
 }

@@ -56,7 +56,6 @@ async fn a_running_run_is_cancelled_within_a_heartbeat_and_what_it_did_stays() {
     let ending = told["messages"][4]["content"].as_str().unwrap();
     assert!(ending.contains("cancelled after these calls"), "{ending}");
     assert_eq!(replies(&app).await, ["As you say."]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -89,7 +88,6 @@ async fn a_cancel_that_meets_a_step_keeps_the_whole_step_and_ends_there() {
         .unwrap();
     assert_eq!(runs(&app).await, ["cancelled 1 0 0"]);
     assert!(replies(&app).await.is_empty());
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -117,7 +115,6 @@ async fn a_cancel_that_meets_the_reply_comes_first_or_not_at_all() {
     assert_eq!(late.status, 200);
     assert_eq!(user.wait(done.id("run_id")).await.text("status"), "succeeded");
     assert_eq!(replies(&app).await.len(), 1);
-    app.stop().await;
 }
 
 /// A cancel whose call no worker hears.

@@ -66,7 +66,6 @@ async fn a_paused_queue_gives_nothing_to_anybody_and_goes_on_when_told() {
     for run in posted {
         assert_eq!(user.wait(run).await.text("message"), "Hello!");
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -102,9 +101,6 @@ async fn a_draining_worker_takes_nothing_until_it_is_told_to() {
         );
         assert_eq!(app.database.count(&theirs).await, 10);
     }
-    one.stop().await;
-    other.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -158,6 +154,4 @@ async fn a_run_that_killed_its_workers_is_a_dead_letter_and_an_admins_retry_keep
     assert_eq!(user.wait(next).await.text("message"), "Hello!");
     let order = "SELECT content FROM messages WHERE role = 'assistant' ORDER BY seq";
     assert_eq!(app.database.texts(order).await, ["Digested.", "Hello!"]);
-    judge.stop().await;
-    app.stop().await;
 }

@@ -43,7 +43,7 @@ async fn an_answer_whose_worker_is_killed_in_its_middle_is_told_once_in_the_end(
     told.extend(stream.until("message.delta").await);
     assert!(text_of(&told).starts_with("drip"), "{told:#?}");
     victim.kill().await;
-    let other = app.start_worker().await;
+    let _other = app.start_worker().await;
     told.extend(stream.rest().await);
     let expected = [
         "run.queued",
@@ -63,8 +63,6 @@ async fn an_answer_whose_worker_is_killed_in_its_middle_is_told_once_in_the_end(
     );
     let run_id = told[0]["run_id"].as_str().unwrap().parse().unwrap();
     assert_eq!(user.events(run_id, 0).await.rest().await[1..], told[1..]);
-    other.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -121,7 +119,6 @@ async fn a_worker_that_slept_past_its_lease_tells_nothing_when_it_wakes() {
             .unwrap();
         assert_eq!(logged.is_empty(), forget, "{logged:?}");
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -151,7 +148,6 @@ async fn words_are_gathered_but_the_first_ones_are_not_held_back() {
         "{} deltas for 100 words",
         deltas.len()
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -168,7 +164,6 @@ async fn a_call_that_is_cut_off_and_made_again_is_told_from_its_beginning() {
         told.iter().any(|event| kind_of(event) == "message.reset"),
         "{told:#?}"
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -190,8 +185,6 @@ async fn a_released_run_is_told_to_wait_again() {
     let again = stream.next().await.unwrap();
     assert_eq!(kind_of(&again), "run.queued");
     assert_eq!(again["data"], Value::Object(serde_json::Map::new()));
-    let other = app.start_worker().await;
+    let _other = app.start_worker().await;
     assert_eq!(text_of(&stream.rest().await), "Here.");
-    other.stop().await;
-    app.stop().await;
 }

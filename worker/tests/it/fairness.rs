@@ -60,13 +60,12 @@ async fn went_before(app: &TestApp, user: &User) -> i64 {
     app.database.count(&before).await
 }
 
-async fn give_up_the_rest(app: TestApp) {
+async fn give_up_the_rest(app: &TestApp) {
     app.database
         .execute("DELETE FROM runs WHERE status = 'queued'")
         .await
         .unwrap();
     app.drained().await;
-    app.stop().await;
 }
 
 fn slow_model() -> Options {
@@ -83,7 +82,7 @@ async fn a_message_waits_for_no_more_than_one_of_ten_thousand_of_another_user() 
     let bob = app.user("Bob").await;
     many(&app, &ada, 10_000).await;
     ring_all(&app).await;
-    let worker = app.start_worker_with(&["--worker-concurrency=1"]).await;
+    let _worker = app.start_worker_with(&["--worker-concurrency=1"]).await;
     eventually("some of Ada's are answered", || async {
         app.database
             .try_count("SELECT count(*) FROM runs WHERE status = 'succeeded'")
@@ -95,8 +94,7 @@ async fn a_message_waits_for_no_more_than_one_of_ten_thousand_of_another_user() 
         assert_eq!(bob.chat("Hello").await.status, 200);
     }
     assert!(went_before(&app, &bob).await <= 1);
-    give_up_the_rest(app).await;
-    worker.stop().await;
+    give_up_the_rest(&app).await;
 }
 
 #[tokio::test]
@@ -113,7 +111,7 @@ async fn without_redis_users_take_turns_as_well() {
     let bob = app.user("Bob").await;
     redis.stop().await.unwrap();
     many(&app, &ada, 1000).await;
-    let worker = app
+    let _worker = app
         .start_worker_with(&["--worker-concurrency=1", "--rescue-interval-ms=20"])
         .await;
     eventually("some of Ada's are answered", || async {
@@ -127,8 +125,7 @@ async fn without_redis_users_take_turns_as_well() {
     assert_eq!(answered.unwrap().status, 200);
     // The look that was under way when Bob posted, and one that takes turns.
     assert!(went_before(&app, &bob).await <= 2);
-    give_up_the_rest(app).await;
-    worker.stop().await;
+    give_up_the_rest(&app).await;
 }
 
 #[tokio::test]
@@ -145,7 +142,4 @@ async fn all_of_a_hint_that_waits_for_its_turn_is_taken_by_whoever_has_room() {
     let by = |id: Uuid| format!("SELECT count(*) FROM runs WHERE worker_id = '{id}'");
     assert!(app.database.count(&by(first.id)).await > 20);
     assert!(app.database.count(&by(second.id)).await > 20);
-    first.stop().await;
-    second.stop().await;
-    app.stop().await;
 }

@@ -60,5 +60,4 @@ async fn an_idle_worker_asks_little_of_redis_and_postgres() {
     assert!(asked <= 3, "{asked} commands in three seconds");
     // Every second three looks of the rescuer, every other second a beat of two statements; some slack for the rest.
     assert!(transacted <= 25, "{transacted} transactions in three seconds");
-    app.stop().await;
 }

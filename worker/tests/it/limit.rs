@@ -36,7 +36,6 @@ async fn calls_beyond_the_limit_wait_for_their_place_whichever_worker_makes_them
         .lines()
         .find_map(|line| line.strip_prefix("errand_model_limit_wait_seconds_count "));
     assert!(waits.unwrap().parse::<f64>().unwrap() > 0.0, "{metrics}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -56,7 +55,6 @@ async fn what_a_call_has_taken_of_the_tokens_holds_up_the_next() {
     let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut redis).await.unwrap();
     // Far less than what was thought: 10,000 tokens and more a call, each a bit more than a millisecond.
     assert!(left < 10_000, "{left}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -72,7 +70,6 @@ async fn a_run_whose_turn_would_come_too_late_fails_and_takes_nobodys_place() {
     let late = user.chat("Hello").await;
     assert_eq!(late.status, 502, "{}", late.body);
     assert!(late.text("detail").contains("took too long"), "{}", late.body);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -94,5 +91,4 @@ async fn without_redis_a_worker_goes_on_with_its_share() {
         .lines()
         .find_map(|line| line.strip_prefix("errand_model_limit_fallbacks_total "));
     assert_eq!(fallbacks, Some("1"));
-    app.stop().await;
 }

@@ -36,5 +36,4 @@ async fn a_line_about_a_run_bears_the_ids_of_run_conversation_and_request() {
         worker.exit_code(std::time::Duration::from_secs(20)).await,
         Some(0)
     );
-    app.stop().await;
 }

@@ -109,7 +109,6 @@ async fn a_servers_tools_are_offered_beside_ours_and_called_once() {
     assert_eq!(next.status, 200, "{}", next.body);
     let request = app.model.requests().last().unwrap().json();
     assert!(request["messages"].to_string().contains("pay {"), "{request}");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -164,7 +163,6 @@ async fn what_fails_is_an_answer_that_the_model_can_make_something_of() {
         let result = results(&reply)[0].to_string();
         assert!(result.len() < 4096, "{asked:?}: {} bytes", result.len());
     }
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -203,7 +201,6 @@ async fn a_server_that_dies_in_mid_call_leaves_an_honest_answer_and_is_used_agai
     let reply = user.chat("pay").await;
     assert_eq!(codes(&reply), ["true"], "{}", reply.body);
     assert_eq!(shop.effects().len(), 2);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -224,7 +221,6 @@ async fn a_cancelled_run_leaves_its_call_and_says_that_nobody_knows() {
     assert_eq!(cancelled.text("status"), "cancelled");
     assert_eq!(codes(&cancelled), ["OUTCOME_UNKNOWN"], "{}", cancelled.body);
     assert_eq!(runs(&app).await, ["cancelled 1 0 0"]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -260,7 +256,6 @@ async fn what_a_server_offers_may_change() {
     })
     .await;
     assert!(shop.lists() - before <= 3, "{}", shop.lists() - before);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -285,7 +280,6 @@ async fn an_agent_has_the_tools_that_it_has_chosen_and_no_others() {
         assert_eq!(offered(&app), expected, "{agent}");
     }
     assert_eq!(shop.effects().len(), 1);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -305,7 +299,6 @@ async fn no_redirect_is_followed() {
     assert_eq!(offered(&app), Vec::<String>::new());
     assert!(!shop.requests().is_empty());
     assert_eq!(thief.requests().len(), 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -320,5 +313,4 @@ async fn a_private_server_is_not_connected_to_unless_its_operator_allows_it() {
     let reply = user.chat("pay").await;
     assert_eq!(codes(&reply), ["TOOL_UNAVAILABLE"], "{}", reply.body);
     assert_eq!(shop.requests().len(), 0);
-    app.stop().await;
 }

@@ -46,7 +46,7 @@ async fn a_call_whose_worker_dies_is_made_again_only_if_that_does_no_harm() {
         let posted = user.chat_async(None, "go").await;
         shop.has_done(1).await;
         victim.kill().await;
-        let heir = app.start_worker().await;
+        let _heir = app.start_worker().await;
         let reply = user.wait(posted.id("run_id")).await;
         assert_eq!(reply.text("message"), "Done.", "{tool}: {}", reply.body);
         assert_eq!(result(&reply), code, "{tool}: {}", reply.body);
@@ -66,8 +66,6 @@ async fn a_call_whose_worker_dies_is_made_again_only_if_that_does_no_harm() {
             2,
             "{tool}: the model is not asked for the call again"
         );
-        heir.stop().await;
-        app.stop().await;
     }
 }
 
@@ -83,12 +81,10 @@ async fn an_operators_word_that_a_tool_is_idempotent_counts() {
     let posted = user.chat_async(None, "go").await;
     shop.has_done(1).await;
     victim.kill().await;
-    let heir = app.start_worker().await;
+    let _heir = app.start_worker().await;
     let reply = user.wait(posted.id("run_id")).await;
     assert_eq!(result(&reply), "true", "{}", reply.body);
     assert_eq!(shop.effects().len(), 2);
-    heir.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -133,12 +129,10 @@ async fn a_call_whose_worker_dies_before_its_mark_is_made_once_by_another() {
         .await
         .unwrap();
     assert_eq!(shop.effects().len(), 0);
-    let heir = app.start_worker().await;
+    let _heir = app.start_worker().await;
     let reply = user.wait(posted.id("run_id")).await;
     assert_eq!(reply.text("message"), "Done.", "{}", reply.body);
     assert_eq!(result(&reply), "true", "{}", reply.body);
     assert_eq!(shop.effects().len(), 1);
     assert_eq!(app.model.requests().len(), 2);
-    heir.stop().await;
-    app.stop().await;
 }

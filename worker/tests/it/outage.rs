@@ -69,7 +69,6 @@ async fn an_outage_longer_than_the_dead_after_time_rescues_nobody_and_repeats_no
     assert_eq!(runs(&app).await[2], "succeeded 2 0 0", "handed back at no cost");
 
     assert_eq!(user.chat("Hello").await.status, 200, "all is well again");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -100,7 +99,6 @@ async fn runs_that_wait_through_an_outage_are_answered_after_it() {
             .await,
         0
     );
-    app.stop().await;
 }
 
 /// An app without a worker, and a worker's way to Postgres that can lose an answer.
@@ -130,7 +128,7 @@ async fn a_claim_whose_answer_was_lost_is_handed_back() {
         app.model.script(Script::always(Behaviour::reply("Hello!")));
         let posted = user.chat_async(None, "hi").await;
         proxy.lose_the_answer_to(posted.id("run_id"), loss);
-        let worker = app
+        let _worker = app
             .start_worker_with(&settings.each_ref().map(String::as_str))
             .await;
         let answered = user.wait(posted.id("run_id")).await;
@@ -138,8 +136,6 @@ async fn a_claim_whose_answer_was_lost_is_handed_back() {
         assert_eq!(answered.text("message"), "Hello!", "{loss:?}: {}", answered.body);
         assert_eq!(runs(&app).await, ["succeeded 2 0 0"], "{loss:?}");
         assert_eq!(user.chat("hi").await.status, 200, "the worker goes on");
-        worker.stop().await;
-        app.stop().await;
     }
 }
 
@@ -147,7 +143,7 @@ async fn a_claim_whose_answer_was_lost_is_handed_back() {
 async fn a_step_whose_commit_was_not_confirmed_is_not_made_again() {
     for loss in [Loss::Break, Loss::Silence] {
         let (proxy, app, settings) = behind_proxy().await;
-        let worker = app
+        let _worker = app
             .start_worker_with(&settings.each_ref().map(String::as_str))
             .await;
         let user = app.user("Ada").await;
@@ -164,8 +160,6 @@ async fn a_step_whose_commit_was_not_confirmed_is_not_made_again() {
         assert_eq!(answered.tools(), ["add_task"]);
         assert_eq!(tasks(&app).await, 1);
         assert_eq!(runs(&app).await, ["succeeded 2 0 0"], "{loss:?}");
-        worker.stop().await;
-        app.stop().await;
     }
 }
 
@@ -174,7 +168,7 @@ async fn a_reply_whose_commit_was_not_confirmed_is_stored_once_and_told() {
     let reply = "A reply that nobody else would give.";
     for loss in [Loss::Break, Loss::Silence] {
         let (proxy, app, settings) = behind_proxy().await;
-        let worker = app
+        let _worker = app
             .start_worker_with(&settings.each_ref().map(String::as_str))
             .await;
         let user = app.user("Ada").await;
@@ -189,8 +183,6 @@ async fn a_reply_whose_commit_was_not_confirmed_is_stored_once_and_told() {
         assert_eq!(replies(&app).await, ["Warm.", reply]);
         assert_eq!(runs(&app).await, ["succeeded 1 0 0"; 2]);
         assert_eq!(app.model.counts().received, 2);
-        worker.stop().await;
-        app.stop().await;
     }
 }
 
@@ -234,6 +226,5 @@ async fn what_follows_from_a_step_that_a_crash_has_lost_is_made_anew() {
             assert_eq!(tasks(&app).await, 1, "{number}");
             assert_eq!(runs(&app).await, ["succeeded 2 0 0"], "{number}");
         }
-        app.stop().await;
     }
 }

@@ -59,7 +59,6 @@ async fn nobody_hears_of_an_early_answer_before_the_commit() {
     assert_eq!(text_of(&told), "Early.");
     assert_eq!(tasks(&app).await, 1);
     assert_eq!(replies(&app).await, ["Early."]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -77,7 +76,6 @@ async fn an_early_answer_counts_for_nothing_if_the_step_is_not_committed() {
     assert_eq!(text_of(&told), "Anew.");
     assert_eq!(tasks(&app).await, 0);
     assert_eq!(replies(&app).await, ["Anew."]);
-    app.stop().await;
 }
 
 /// Whoever comes to read just then makes the worker look what there is to tell.
@@ -113,7 +111,6 @@ async fn what_was_said_before_a_step_is_taken_back_only_after_its_commit() {
     let place = |kind: &str| kinds.iter().position(|told| *told == kind).unwrap();
     assert!(place("tool.finished") < place("message.reset"), "{kinds:?}");
     assert_eq!(text_of(&told), "Done.");
-    app.stop().await;
 }
 
 /// What a step has done is told with its commit, whatever the model's next call waits for.
@@ -131,7 +128,6 @@ async fn a_reader_hears_of_the_step_while_the_next_call_waits_for_its_place() {
     events.until("tool.finished").await;
     assert_eq!(app.model.counts().received, 1);
     assert_eq!(text_of(&events.rest().await), "Done.");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -147,7 +143,6 @@ async fn a_reader_hears_of_the_step_while_the_model_is_let_alone_after_a_fault()
     events.until("tool.finished").await;
     assert_eq!(app.model.counts().received, 2);
     assert_eq!(text_of(&events.rest().await), "Anew.");
-    app.stop().await;
 }
 
 /// When an event was told.

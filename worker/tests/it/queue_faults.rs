@@ -86,7 +86,6 @@ async fn a_restart_of_redis_loses_no_message() {
     all_answered_once(&app, 15).await;
     listened_to(&app, &mut app.redis().await).await;
     is_quick(&user).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -100,7 +99,6 @@ async fn a_crash_of_redis_loses_no_message() {
         redis.start_again().await.unwrap();
     }
     all_answered_once(&app, 30).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -133,7 +131,6 @@ async fn what_waits_when_redis_is_flushed_is_answered() {
     post(&user, 5).await;
     app.drained().await;
     assert_eq!(replies(&app).await.len(), 16);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -158,7 +155,6 @@ async fn a_redis_that_stalls_delays_and_loses_nothing() {
     all_answered_once(&app, 30).await;
     listened_to(&app, &mut app.redis().await).await;
     is_quick(&user).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -183,7 +179,6 @@ async fn garbage_among_the_hints_is_dropped() {
     all_answered_once(&app, 15).await;
     listened_to(&app, &mut connection).await;
     is_quick(&user).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -200,7 +195,6 @@ async fn a_key_of_another_type_in_the_hints_place_is_removed() {
     all_answered_once(&app, 10).await;
     listened_to(&app, &mut connection).await;
     is_quick(&user).await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -217,7 +211,7 @@ async fn a_hundred_thousand_stale_hints_delay_nobody_for_long() {
         let ids: Vec<&[u8]> = ids.iter().map(<[u8; 16]>::as_slice).collect();
         let () = connection.rpush(app.ready_key(), ids).await.unwrap();
     }
-    let worker = app.start_worker().await;
+    let _worker = app.start_worker().await;
     let asked = Instant::now();
     let reply = user.chat("Buy milk").await;
     assert_eq!(reply.status, 200, "{}", reply.body);
@@ -226,8 +220,6 @@ async fn a_hundred_thousand_stale_hints_delay_nobody_for_long() {
     listened_to(&app, &mut connection).await;
     is_quick(&user).await;
     all_answered_once(&app, 6).await;
-    worker.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -241,5 +233,4 @@ async fn a_redis_that_comes_late_is_not_waited_for_and_is_used_when_it_is_there(
     listened_to(&app, &mut app.redis().await).await;
     is_quick(&user).await;
     all_answered_once(&app, 10).await;
-    app.stop().await;
 }

@@ -36,16 +36,14 @@ async fn a_killed_workers_run_is_answered_once_by_another() {
             steps_committed(&app, 2 + 1).await;
         }
         victim.kill().await;
-        let other = app.start_worker().await;
+        let _other = app.start_worker().await;
         let answered = user.wait(posted.id("run_id")).await;
         assert_eq!(answered.text("message"), "Done.", "{}", answered.body);
         assert_eq!(answered.tools(), ["add_task"]);
-        other.stop().await;
     }
     assert_eq!(runs(&app).await, ["succeeded 2 0 1"; 2]);
     assert_eq!(replies(&app).await, ["Done."; 2]);
     assert_eq!(tasks(&app).await, 2);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -63,15 +61,13 @@ async fn a_dead_workers_run_is_taken_up_within_ten_seconds_with_the_settings_as_
     let victim = process(&app, &[]).await;
     let posted = user.chat_async(None, "hi").await;
     gate.wait_arrived(1).await;
-    let other = app.start_worker().await;
+    let _other = app.start_worker().await;
     let death = Instant::now();
     victim.kill().await;
     gate.wait_arrived(2).await;
     assert!(death.elapsed() < Duration::from_secs(10), "{:?}", death.elapsed());
     gate.release();
     assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Hello!");
-    other.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -120,7 +116,6 @@ async fn a_worker_that_slept_past_its_lease_writes_nothing_and_works_on() {
         ["From the other.", "Still here.", "From the other.", "Still here."]
     );
     assert_eq!(tasks(&app).await, 0);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -139,7 +134,7 @@ async fn a_run_that_kills_its_workers_is_given_up_and_can_be_retried() {
         gate.wait_arrived(death).await;
         victim.kill().await;
     }
-    let judge = app.start_worker().await;
+    let _judge = app.start_worker().await;
     let failed = user.wait(posted.id("run_id")).await;
     assert_eq!(failed.text("status"), "failed", "{}", failed.body);
     let detail = failed.body["problem"]["detail"].as_str().unwrap();
@@ -159,8 +154,6 @@ async fn a_run_that_kills_its_workers_is_given_up_and_can_be_retried() {
         .await;
     assert_eq!(retry.status, 202);
     assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Digested.");
-    judge.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -189,7 +182,7 @@ async fn an_overdue_run_is_ended_though_its_worker_lives() {
         .await
         .unwrap();
     assert_eq!(leases.len(), 1);
-    let worker = app.start_worker().await;
+    let _worker = app.start_worker().await;
     let ended = user.wait(posted.id("run_id")).await;
     assert_eq!(ended.text("status"), "failed", "{}", ended.body);
     assert!(
@@ -206,8 +199,6 @@ async fn an_overdue_run_is_ended_though_its_worker_lives() {
         "the conversation goes on: {}",
         next.body
     );
-    worker.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -229,5 +220,4 @@ async fn a_model_that_hangs_past_the_runs_deadline_fails_the_run() {
     assert_eq!(failed.tools(), ["add_task"], "what was done is told");
     assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
     assert_eq!(tasks(&app).await, 1);
-    app.stop().await;
 }

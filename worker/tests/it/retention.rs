@@ -42,7 +42,7 @@ async fn a_worker_removes_what_is_old_and_keeps_what_is_not() {
         "{}",
         before.body
     );
-    let worker = app
+    let _worker = app
         .start_worker_with(&[
             "--retention-journal-days=1",
             "--retention-keys-hours=24",
@@ -65,8 +65,6 @@ async fn a_worker_removes_what_is_old_and_keeps_what_is_not() {
     );
     assert_eq!(app.database.count("SELECT count(*) FROM tool_calls").await, 1);
     assert_eq!(user.get(&format!("/runs/{OLD}")).await.body, before.body);
-    worker.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -82,7 +80,7 @@ async fn by_default_nothing_is_removed() {
         .execute("UPDATE refresh_tokens SET expires_at = now() - interval '1 second'")
         .await
         .unwrap();
-    let worker = app.start_worker_with(&["--retention-interval-seconds=1"]).await;
+    let _worker = app.start_worker_with(&["--retention-interval-seconds=1"]).await;
     eventually("a pass", || async {
         app.database.count("SELECT count(*) FROM refresh_tokens").await == 0
     })
@@ -92,6 +90,4 @@ async fn by_default_nothing_is_removed() {
         app.database.count("SELECT count(*) FROM idempotency_keys").await,
         1
     );
-    worker.stop().await;
-    app.stop().await;
 }

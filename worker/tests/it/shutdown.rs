@@ -34,12 +34,10 @@ async fn a_worker_told_to_stop_takes_nothing_new_and_ends_what_it_has() {
     );
     assert_eq!(app.database.count("SELECT count(*) FROM workers").await, 0);
 
-    let next = app.start_worker().await;
+    let _next = app.start_worker().await;
     for posted in [behind, elsewhere] {
         assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Hello!");
     }
-    next.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -66,14 +64,12 @@ async fn what_does_not_end_within_the_grace_time_is_handed_back_at_no_cost() {
     assert_eq!(runs(&app).await, ["queued 1 0 0"]);
     assert_eq!(app.database.count("SELECT count(*) FROM workers").await, 0);
 
-    let next = app.start_worker().await;
+    let _next = app.start_worker().await;
     let answered = user.wait(posted.id("run_id")).await;
     assert_eq!(answered.text("message"), "Done.", "{}", answered.body);
     assert_eq!(answered.tools(), ["add_task"]);
     assert_eq!(runs(&app).await, ["succeeded 2 0 0"]);
     assert_eq!(tasks(&app).await, 1);
-    next.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -116,7 +112,7 @@ async fn a_worker_told_to_stop_while_its_stores_are_away_ends_all_the_same() {
     assert_eq!(worker.exit_code(Duration::from_secs(15)).await, Some(0));
     redis.resume().unwrap();
     postgres.start_again().await.unwrap();
-    let next = app.start_worker().await;
+    let _next = app.start_worker().await;
     let answered = user.wait(posted.id("run_id")).await;
     assert_eq!(answered.text("message"), "Hello!", "{}", answered.body);
     assert_eq!(
@@ -124,8 +120,6 @@ async fn a_worker_told_to_stop_while_its_stores_are_away_ends_all_the_same() {
         ["succeeded 2 0 1"],
         "taken up like that of a dead worker"
     );
-    next.stop().await;
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -167,6 +161,4 @@ async fn a_drained_worker_takes_nothing_until_it_is_undrained() {
         .unwrap();
     assert_eq!(user.chat("Hello").await.status, 200);
     assert_eq!(app.database.count(&by(drained.id)).await, 2);
-    drained.stop().await;
-    app.stop().await;
 }

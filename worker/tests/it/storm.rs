@@ -100,5 +100,4 @@ async fn in_a_storm_of_deaths_each_message_is_answered_once_and_in_order() {
     let out_of_order = "SELECT count(*) FROM (SELECT r.seq, lag(r.seq) OVER (PARTITION BY m.conversation_id ORDER BY m.seq) AS before \
          FROM messages m JOIN runs r ON r.id = m.run_id WHERE m.role = 'assistant') o WHERE o.before > o.seq";
     assert_eq!(app.database.count(out_of_order).await, 0);
-    app.stop().await;
 }

@@ -95,7 +95,6 @@ async fn each_tool_works_through_the_model() {
     let path = format!("/conversations/{}/messages", reply.text("conversation_id"));
     let messages = user.get(&path).await;
     assert_eq!(messages.body["items"][1]["tool_calls"], reply.body["tool_calls"]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -170,7 +169,6 @@ async fn failed_calls_are_answers_from_which_the_model_can_recover() {
         "the history is one that a provider takes: {}",
         next.body
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -194,7 +192,6 @@ async fn of_fifty_calls_at_once_those_within_the_bound_are_made_and_the_others_a
     assert_eq!(reply.status, 502, "{}", reply.body);
     assert!(reply.text("detail").contains("tool-loop limit"), "{}", reply.body);
     assert_eq!(tasks(&app).await, 16, "none of them was made");
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -215,7 +212,6 @@ async fn calls_that_bear_the_same_id_are_told_apart() {
     assert_eq!(tasks(&app).await, 6);
     let next = user.chat_in(reply.id("conversation_id"), "Hello").await;
     assert_eq!(next.status, 200, "{}", next.body);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -238,7 +234,6 @@ async fn what_the_model_says_beside_its_calls_is_journalled_and_shown_to_it_agai
             .await,
         ["Let me see."]
     );
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -286,7 +281,6 @@ async fn a_tool_that_fails_in_the_database_is_undone_alone() {
         .await;
     assert_eq!(journal, ["true", "false", "false", "false", "true"]);
     assert_eq!(runs(&app).await, ["succeeded 1 0 0"]);
-    app.stop().await;
 }
 
 #[tokio::test]
@@ -333,5 +327,4 @@ async fn a_fault_of_our_own_is_tried_again_and_then_told() {
     assert_eq!(retry.status, 202, "{}", retry.body);
     assert_eq!(user.wait(reply.id("run_id")).await.text("message"), "Done.");
     assert_eq!(tasks(&app).await, 1);
-    app.stop().await;
 }

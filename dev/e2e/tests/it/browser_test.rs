@@ -51,7 +51,6 @@ impl BrowserTest {
         });
         assert!(errors.is_empty(), "the page logged errors: {errors:#?}");
         context.app.drained().await;
-        context.app.stop().await;
     }
 
     /// Opens a browser with a profile of its own, as on another device.

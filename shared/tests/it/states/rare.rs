@@ -72,7 +72,6 @@ async fn what_was_declined_or_decided_too_late_is_neither_started_nor_done_by_wh
         assert_eq!(calls.collect::<Vec<_>>(), [(false, true)]);
         assert_eq!(stage.model.leases.len(), 2);
     }
-    book.close().await;
 }
 
 #[tokio::test]
@@ -90,5 +89,4 @@ async fn a_call_that_was_asked_before_a_retry_is_not_what_the_run_waits_for_now(
     assert_eq!(decided.unwrap(), DecisionOutcome::TooLate);
     drop(connection);
     stage.compare().await;
-    book.close().await;
 }

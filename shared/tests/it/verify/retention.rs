@@ -76,7 +76,6 @@ async fn without_the_journals_of_old_runs_the_same_is_told_and_all_holds() {
         assert_eq!(found.offenders, Vec::<String>::new(), "{check:?}");
     }
     assert_eq!(drop_all(&scene, 30).await.runs, 0, "once is enough");
-    scene.book.close().await;
 }
 
 #[tokio::test]
@@ -93,7 +92,6 @@ async fn batches_go_on_where_the_last_one_ended() {
         after = last;
     }
     assert_eq!(seen, [(scene.added, 1), (scene.deleted, 1), (scene.failed, 0)]);
-    scene.book.close().await;
 }
 
 #[tokio::test]
@@ -110,7 +108,6 @@ async fn a_run_that_somebody_holds_is_passed_over() {
     assert_eq!(drop_all(&scene, 30).await.runs, 1);
     holder.rollback().await.unwrap();
     assert_eq!(drop_all(&scene, 30).await.runs, 1, "it is taken the next time");
-    scene.book.close().await;
 }
 
 #[tokio::test]
@@ -142,7 +139,6 @@ async fn keys_are_forgotten_by_their_age_with_and_without_a_run() {
         2
     );
     assert_eq!(database.texts(keys).await, ["1", "2", "k"]);
-    scene.book.close().await;
 }
 
 #[tokio::test]
@@ -163,5 +159,4 @@ async fn expired_refresh_tokens_are_forgotten() {
     let left = "SELECT count(*) FROM refresh_tokens WHERE expires_at > now()";
     assert_eq!(database.count(left).await, 2);
     assert_eq!(database.count("SELECT count(*) FROM refresh_tokens").await, 2);
-    scene.book.close().await;
 }
