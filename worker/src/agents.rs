@@ -1,6 +1,6 @@
 //! The agents, ready to work: each with its model, its bounds, its tools and its words.
 
-mod others;
+mod mcp_tools;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     model::{ModelClient, ModelLimit},
     settings::{ModelSettings, WorkerSettings},
 };
-use others::Others;
+use mcp_tools::Others;
 
 /// One agent.
 #[derive(Debug)]

@@ -19,8 +19,8 @@ use errand_shared::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    agents::ReadyAgents, in_flight::InFlight, metrics::WorkerMetrics, settings::WorkerSettings,
-    tool_step::Steps,
+    agents::ReadyAgents, metrics::WorkerMetrics, queue::run_registry::InFlight, run::step_transaction::Steps,
+    settings::WorkerSettings,
 };
 
 /// The parts of a running worker.

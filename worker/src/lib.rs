@@ -7,26 +7,15 @@ compile_error!("sabotage is for tests: never in a build without debug assertions
 
 mod admin;
 mod agents;
-mod calls;
 mod context;
-mod executor;
-mod external;
-mod failure;
-mod finisher;
-mod heartbeat;
-mod in_flight;
 mod metrics;
 #[cfg(feature = "micro")]
 pub mod micro;
 mod model;
-mod open_step;
 mod queue;
-mod rescuer;
-mod retention;
+mod run;
 mod settings;
-mod telling;
-mod tool_step;
-mod transcript;
+mod upkeep;
 mod worker;
 
 pub use settings::{ApprovalSettings, LivenessSettings, ModelSettings, RunSettings, WorkerSettings};

@@ -8,7 +8,7 @@ use errand_shared::{
 };
 use tokio::time::Instant;
 
-use crate::{context::Beats, in_flight::InFlight, model::LimitMetrics, settings::WorkerSettings};
+use crate::{context::Beats, model::LimitMetrics, queue::run_registry::InFlight, settings::WorkerSettings};
 
 errand_shared::label_values! {
     /// How an attempt of a run went.

@@ -10,9 +10,9 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{
-    in_flight::InFlight,
-    queue::{Claimed, LeaseQueue},
+use crate::queue::{
+    backend::{Claimed, LeaseQueue},
+    run_registry::InFlight,
 };
 
 /// Passes leases through the queue to runs that end at once; returns when the last one has.

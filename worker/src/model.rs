@@ -29,8 +29,8 @@ use tracing::Instrument;
 
 use crate::{
     metrics::{Fault, ModelMetrics},
+    run::events::Telling,
     settings::ModelSettings,
-    telling::Telling,
 };
 use gather::Gather;
 use transport::Transport;

@@ -22,16 +22,20 @@ use tokio_util::task::TaskTracker;
 use crate::{
     admin,
     agents::ReadyAgents,
-    calls,
     context::{Beats, Context},
-    executor, finisher,
-    heartbeat::{Heartbeat, Pulse},
-    in_flight::{InFlight, Interrupt},
     metrics::WorkerMetrics,
-    queue::{Claimed, Feeder, LeaseQueue},
-    rescuer, retention,
+    queue::{
+        backend::{Claimed, LeaseQueue},
+        claimer::Feeder,
+        control_listener,
+        run_registry::{InFlight, Interrupt},
+    },
+    run::{driver, finish, step_transaction},
     settings::WorkerSettings,
-    tool_step,
+    upkeep::{
+        heartbeat::{Heartbeat, Pulse},
+        rescuer, retention,
+    },
 };
 
 /// How long each of the last steps may take after the grace time: runs that let go, handing back, the last notices.
@@ -92,8 +96,8 @@ impl Worker {
         ];
         metrics.watch(&pools, &notifier, &in_flight, Arc::clone(&beats));
         let context = Context {
-            steps: tool_step::group(&settings, &pool, &ended),
-            finishes: finisher::group(&settings, &pool, &ended),
+            steps: step_transaction::group(&settings, &pool, &ended),
+            finishes: finish::group(&settings, &pool, &ended),
             worker_id: Uuid::now_v7(),
             agents: ReadyAgents::new(&settings, &redis, &metrics, &ended)?,
             notifier,
@@ -184,7 +188,7 @@ async fn work(context: &Arc<Context>, redis: RedisClient, heartbeat: Pool, lifec
     let beating = Lifecycle::new();
     beating.spawn(heartbeat.run(beating.clone()));
     // Runs that are under way when the worker stops can still be cancelled and read.
-    beating.spawn_until_stopped(calls::listen(Arc::clone(context), redis.clone()));
+    beating.spawn_until_stopped(control_listener::listen(Arc::clone(context), redis.clone()));
     lifecycle.spawn_until_stopped(rescuer::run(Arc::clone(context), pulse.good_since.clone()));
     lifecycle.spawn_until_stopped(retention::run(Arc::clone(context)));
     run_queue(context, redis, pulse, lifecycle).await;
@@ -217,7 +221,7 @@ async fn run_queue(context: &Arc<Context>, redis: RedisClient, pulse: Pulse, lif
                     flight,
                     permit,
                 } = claimed;
-                executor::execute(context, lease, flight).await;
+                driver::execute(context, lease, flight).await;
                 drop(permit);
             }
         });

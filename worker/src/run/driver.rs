@@ -1,8 +1,5 @@
 //! Drives one run from its claim to its end.
 
-mod conclusion;
-mod tool_calls;
-
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use errand_agent::{Action, AgentRun, Message, ModelAnswer, Prompt};
@@ -23,19 +20,19 @@ use futures::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use self::{
+use super::{
+    commit_in_flight::{Committing, count, model_time, step_number},
     conclusion::{conclude, give_up},
-    tool_calls::{Committing, count, model_time, step_number},
+    deferred_step::Left,
+    events::Telling,
+    failure::RunFailure,
+    transcript,
 };
 use crate::{
     agents::Agent,
     context::Context,
-    failure::RunFailure,
-    in_flight::{Flight, Interrupt},
     metrics::{Attempt, End},
-    open_step::Left,
-    telling::Telling,
-    transcript,
+    queue::run_registry::{Flight, Interrupt},
 };
 
 /// Drives a run. Whatever happens, it is ended, handed back, or left to whom it belongs by then.
@@ -97,7 +94,7 @@ async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
 const MOST_TOKENS: i64 = 1_000_000_000_000;
 
 /// Where driving a run has led.
-enum Driven {
+pub(super) enum Driven {
     /// It is to end like this.
     Ended(Ending),
     /// It waits for its user; the lease is given up.
@@ -105,20 +102,20 @@ enum Driven {
 }
 
 /// What has happened in this attempt so far.
-struct Drive<'a> {
-    context: &'a Context,
-    lease: &'a Lease,
-    deadline: Instant,
-    tool_calls: Vec<ToolCallRecord>,
+pub(super) struct Drive<'a> {
+    pub(super) context: &'a Context,
+    pub(super) lease: &'a Lease,
+    pub(super) deadline: Instant,
+    pub(super) tool_calls: Vec<ToolCallRecord>,
     /// The model call whose step is not journalled yet.
-    open_step: Option<StepRecord>,
+    pub(super) open_step: Option<StepRecord>,
     /// Whether there may be a journalled step whose calls are not all made.
-    is_left: bool,
+    pub(super) is_left: bool,
     /// How long the model has taken.
-    model: Duration,
+    pub(super) model: Duration,
     /// How long the tools have taken.
-    tools: Duration,
-    telling: Telling<'a>,
+    pub(super) tools: Duration,
+    pub(super) telling: Telling<'a>,
 }
 
 impl<'a> Drive<'a> {
@@ -281,7 +278,7 @@ fn is_partly_done(lease: &Lease) -> bool {
     last.is_some_and(|step| !step.asked.is_empty() && !step.calls.is_empty())
 }
 
-const fn interruption(why: Interrupt) -> RunFailure {
+pub(super) const fn interruption(why: Interrupt) -> RunFailure {
     match why {
         Interrupt::Cancelled => RunFailure::Cancelled,
         Interrupt::Stopping => RunFailure::Stopping,

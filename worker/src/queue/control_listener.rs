@@ -7,7 +7,8 @@ use errand_shared::signals::{redis_client::RedisClient, wire::WorkerCommand};
 use futures::StreamExt;
 use redis::RedisError;
 
-use crate::{context::Context, in_flight::Interrupt};
+use super::run_registry::Interrupt;
+use crate::context::Context;
 
 /// The longest wait after a fault.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

@@ -25,10 +25,10 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::{Instrument, field::Empty};
 
-use crate::{
+use super::{
+    deferred_step::{Left, place},
     failure::RunFailure,
-    open_step::{Left, place},
-    tool_step,
+    step_transaction,
 };
 
 /// Calls of a step at once.
@@ -92,7 +92,7 @@ async fn one(at: At<'_>, external: ExternalCall<'_>) -> Result<CallRecord, RunFa
         (None, Ok(arguments)) => made(at, call, arguments, &server).await?,
         (None, Err(_)) => errand_task_tools::internal_error(),
     };
-    let record = tool_step::journalled(call, outcome);
+    let record = step_transaction::journalled(call, outcome);
     let answer = Answer {
         index: place(call),
         result: record.result.clone(),

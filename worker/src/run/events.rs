@@ -23,7 +23,8 @@ use errand_shared::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::{context::Context, in_flight::Flight, tool_step::ToolStep};
+use super::step_transaction::ToolStep;
+use crate::{context::Context, queue::run_registry::Flight};
 
 /// Numbers left at the end of an epoch for its final event and for what a reader tells before it.
 const LAST_NUMBERS: i64 = 16;

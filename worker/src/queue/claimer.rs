@@ -18,8 +18,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Claimed, hints::Hints};
-use crate::{context::Context, heartbeat::Pulse};
+use super::{backend::Claimed, notifications::Hints};
+use crate::{context::Context, upkeep::heartbeat::Pulse};
 
 /// The longest wait after a fault.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use crate::{context::Context, finisher, metrics::Rescue};
+use crate::{context::Context, metrics::Rescue, run::finish};
 
 /// Runs read at once, at most.
 const PAGE: i64 = 500;
@@ -176,12 +176,12 @@ async fn settle(context: &Context, strays: Vec<StuckRun>, swept: &mut Swept) -> 
 
 /// Ends strays; one that can't be ended must not keep the others.
 async fn end(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Error> {
-    match finisher::finish_strays(context, finishes).await {
+    match finish::finish_strays(context, finishes).await {
         Err(sqlx::Error::Database(error)) if finishes.len() > 1 => {
             tracing::warn!(%error, "a batch of strays could not be ended; ending one by one");
             let mut ended = 0;
             for finish in finishes {
-                match finisher::finish_strays(context, std::slice::from_ref(finish)).await {
+                match finish::finish_strays(context, std::slice::from_ref(finish)).await {
                     Ok(one) => ended += one,
                     Err(error) => {
                         tracing::error!(run.id = %finish.run_id, %error, "a stray run can't be ended");

@@ -18,7 +18,7 @@ use errand_shared::{
 use errand_task_tools::ToolOutcome;
 use tokio::time::Instant;
 
-use crate::{failure::RunFailure, tool_step};
+use super::{failure::RunFailure, step_transaction};
 
 /// For how many statements' time the calls of a step may take: most take next to none of it.
 const STATEMENTS_A_STEP: u32 = 4;
@@ -116,9 +116,9 @@ async fn attempt(
     for call in calls {
         let outcome = match left.withheld(call) {
             Some(withheld) => withheld,
-            None => tool_step::make_one(&mut transaction, lease.user_id, call, tools).await?,
+            None => step_transaction::make_one(&mut transaction, lease.user_id, call, tools).await?,
         };
-        records.push(tool_step::journalled(call, outcome));
+        records.push(step_transaction::journalled(call, outcome));
     }
     let answers: Vec<_> = calls
         .iter()

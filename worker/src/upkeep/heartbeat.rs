@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
-use crate::{context::Context, in_flight::Interrupt};
+use crate::{context::Context, queue::run_registry::Interrupt};
 
 /// What the other parts read from the heartbeat.
 #[derive(Clone, Debug)]

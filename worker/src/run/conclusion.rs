@@ -11,13 +11,12 @@ use errand_shared::{
 };
 use tracing::Instrument;
 
-use super::{Drive, Driven};
-use crate::{
-    context::Context,
+use super::{
+    driver::{Drive, Driven},
     failure::{Disposition, RunFailure},
-    finisher::{self, Spent},
-    metrics::Attempt,
+    finish::{self, Spent},
 };
+use crate::{context::Context, metrics::Attempt};
 
 /// Ends the run, hands it back or drops it.
 pub(super) async fn conclude(
@@ -77,7 +76,7 @@ pub(super) async fn conclude(
         model: drive.model,
         tools: drive.tools,
     };
-    let ended = finisher::finish(context, finish, drive.tool_calls, spent)
+    let ended = finish::finish(context, finish, drive.tool_calls, spent)
         .instrument(errand_shared::trace!("finish"))
         .await?;
     Ok(match ended {
@@ -106,7 +105,7 @@ pub(super) async fn give_up(context: &Context, lease: &Lease, error: sqlx::Error
                 ending: Ending::Failed { reason, error },
                 last_step: None,
             };
-            finisher::finish_strays(context, &[finish]).await.map(drop)
+            finish::finish_strays(context, &[finish]).await.map(drop)
         }
         Disposition::Release | Disposition::Cancel | Disposition::Drop => Ok(()),
     }

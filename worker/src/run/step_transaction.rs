@@ -22,7 +22,8 @@ use sqlx::{Connection, PgConnection};
 use tokio::{sync::SetOnce, time::Instant};
 use tracing::{Span, field::Empty};
 
-use crate::{failure::RunFailure, settings::WorkerSettings};
+use super::failure::RunFailure;
+use crate::settings::WorkerSettings;
 
 /// A step whose calls are to be made.
 #[derive(Debug)]

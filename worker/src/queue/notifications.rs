@@ -4,14 +4,12 @@
 //! While this worker has room, a blocking pop takes what comes. A pop that has filled the room may have left something, and from
 //! then on [`Turns`] takes, until all is taken: so nobody's many messages go before another's one.
 
-mod turns;
-
 use std::time::Duration;
 
 use errand_shared::signals::{redis_client::RedisClient, wire::ReadyNotice};
 use redis::{RedisError, aio::MultiplexedConnection};
 
-use self::turns::Turns;
+use super::fair_queue::Turns;
 
 /// How long one pop waits in Redis: an idle worker sends one command in this time, and a Redis that has stopped to answer
 /// is noticed a second later.

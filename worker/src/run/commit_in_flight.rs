@@ -19,16 +19,14 @@ use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Drive, interruption};
-use crate::{
-    agents::Agent,
-    context::Context,
-    external::{self, At, ExternalCall},
+use super::{
+    deferred_step::{self, Left},
+    driver::{Drive, interruption},
     failure::RunFailure,
-    in_flight::Flight,
-    open_step::{self, Left},
-    tool_step::{self, ToolStep},
+    mcp_calls::{self, At, ExternalCall},
+    step_transaction::{self, ToolStep},
 };
+use crate::{agents::Agent, context::Context, queue::run_registry::Flight};
 
 impl<'a> Drive<'a> {
     /// Makes a step's calls and commits them with their results. If those are settled before the commit they are given then,
@@ -48,7 +46,7 @@ impl<'a> Drive<'a> {
         let model = model_time(&step);
         let step = ToolStep::new(lease, step, calls.to_vec(), Arc::clone(&agent.tools));
         let step = Arc::new(step);
-        let mut performing = tool_step::perform(steps, pool, Arc::clone(&step))
+        let mut performing = step_transaction::perform(steps, pool, Arc::clone(&step))
             .instrument(errand_shared::trace!("tools"))
             .boxed();
         let settled = tokio::select! {
@@ -89,7 +87,7 @@ impl<'a> Drive<'a> {
         let lease = self.lease;
         #[cfg(feature = "mutation-fence")]
         let lease = &errand_shared::storage::mutation::unfenced(pool, lease).await;
-        let asked = open_step::asked(calls, |call| agent.needs_consent(call));
+        let asked = deferred_step::asked(calls, |call| agent.needs_consent(call));
         let seconds = settings.approval.approval_timeout_seconds.into();
         let opened = pending_calls::open(pool, lease.run_id, lease.token, &step, &asked, seconds).await?;
         match opened {
@@ -162,7 +160,7 @@ impl<'a> Drive<'a> {
             }
         }
         if !ours.is_empty() {
-            records = open_step::perform(pool, lease, step, &ours, left, &agent.tools).await?;
+            records = deferred_step::perform(pool, lease, step, &ours, left, &agent.tools).await?;
             self.telling.tools_finished(&records).await;
         }
         let at = At {
@@ -172,7 +170,7 @@ impl<'a> Drive<'a> {
             left,
             deadline: self.deadline,
         };
-        let mut answers = std::pin::pin!(external::perform(at, theirs));
+        let mut answers = std::pin::pin!(mcp_calls::perform(at, theirs));
         loop {
             let answer = tokio::select! {
                 answer = answers.next() => answer,
@@ -222,7 +220,7 @@ impl Committing<'_> {
     /// Ends with the commit; what was held back of the run's events until then is told by whoever attends to them.
     ///
     /// # Errors
-    /// As [`tool_step::perform`].
+    /// As [`step_transaction::perform`].
     pub(super) async fn end(&mut self, context: &Context) -> Result<(), RunFailure> {
         let records = (&mut self.performing).await?;
         reached(context, self.model, &records, self.began);
