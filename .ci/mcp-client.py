@@ -1,4 +1,4 @@
-"""The official Python client lists and calls all five tools, with the handshake and without: mcp-client.py URL TOKEN"""
+"""Lists and calls all five tools with the official Python client, with and without the handshake: mcp-client.py URL TOKEN"""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ async def use(mode: str) -> None:
     async with http, Client(streamable_http_client(URL, http_client=http), mode=mode) as client:
 
         async def call(name: str, **arguments: object) -> dict:
-            # The client holds each result against the tool's output schema.
+            # The client validates each result against the tool's output schema.
             result = await client.call_tool(name, arguments)
             assert not result.is_error, result
             return result.structured_content

@@ -1,4 +1,4 @@
-// A relay for clients that know no tokens: adds one to each request and passes on all else, `Host` included.
+// A relay for clients that cannot send tokens: adds one to each request and forwards everything else, including `Host`.
 // TOKEN=… TARGET=port node mcp-relay.mjs PORT
 import http from 'node:http';
 
@@ -6,7 +6,7 @@ const { TOKEN, TARGET } = process.env;
 
 http.createServer((request, response) => {
     const headers = { ...request.headers };
-    // The relay's port is not the server's, which matters where the two are compared.
+    // Replace the relay's port with the server's, because the server compares Host and Origin.
     for (const name of ['host', 'origin']) {
         if (headers[name]) headers[name] = headers[name].replace(`:${process.argv[2]}`, `:${TARGET}`);
     }
