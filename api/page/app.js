@@ -7,10 +7,16 @@ import { showSignIn } from './views/sign-in.js';
 
 const root = document.getElementById('app');
 let shell = null;
+/** The user whose conversation may be in the address. */
+let addressOwner = null;
 
-function show(reason) {
+function show(reason, isExpired = false) {
   shell?.close();
   shell = null;
+  const userId = session.user?.id ?? null;
+  // The next user of this browser must not be sent to the conversation of the last one.
+  if (addressOwner !== null && userId !== addressOwner && !isExpired) history.replaceState(null, '', location.pathname);
+  if (!isExpired) addressOwner = userId;
   if (session.user) shell = new Shell(root);
   else showSignIn(root, reason);
 }

@@ -28,7 +28,7 @@ export class RunsView {
   constructor({ status = '', user_id: user = '' }, isDead = false) {
     this.#filter = { status: status in STATES ? status : '', user_id: user.trim() };
     this.#isDead = isDead;
-    const columns = ['Run', 'State', 'User', 'Queued at', 'Duration', 'Attempts', isDead ? 'Why it failed' : 'Error', ''];
+    const columns = ['Run', 'State', 'User', 'Queued at', 'Duration', 'Attempts', isDead ? 'Why it failed' : 'Error', 'Action'];
     this.element = h('section', { class: 'card' },
       isDead && h('p', { class: 'muted' }, 'These runs failed: the model returned an error, a limit was reached, or several workers died. Their messages are kept. A run can be retried only while it is the last of its conversation.'),
       this.#form(),

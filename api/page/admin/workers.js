@@ -20,7 +20,7 @@ export class WorkersView {
     this.element = h('section', { class: 'card' },
       h('p', { class: 'muted' }, 'A draining worker claims no new runs, finishes its current ones, and stays idle until it is stopped.'),
       h('div', { class: 'scroll-x', tabindex: '0', role: 'group', 'aria-label': 'Workers' }, h('table', {}, h('thead', {}, h('tr', {},
-        ['Worker', 'State', 'Slots in use', 'Last heartbeat', 'Started at', 'Version', ''].map((name) => h('th', { scope: 'col' }, name)))), this.#rows)),
+        ['Worker', 'State', 'Slots in use', 'Last heartbeat', 'Started at', 'Version', 'Action'].map((name) => h('th', { scope: 'col' }, name)))), this.#rows)),
       this.#none);
     this.poller = new Poller(async () => this.#show(await admin.overview()), POLL_INTERVAL);
   }

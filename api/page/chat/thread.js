@@ -198,7 +198,7 @@ export class Thread {
       }
       turn.applyMessage(message);
     }
-    this.turns.sort((a, b) => a.seq - b.seq);
+    this.turns.sort((a, b) => a.position - b.position);
     this.changed.emit();
     for (const turn of this.turns.filter(({ state, isOpen }) => state === 'unknown' || isOpen)) {
       if (turn.runId) await this.#fetchRun(turn);

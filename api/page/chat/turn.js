@@ -14,8 +14,9 @@ export class Turn {
   runId = null;
   /** The idempotency key, if the message was sent from this page. */
   key = null;
-  /** The number of the user's message within the conversation. */
-  seq = Number.MAX_SAFE_INTEGER;
+  /** The numbers of the stored messages within the conversation. */
+  #questionSeq = null;
+  #answerSeq = null;
   /** `sending`, `unsent`, `unknown` (not loaded yet), or the state of the run. */
   state = 'unknown';
   text = null;
@@ -43,6 +44,15 @@ export class Turn {
 
   get isOpen() {
     return ['queued', 'running', 'waiting_approval'].includes(this.state);
+  }
+
+  /**
+   * Sort key. A question that is not loaded is on an older page, so its answer precedes all loaded questions. A message
+   * that is not stored yet comes last.
+   */
+  get position() {
+    if (this.#questionSeq !== null) return this.#questionSeq;
+    return this.#answerSeq === null ? Number.MAX_SAFE_INTEGER : this.#answerSeq - Number.MAX_SAFE_INTEGER;
   }
 
   /** The number of the last event applied. */
@@ -109,8 +119,9 @@ export class Turn {
     if (message.role === 'user') {
       this.text = message.content;
       this.at = message.created_at;
-      this.seq = message.seq;
+      this.#questionSeq = message.seq;
     } else if (message.role === 'assistant') {
+      this.#answerSeq = message.seq;
       this.answer = message.content;
       for (const call of message.tool_calls ?? []) this.#updateTool(call);
       this.state = 'succeeded';

@@ -17,7 +17,10 @@ const USABLE_LIFETIME = 0.9;
 class Session {
   /** `{id, email, name}`, or null. */
   user = null;
-  /** Emits `(reason)` when the user signs in or out, here or in another tab. `reason` is a sentence or null. */
+  /**
+   * Emits `(reason, isExpired)` when the user signs in or out, here or in another tab. `reason` is a sentence or null.
+   * After an expired session the same user is likely to return.
+   */
   changed = new Emitter();
   #token = null;
   #expiresAt = 0;
@@ -76,7 +79,7 @@ class Session {
       // Kept alive so that the new cookie arrives even if this page is unloaded first.
       this.#share(await request('POST', '/auth/refresh', { body: {}, keepalive: true }));
     } catch (error) {
-      if (error.status === 401 && this.user) this.#end('Your session has expired. Sign in to continue. What you typed has been kept.');
+      if (error.status === 401 && this.user) this.#end('Your session has expired. Sign in to continue. What you typed has been kept.', true);
       throw error;
     } finally {
       writeItem(REFRESH_STARTED, null);
@@ -95,13 +98,13 @@ class Session {
     this.user = user;
     this.#token = token;
     this.#expiresAt = expiresAt;
-    if (!isSameUser) this.changed.emit(null);
+    if (!isSameUser) this.changed.emit(null, false);
   }
 
-  #end(reason) {
+  #end(reason, isExpired = false) {
     this.user = null;
     this.#token = null;
-    this.changed.emit(reason);
+    this.changed.emit(reason, isExpired);
   }
 
   #exclusively(work) {

@@ -85,7 +85,7 @@ export class Composer {
     const text = this.#input.value;
     if (session.user) writeItem(this.#storageKey, text || null);
     const left = MAX_LENGTH - this.#length;
-    this.#charactersLeft.textContent = left > SHOW_COUNT_BELOW ? '' : left >= 0 ? `${left} characters left` : `${-left} characters too many`;
+    this.#charactersLeft.textContent = left > SHOW_COUNT_BELOW ? '' : `${characters(Math.abs(left))} ${left >= 0 ? 'left' : 'too many'}`;
     this.#charactersLeft.classList.toggle('bad', left < 0);
     this.#sendButton.disabled = text.trim() === '' || left < 0;
     // Grow with the text, up to the maximum height in the style sheet.
@@ -93,3 +93,5 @@ export class Composer {
     this.#input.style.height = `${this.#input.scrollHeight}px`;
   }
 }
+
+const characters = (count) => `${count} ${count === 1 ? 'character' : 'characters'}`;

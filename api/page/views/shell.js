@@ -34,7 +34,9 @@ export class Shell {
       iconButton('menu', 'Conversations', () => this.#left.open(), { class: 'icon-button open-left' }),
       this.#title,
       iconButton('list', 'Tasks', () => this.#right.open(), { class: 'icon-button open-right' }));
-    setChildren(root, this.#banner.element, h('div', { class: 'shell' },
+    const skip = (event) => { event.preventDefault(); this.#thread?.composer.focus(); };
+    setChildren(root, h('a', { class: 'skip', href: '#message', onclick: skip }, 'Skip to the message box'),
+      this.#banner.element, h('div', { class: 'shell' },
       this.#left.elements, h('div', { class: 'centre' }, top, this.#main), this.#right.elements));
     const { signal } = this.#closed;
     addEventListener('hashchange', () => this.#route(), { signal });
@@ -87,7 +89,9 @@ export class Shell {
   #showLoadError(error) {
     const retry = () => { this.#thread?.close(); this.#thread = null; this.#route(); };
     setChildren(this.#main, h('div', { class: 'empty', role: 'alert' },
-      h('h2', {}, error.userMessage ?? 'The conversation could not be loaded.'),
+      error.status === 404
+        ? [h('h2', {}, 'Conversation not found'), h('p', { class: 'muted' }, 'It may have been deleted.')]
+        : h('h2', {}, error.userMessage ?? 'The conversation could not be loaded.'),
       h('div', { class: 'row' },
         error.status === 404 ? null : h('button', { type: 'button', class: 'button', onclick: retry }, icon('retry'), 'Try again'),
         h('button', { type: 'button', class: 'button primary', onclick: () => this.#open(null) }, icon('plus'), 'New chat'))));
@@ -101,6 +105,8 @@ export class Shell {
 
   #onKeydown(event) {
     if (event.key !== 'Escape' || event.defaultPrevented || document.querySelector('dialog[open]')) return;
+    // In the task panel, Escape is about the field that has the focus.
+    if (this.#right.panel.contains(event.target)) return;
     this.#thread?.stop();
   }
 

@@ -23,6 +23,8 @@ export class ThreadView {
   #toEnd = h('button', { type: 'button', class: 'round to-end', 'aria-label': 'Scroll to the end', title: 'Scroll to the end', hidden: true, onclick: () => this.#scrollToEnd() }, icon('down'));
   #announcement = h('p', { class: 'visually-hidden', 'aria-live': 'polite', id: 'announcement' });
   #followsEnd = true;
+  /** The size of the conversation when it was last measured. */
+  #size = { scrollHeight: 0, clientHeight: 0 };
   #loadingOlder = false;
   #cleanups = [];
   #resizes;
@@ -38,7 +40,10 @@ export class ThreadView {
       live.changed.on((state) => { if (state === 'live') this.refresh(); }),
     );
     this.#scroller.addEventListener('scroll', () => this.#onScroll());
-    this.#resizes = new ResizeObserver(() => { if (this.#followsEnd) this.#scrollToEnd(); });
+    this.#resizes = new ResizeObserver(() => {
+      this.#measure();
+      if (this.#followsEnd) this.#scrollToEnd();
+    });
     this.#resizes.observe(this.#list);
     this.#resizes.observe(this.#scroller);
     this.#draw();
@@ -117,11 +122,11 @@ export class ThreadView {
   }
 
   /** Announces a new state of a run to screen readers. */
-  #announce({ state, answer, failure }, previous) {
+  #announce({ state, answer }, previous) {
     if (state === previous) return;
     if (state === 'waiting_approval') this.#announcement.textContent = 'Errand needs your approval.';
     if (state === 'succeeded' && ['queued', 'running'].includes(previous)) this.#announcement.textContent = `Errand: ${answer}`;
-    if (state === 'failed') this.#announcement.textContent = failure ?? 'The run failed.';
+    if (state === 'failed') this.#announcement.textContent = 'Errand couldn’t answer this message.';
   }
 
   #welcome() {
@@ -141,14 +146,29 @@ export class ThreadView {
   }
 
   #onScroll() {
+    if (this.#measure() && this.#followsEnd) {
+      // New content or the size of the message box moved the end, not the user.
+      this.#scrollToEnd();
+      return;
+    }
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     this.#followsEnd = scrollHeight - scrollTop - clientHeight < NEAR;
     this.#toEnd.hidden = this.#followsEnd;
     if (scrollTop < NEAR && this.thread.cursor && scrollHeight > clientHeight) this.#loadOlder();
   }
 
+  /** Measures the conversation. Returns whether its size has changed. */
+  #measure() {
+    const { scrollHeight, clientHeight } = this.#scroller;
+    const changed = scrollHeight !== this.#size.scrollHeight || clientHeight !== this.#size.clientHeight;
+    this.#size = { scrollHeight, clientHeight };
+    return changed;
+  }
+
   #scrollToEnd() {
     this.#followsEnd = true;
+    this.#toEnd.hidden = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#measure();
   }
 }

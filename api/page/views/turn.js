@@ -109,13 +109,20 @@ function status({ turn, thread }, isLast) {
     icon('retry'), 'Try again');
   switch (turn.state) {
     case 'queued': return progress(turn, turn.stopping ? 'Stopping…' : 'In the queue…');
-    case 'running': return progress(turn, turn.stopping ? 'Stopping…' : 'Thinking…');
+    case 'running': return progress(turn, turn.stopping ? 'Stopping…' : turn.answer ? 'Writing…' : 'Thinking…');
     case 'waiting_approval': return progress(turn, turn.stopping ? 'Stopping…' : 'Waiting for your approval');
-    case 'failed': return h('div', { class: 'callout bad', role: 'alert' }, h('span', {}, turn.failure ?? 'The run failed.'), retryButton);
+    case 'failed': return h('div', { class: 'callout bad', role: 'alert' }, failure(turn), retryButton);
     case 'cancelled': return h('div', { class: 'callout' },
       h('span', {}, turn.tools.length > 0 ? 'Stopped. Changes that the tools above made are kept.' : 'Stopped.'), retryButton);
     default: return null;
   }
+}
+
+/** A sentence for everyone, and the reason for those who want to know. */
+function failure({ failure: reason }) {
+  const details = reason?.replace(/^Agent execution failed: /, '');
+  return h('div', { class: 'failure' }, h('p', {}, 'Errand couldn’t answer this message.'),
+    details && h('details', {}, h('summary', {}, 'Details'), h('p', {}, `${details[0].toUpperCase()}${details.slice(1)}.`)));
 }
 
 /** Three dots and a label, smaller once the answer has started. */

@@ -1,10 +1,14 @@
 //! The admin page on a phone, in dark mode and with the keyboard.
 
+use errand_model::Gate;
 use errand_testkit::TestApp;
 use serde_json::json;
 use thirtyfour::Key;
 
-use crate::{browser_test::BrowserTest, page::Page};
+use crate::{
+    browser_test::{BrowserTest, gated_script},
+    page::Page,
+};
 
 const SECTIONS: [&str; 5] = ["", "runs", "dead", "workers", "capacity"];
 
@@ -28,6 +32,10 @@ const LOW_CONTRAST_TEXTS: &str = "\
         .map((element) => { const pair = [luminance(colour(getComputedStyle(element).color)), luminance(background(element))].sort((a, b) => b - a); return [element.textContent, (pair[0] + 0.05) / (pair[1] + 0.05)]; })\
         .filter(([, contrast]) => contrast < 4.5)";
 
+/// How many columns have no name.
+const UNNAMED_COLUMNS: &str =
+    "return [...document.querySelectorAll('thead th')].filter((column) => column.textContent === '').length";
+
 /// Opens a section and waits until it shows its data.
 async fn open_section(page: &Page, section: &str) {
     page.open(&format!("admin#/{section}")).await;
@@ -46,7 +54,7 @@ async fn wait_for_data(page: &Page, section: &str) {
 }
 
 #[tokio::test]
-async fn page_fits_a_phone_and_charts_have_descriptions() {
+async fn page_fits_a_phone_and_charts_and_columns_have_names() {
     BrowserTest::run(TestApp::builder(), async |test| {
         let user = test.app.user("Ada").await;
         let run = user.chat("Add a task to buy milk").await.id("run_id");
@@ -59,6 +67,7 @@ async fn page_fits_a_phone_and_charts_have_descriptions() {
 
             assert_eq!(page.js(OVERFLOW).await, 0, "{section}");
             assert_eq!(page.js(CHARTS_WITHOUT_TEXT).await, 0, "{section}");
+            assert_eq!(page.js(UNNAMED_COLUMNS).await, 0, "{section}");
             let name = section.split('/').next().unwrap_or_default();
             page.screenshot(&format!("admin-phone-{name}")).await;
         }
@@ -68,9 +77,15 @@ async fn page_fits_a_phone_and_charts_have_descriptions() {
 
 #[tokio::test]
 async fn text_has_enough_contrast_in_light_and_dark_mode() {
+    let gate = Gate::new();
     BrowserTest::run(TestApp::builder(), async |test| {
+        // Given a succeeded, a running and a queued run, which all have colours of their own.
+        test.app.model.script(gated_script(&gate));
         let user = test.app.user("Ada").await;
-        user.chat("Add a task to buy milk").await;
+        let conversation = user.chat("Add a task to buy milk").await.id("conversation_id");
+        user.chat_async(Some(conversation), "wait").await;
+        gate.wait_arrived(1).await;
+        user.chat_async(Some(conversation), "Hello").await;
         let (_, page) = test.signed_in_admin("").await;
 
         for theme in ["light", "dark"] {
@@ -82,6 +97,7 @@ async fn text_has_enough_contrast_in_light_and_dark_mode() {
                 page.screenshot(&format!("admin-{theme}-{section}")).await;
             }
         }
+        gate.release();
     })
     .await;
 }

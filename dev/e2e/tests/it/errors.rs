@@ -88,3 +88,22 @@ async fn sign_in_form_says_what_is_wrong() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn message_box_counts_the_characters_left() {
+    BrowserTest::run(TestApp::builder(), async |test| {
+        let (_, page) = test.signed_in_user().await;
+        page.type_into("#message", &"x".repeat(2001)).await;
+
+        for text in [
+            "1 character too many",
+            "0 characters left",
+            "1 character left",
+            "2 characters left",
+        ] {
+            assert_eq!(page.texts("#characters-left").await, [text]);
+            page.press(Key::Backspace).await;
+        }
+    })
+    .await;
+}

@@ -52,7 +52,7 @@ async fn reload_before_the_answer_starts_shows_the_answer_once() {
 
 #[tokio::test]
 async fn reload_while_the_answer_streams_shows_it_completely() {
-    let words = (0..120).map(|n| format!("word{n}")).collect::<Vec<_>>().join(" ");
+    let words = (0..400).map(|n| format!("word{n}")).collect::<Vec<_>>().join(" ");
     let model = Options {
         token_delay: Duration::from_millis(25),
         script: Script::new().when("talk", [Behaviour::reply(&words)]),
@@ -63,18 +63,19 @@ async fn reload_while_the_answer_streams_shows_it_completely() {
         let streamed_so_far = |word: &str| {
             format!(
                 "document.querySelector('.turn[data-state=running] .answer')?.innerText.includes('{word}') \
-                 && !document.querySelector('.answer').innerText.includes('word119')"
+                 && !document.querySelector('.answer').innerText.includes('word399')"
             )
         };
         page.send_message("talk").await;
         page.wait_for("the first words", &streamed_so_far("word2")).await;
+        assert_eq!(page.texts(".working").await, ["Writing…"]);
         page.wait_for("more words", &streamed_so_far("word12")).await;
 
         page.reload().await;
         page.wait_for("the words so far", &streamed_so_far("word13"))
             .await;
 
-        page.wait_for_answer("word119").await;
+        page.wait_for_answer("word399").await;
         assert_eq!(page.answers().await, [words.as_str()]);
         assert_eq!(stored_messages(&user, &page).await, ["talk", words.as_str()]);
     })
@@ -119,6 +120,31 @@ async fn escape_stops_the_answer_and_the_message_is_retried() {
     .await;
 }
 
+#[tokio::test]
+async fn escape_in_the_task_field_does_not_stop_the_answer() {
+    let gate = Gate::new();
+    BrowserTest::run(TestApp::builder(), async |test| {
+        test.app.model.script(gated_script(&gate));
+        let (_, page) = test.signed_in_user().await;
+        page.send_message("wait").await;
+        gate.wait_arrived(1).await;
+        page.wait_for("the Stop button", "!document.querySelector('#stop').hidden")
+            .await;
+
+        page.click("[aria-label='New task']").await;
+        page.press(Key::Escape).await;
+
+        // The page disables the button as soon as it stops a run.
+        assert_eq!(
+            page.js("return document.querySelector('#stop').disabled").await,
+            false
+        );
+        gate.release();
+        page.wait_for_answer(GATED_ANSWER).await;
+    })
+    .await;
+}
+
 /// A model that rejects the first hello and answers the second.
 fn fails_once() -> Options {
     Options {
@@ -141,8 +167,13 @@ async fn failed_run_shows_the_reason_and_is_retried_after_a_reload() {
         page.reload().await;
         page.wait_for_count(".turn[data-state=failed] .callout.bad", 1)
             .await;
-        let reason = page.texts(".status .callout span").await.remove(0);
-        assert!(reason.starts_with("Agent execution failed"), "{reason}");
+        assert_eq!(
+            page.texts(".failure > p").await,
+            ["Errand couldn’t answer this message."]
+        );
+        page.click(".failure summary").await;
+        let details = page.texts(".failure details p").await.remove(0);
+        assert!(details.contains("status 400"), "{details}");
         page.screenshot("failed").await;
 
         page.click(".retry").await;

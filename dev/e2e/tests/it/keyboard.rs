@@ -37,12 +37,16 @@ async fn page_can_be_used_with_the_keyboard_alone() {
         page.press(" ").await;
         page.wait_for_count(".task.completed", 1).await;
 
-        // Skip the lists.
+        // Skip the lists. The conversation stays open.
         page.reset_focus().await;
         page.tab_to("Skip to the message box").await;
         page.press(Key::Enter).await;
         page.wait_for("the message box", "document.activeElement.id === 'message'")
             .await;
+        assert_eq!(
+            page.messages().await,
+            ["Add a task to buy milk\nand bread"]
+        );
 
         // Escape cancels the deletion of the conversation.
         page.tab_back_to("Delete Chat").await;

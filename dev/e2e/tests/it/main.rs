@@ -25,6 +25,8 @@ mod keyboard;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
+mod scrolling;
+#[cfg(test)]
 mod session;
 #[cfg(test)]
 mod several_devices;

@@ -124,3 +124,30 @@ async fn signing_out_ends_the_session_in_all_tabs_and_deletes_drafts() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn next_user_does_not_see_the_address_of_the_last_conversation() {
+    BrowserTest::run(TestApp::builder(), async |test| {
+        // Given a conversation that is open in two tabs.
+        let (_, page) = test.signed_in_user().await;
+        page.send_message("Add a task to buy milk").await;
+        page.wait_for_answered_messages(1).await;
+        let other_tab = page.new_tab().await;
+        other_tab.open(&page.fragment().await).await;
+        other_tab.wait_for_answered_messages(1).await;
+
+        page.click("#sign-out").await;
+        for tab in [&page, &other_tab] {
+            tab.wait_for_sign_in_form().await;
+            assert_eq!(tab.fragment().await, "");
+        }
+
+        // When another user signs in, they see a new chat.
+        let other_user = test.app.user("Eve").await;
+        page.submit_sign_in(&other_user).await;
+        page.wait_until_signed_in().await;
+        page.wait_for("a new chat", "document.querySelector('.suggestions')")
+            .await;
+    })
+    .await;
+}

@@ -1,38 +1,10 @@
-//! The task panel, and renaming, deleting and scrolling through conversations.
+//! The task panel, and renaming and deleting conversations.
 
-use errand_model::Gate;
-use errand_testkit::{TestApp, User};
+use errand_testkit::TestApp;
 use serde_json::json;
 use thirtyfour::Key;
 
-use crate::{
-    browser_test::{BrowserTest, GATED_ANSWER, gated_script},
-    page::Page,
-};
-
-/// How many pixels of the conversation are below the visible part.
-const PIXELS_BELOW: &str = "(({scrollTop, scrollHeight, clientHeight}) => scrollHeight - scrollTop - clientHeight)(document.querySelector('.scroller'))";
-
-/// Creates a conversation with this many answered messages, `Hello number 0` and so on. Returns its path.
-async fn long_conversation(user: &User, messages: usize) -> String {
-    let id = user.chat("Hello number 0").await.id("conversation_id");
-    for number in 1..messages {
-        user.chat_in(id, &format!("Hello number {number}")).await;
-    }
-    format!("#/c/{id}")
-}
-
-async fn wait_until_end_is_visible(page: &Page) {
-    page.wait_for(
-        "the end of the conversation",
-        &format!("document.querySelector('.bubble') && {PIXELS_BELOW} < 5"),
-    )
-    .await;
-}
-
-async fn scroll_to_top(page: &Page) {
-    page.js("document.querySelector('.scroller').scrollTop = 0").await;
-}
+use crate::browser_test::BrowserTest;
 
 #[tokio::test]
 async fn tasks_are_added_edited_completed_and_deleted_by_hand() {
@@ -106,70 +78,6 @@ async fn conversation_is_renamed_and_deleted() {
         )
         .await;
         assert_eq!(user.get("/conversations").await.body["items"], json!([]));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn scrolling_up_loads_older_messages_page_by_page() {
-    let builder = TestApp::builder().api("--rate-limit-chat-per-minute=0");
-    BrowserTest::run(builder, async |test| {
-        let (user, page) = test.signed_in_user().await;
-        let conversation = long_conversation(&user, 45).await;
-
-        // The newest page is shown first, at its end.
-        page.open(&conversation).await;
-        page.wait_for(
-            "the newest message",
-            "[...document.querySelectorAll('.bubble')].at(-1)?.innerText === 'Hello number 44'",
-        )
-        .await;
-        wait_until_end_is_visible(&page).await;
-        assert_eq!(page.messages().await.len(), 20);
-
-        for loaded in [40, 45] {
-            scroll_to_top(&page).await;
-            page.wait_for_count(".bubble", loaded).await;
-        }
-        let all: Vec<_> = (0..45).map(|number| format!("Hello number {number}")).collect();
-        assert_eq!(page.messages().await, all);
-        page.wait_for(
-            "no button for older messages",
-            "document.querySelector('.older').hidden",
-        )
-        .await;
-    })
-    .await;
-}
-
-/// After the messages, the page requests the state of open runs, which can take a while.
-#[tokio::test]
-async fn scroll_position_is_kept_while_a_conversation_is_still_loading() {
-    let gate = Gate::new();
-    BrowserTest::run(TestApp::builder(), async |test| {
-        // Given a long conversation with an open run, whose state does not arrive.
-        test.app.model.script(gated_script(&gate));
-        let (user, page) = test.signed_in_user().await;
-        let conversation = long_conversation(&user, 25).await;
-        let id = conversation.strip_prefix("#/c/").unwrap().parse().unwrap();
-        user.chat_async(Some(id), "wait").await;
-        gate.wait_arrived(1).await;
-        page.hold_responses("/runs/[0-9a-f-]{36}\\?wait=0$").await;
-        page.js(&format!("location.hash = '{conversation}'")).await;
-        page.wait_for_held_response().await;
-        wait_until_end_is_visible(&page).await;
-
-        // When the user scrolls up before it arrives.
-        scroll_to_top(&page).await;
-        page.wait_for_count(".bubble", 26).await;
-        page.release_responses().await;
-        page.wait_for_count(".scroller > .working", 0).await;
-
-        // Then the page does not scroll back to the end.
-        let pixels_below = page.js(&format!("return {PIXELS_BELOW}")).await;
-        assert!(pixels_below.as_f64().unwrap() > 1000.0, "{pixels_below}");
-        gate.release();
-        page.wait_for_answer(GATED_ANSWER).await;
     })
     .await;
 }
