@@ -2,17 +2,17 @@
 //!
 //! Passwords and refresh tokens are how a person gets a token; a request shows only the token.
 
-mod client;
+mod client_addr;
 mod extract;
 #[cfg(test)]
 mod fixtures;
 mod keys;
-mod known;
 pub(crate) mod passwords;
 pub(crate) mod refresh;
-pub(crate) mod rules;
 pub(crate) mod session;
 mod tokens;
+mod user_cache;
+pub(crate) mod validation;
 
 use std::{fmt, time::Duration};
 
@@ -22,11 +22,11 @@ use errand_shared::{Uuid, domain::clock::Clock, service::config::Exit};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    client::Client,
+    client_addr::Client,
     extract::{Admin, Caller, OwnTokens, PROTOCOL, SocketCaller},
 };
-use self::{known::KnownUsers, passwords::Passwords, tokens::Tokens};
-use crate::{error::ApiError, settings::AuthSettings};
+use self::{passwords::Passwords, tokens::Tokens, user_cache::UserCache};
+use crate::{http::error::ApiError, settings::AuthSettings};
 
 /// What a caller may do beside their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ pub(crate) struct Identity {
 /// Checks and issues tokens.
 pub(crate) struct Authenticator {
     tokens: Tokens,
-    known: KnownUsers,
+    known: UserCache,
     passwords: Passwords,
     clock: Clock,
 }
@@ -76,7 +76,7 @@ impl Authenticator {
     pub(crate) fn new(settings: &AuthSettings, pool: Pool) -> Result<Self, Exit> {
         Ok(Self {
             tokens: Tokens::new(settings)?,
-            known: KnownUsers::new(pool, &settings.jwt_issuer),
+            known: UserCache::new(pool, &settings.jwt_issuer),
             passwords: Passwords::new(settings.password_hashes_at_once)?,
             clock: Clock::system(),
         })

@@ -1,40 +1,21 @@
-//! The HTTP API: takes messages, waits for answers, shows what is stored.
+//! The HTTP API: stores messages, waits for the workers' replies and serves what is stored.
 //!
-//! It never sees the agent or the model; what it knows of a run it reads from Postgres or hears from Redis.
+//! It never calls the agent or the model. Everything it knows about a run comes from Postgres or from Redis.
 
-mod answer;
-mod api;
-mod app;
-mod approve;
 mod auth;
-mod cancel;
-mod capacity;
 mod chat;
-pub mod commands;
-mod cursor;
-mod error;
-mod extract;
+pub mod cli;
+mod http;
 mod live;
 mod mcp;
 mod metrics;
-#[cfg(feature = "micro")]
-pub mod micro;
-mod openapi;
-mod origin;
-mod outlook;
 mod page;
-mod prefer;
-mod problem;
-mod query;
-mod queue_depth;
-mod rate;
-mod request_id;
 mod routes;
 mod server;
-mod server_timing;
 mod settings;
 mod state;
-mod waiter;
 
-pub use api::Api;
+#[cfg(feature = "micro")]
+pub use chat::micro;
+pub use server::Api;
 pub use settings::{ApiSettings, AuthSettings, ChatSettings, HttpSettings, LiveSettings, McpSettings};

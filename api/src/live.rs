@@ -1,23 +1,23 @@
-//! The live view of runs: their events as they happen, for readers who may come late, leave and come back.
+//! Live events of runs, streamed to subscribers who may connect late, disconnect and reconnect.
 //!
-//! An event is a hint like all that Redis carries: what a reader has missed is told from the run's log, or from Postgres.
+//! Redis may lose an event. What a subscriber missed is sent again from the run's event log or, without one, from Postgres.
 
+mod connection_limit;
 mod event;
-mod follow;
 mod frame;
-mod news;
-mod readers;
-mod seats;
-mod shown;
+mod redis_listener;
+mod reply_digest;
+mod run_subscription;
 mod snapshot;
 pub(crate) mod socket;
 mod stream;
+mod subscribers;
 
 pub(crate) use self::{
+    connection_limit::ConnectionLimit,
     event::LiveEvent,
-    follow::Follow,
-    news::listen,
-    readers::{Live, Readers, Reading},
-    seats::Seats,
+    redis_listener::listen,
+    run_subscription::RunSubscription,
     stream::{Streamed, after_of, begin, is_wanted, respond},
+    subscribers::{Delivery, Subscribers, Subscription},
 };

@@ -10,7 +10,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use errand_api::{
     Api, ApiSettings, AuthSettings,
-    commands::{self, verify::VerifySettings},
+    cli::{self, verify::VerifySettings},
 };
 use errand_shared::service::traces::Traces;
 use errand_shared::{
@@ -123,10 +123,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Migrate(arguments) => {
             let MigrateArgs { store, log } = *arguments;
             telemetry::init(log, None);
-            commands::migrate::migrate(&store)
-                .await
-                .map_err(failed)
-                .map(|()| None)
+            cli::migrate::migrate(&store).await.map_err(failed).map(|()| None)
         }
         Command::CreateUser(arguments) => create_user(arguments).await,
         Command::Token(arguments) => token(*arguments).await,
@@ -177,7 +174,7 @@ async fn create_user(arguments: CreateUserArgs) -> Result<Option<String>, Exit> 
     } = arguments;
     let pool = pool(&store)?;
     let password = password_from_stdin().map_err(failed)?;
-    let (user, generated) = commands::create_user::create_user(&pool, &email, &name, admin, password)
+    let (user, generated) = cli::create_user::create_user(&pool, &email, &name, admin, password)
         .await
         .map_err(failed)?;
     let password = generated.map_or_else(String::new, |password| format!("password: {password}\n"));
@@ -205,16 +202,14 @@ async fn token(arguments: TokenArgs) -> Result<Option<String>, Exit> {
         ttl,
     } = arguments;
     let pool = pool(&store)?;
-    let token = commands::token::token(&auth, &pool, user, admin, ttl, Clock::system().now()).await;
+    let token = cli::token::token(&auth, &pool, user, admin, ttl, Clock::system().now()).await;
     token.map(|token| Some(token + "\n")).map_err(failed)
 }
 
 async fn renotify(store: &StoreSettings, redis: &RedisSettings) -> Result<Option<String>, Exit> {
     let pool = pool(store)?;
     let redis = RedisClient::new(redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
-    let rung = commands::renotify::renotify(&pool, &redis)
-        .await
-        .map_err(failed)?;
+    let rung = cli::renotify::renotify(&pool, &redis).await.map_err(failed)?;
     Ok(Some(format!("{rung} runs rung\n")))
 }
 
@@ -223,7 +218,7 @@ async fn verify(settings: &VerifySettings) -> ExitCode {
     let mut stderr = std::io::stderr();
     let told = settings.progress || stderr.is_terminal();
     let progress = told.then_some(&mut stderr as &mut (dyn Write + Send));
-    let report = commands::verify::verify(settings, progress).await;
+    let report = cli::verify::verify(settings, progress).await;
     match report.and_then(|report| Ok((report.text(settings.json)?, report.ok))) {
         Ok((text, true)) => print(&text),
         Ok((text, false)) => {

@@ -30,7 +30,11 @@ use rmcp::transport::streamable_http_server::{
 };
 
 use self::server::TaskServer;
-use crate::{auth::Identity, error::ApiError, extract, origin, problem::Problem, state::App};
+use crate::{
+    auth::Identity,
+    http::{error::ApiError, extract, origin, problem::Problem},
+    state::App,
+};
 
 /// Bytes of a refusal's text that are read, at most.
 const REFUSAL_MAX_BYTES: usize = 4096;

@@ -1,9 +1,9 @@
 //! The API's metrics, as `docs/METRICS.md` has them.
 
-mod book;
+mod database;
 mod http;
 
-pub(crate) use book::Book;
+pub(crate) use database::DatabaseGauges;
 pub(crate) use http::{HttpMetrics, measure};
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use errand_shared::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{settings::HttpSettings, waiter::Waiter};
+use crate::{chat::waiter::Waiter, settings::HttpSettings};
 
 errand_shared::label_values! {
     /// What became of a message.
@@ -57,7 +57,7 @@ pub(crate) struct ApiMetrics {
     /// Streams of events.
     pub(crate) streams: Gauge,
     /// What Postgres has.
-    pub(crate) book: Arc<Book>,
+    pub(crate) book: Arc<DatabaseGauges>,
 }
 
 impl ApiMetrics {
@@ -79,7 +79,7 @@ impl ApiMetrics {
             ),
             limited: registry.counters("rate_limited", "Requests refused for coming too fast"),
             streams: registry.gauge("event_streams", "Open streams of server-sent events"),
-            book: Book::new(&mut registry),
+            book: DatabaseGauges::new(&mut registry),
             registry,
         }
     }

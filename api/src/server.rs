@@ -1,199 +1,215 @@
-//! Connections: accepted up to a cap, with time limits on what they send, ended gracefully.
+//! The API's life: starts its parts, serves, stops in order.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Extension, Router, extract::ConnectInfo};
-use errand_shared::service::{
-    lifecycle::Lifecycle,
-    metrics::{Gauge, Held},
+use errand_shared::{
+    domain::{
+        agents::{Agents, Secrets},
+        clock::Clock,
+    },
+    service::{config::Exit, lifecycle::Lifecycle, metrics::Gauge},
+    signals::{notifier::Notifier, redis_client::RedisClient},
+    storage::{
+        self, Durability, Pool,
+        group_commit::GroupCommit,
+        queue::posts::{self, Post, PostOutcome},
+        schema,
+    },
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    auth::Authenticator,
+    chat::{queue_depth::QueueDepth, queue_position::QueueEstimator, waiter::Waiter},
+    http::{
+        listener::{self, Bounds},
+        rate_limits::RateLimits,
+        router,
+    },
+    live::{self, ConnectionLimit, Subscribers},
+    metrics::ApiMetrics,
+    settings::ApiSettings,
+    state::{App, AppState},
 };
-use socket2::SockRef;
-use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
-use tower::Layer;
 
-/// Connections that the kernel may hold before they are accepted.
-const BACKLOG: u32 = 4096;
+/// Connections to the admin listener, at most.
+const ADMIN_CONNECTIONS: usize = 64;
+/// How long the last notices may take.
+const LAST_NOTICES: Duration = Duration::from_secs(2);
 
-/// A connection's place among those that may be open at once, held by whatever it becomes.
-#[derive(Clone, Debug)]
-#[expect(dead_code, reason = "it only needs to be held")]
-pub(crate) struct Place(Arc<(OwnedSemaphorePermit, Held)>);
-
-/// The bounds of a listener.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// Connections at once, at most; more wait in the kernel.
-    pub(crate) connections: usize,
-    /// How long a request's head may take, the idle time before it included.
-    pub(crate) header_timeout: Duration,
-    /// How long what was sent may stay unread: a reader that is stuck would keep its place for ever.
-    pub(crate) unread_timeout: Duration,
-    /// How long requests may go on after the process was asked to stop.
-    pub(crate) grace: Duration,
-}
-
-/// Opens a listener.
-///
-/// # Errors
-/// If the address can't be had.
-pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
-/// Serves until the process stops, then until what is under way has ended or the grace time has.
-/// `open` shows how many connections there are.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    bounds: Bounds,
-    open: Gauge,
+/// An API whose parts are made and whose listeners are open.
+#[derive(Debug)]
+pub struct Api {
+    app: App,
+    main: TcpListener,
+    admin: TcpListener,
     lifecycle: Lifecycle,
-) {
-    let places = Arc::new(Semaphore::new(bounds.connections));
-    let connections = tokio_util::task::TaskTracker::new();
-    // HTTP/1 alone: hyper-util's builder for both takes HTTP/2 as well as soon as upgrades are asked for.
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_timeout)
-        .max_buf_size(64 * 1024);
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &places, bounds.unread_timeout) => accepted,
-            () = lifecycle.stopped() => break,
-        };
-        let Some((stream, peer, place)) = accepted else {
-            continue;
-        };
-        let place = Place(Arc::new((place, Held::new(&open))));
-        let layers = (Extension(ConnectInfo(peer)), Extension(place.clone()));
-        let service = TowerToHyperService::new(layers.layer(router.clone()));
-        let (http, stopping) = (http.clone(), lifecycle.token());
-        connections.spawn(async move {
-            // hyper's time limit begins with the first byte.
-            let mut byte = [0];
-            let first_byte = tokio::time::timeout(bounds.header_timeout, stream.peek(&mut byte));
-            match stopping.run_until_cancelled(first_byte).await {
-                Some(Ok(Ok(1..))) => {}
-                _ => return,
-            }
-            let mut connection = pin!(
-                http.serve_connection(TokioIo::new(stream), service)
-                    .with_upgrades()
-            );
-            let ended = if let Some(ended) = stopping.run_until_cancelled(connection.as_mut()).await {
-                ended
-            } else {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended badly");
-            }
-            drop(place);
+    /// Ends what must outlive the last request: the notifier.
+    ended: Lifecycle,
+}
+
+impl Api {
+    /// Makes an API. Neither Postgres nor Redis need be there yet.
+    ///
+    /// # Errors
+    /// A bad setting, or an address that can't be listened on. Must be called within a tokio runtime.
+    pub fn start(settings: ApiSettings, lifecycle: Lifecycle) -> Result<Self, Exit> {
+        check(&settings)?;
+        let tools: Vec<_> = errand_task_tools::specs().iter().map(|spec| spec.name).collect();
+        let agents = Agents::load(&settings.agents, &tools, Secrets::Leave)?;
+        let pool = storage::pool(&settings.store, Durability::Flushed)
+            .map_err(|error| Exit::bad_setting("DATABASE_URL", error))?;
+        let redis =
+            RedisClient::new(&settings.redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
+        let auth = Authenticator::new(&settings.auth, pool.clone())?
+            .with_database_timeout(settings.http.database_request_timeout_ms);
+        let http = &settings.http;
+        let main = open("LISTEN_ADDR", http.listen_addr)?;
+        let admin = open("ADMIN_LISTEN_ADDR", http.admin_listen_addr)?;
+        let ended = Lifecycle::new();
+        let readers = Subscribers::new(settings.live.live_buffer_events as usize);
+        let waiter = Waiter::new(readers.clone());
+        waiter.start(
+            pool.clone(),
+            settings.chat.wait_sweep_ms,
+            Clock::system(),
+            &lifecycle,
+        );
+        lifecycle.spawn_until_stopped(live::listen(waiter.clone(), readers.clone(), redis.clone()));
+        let notifier = Notifier::start(redis.clone(), settings.events, &ended);
+        let sockets = TaskTracker::new();
+        let mut metrics = ApiMetrics::new(&settings.http);
+        metrics.watch(&pool, &notifier, &waiter, &sockets);
+        let app = Arc::new(AppState {
+            posts: group_posts(&settings, &pool, &ended),
+            agents,
+            notifier,
+            rates: RateLimits::new(&settings, metrics.limited.clone()),
+            metrics,
+            outlook: QueueEstimator::default(),
+            queue_depth: QueueDepth::default(),
+            lifecycle: lifecycle.clone(),
+            clock: Clock::system(),
+            settings,
+            pool,
+            redis,
+            readers,
+            seats: ConnectionLimit::default(),
+            sockets,
+            waiter,
+            auth,
         });
+        Ok(Self {
+            app,
+            main,
+            admin,
+            lifecycle,
+            ended,
+        })
     }
-    drop(listener);
-    connections.close();
-    if tokio::time::timeout(bounds.grace, connections.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!(open = connections.len(), "connections did not end in time");
+
+    /// Where the API is served.
+    ///
+    /// # Errors
+    /// If the system can't tell.
+    pub fn addr(&self) -> std::io::Result<SocketAddr> {
+        self.main.local_addr()
     }
-}
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-    unread_timeout: Duration,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY");
-            }
-            if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(unread_timeout)) {
-                tracing::debug!(%error, "TCP_USER_TIMEOUT");
-            }
-            Some((stream, peer, place))
-        }
-        Err(error) => {
-            // Out of files, most likely: others must end first.
-            tracing::warn!(%error, "a connection could not be accepted");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            None
-        }
+    /// Where metrics and health are served for operators.
+    ///
+    /// # Errors
+    /// If the system can't tell.
+    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
+        self.admin.local_addr()
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use axum::{
-        body::{Body, Bytes},
-        routing::get,
-    };
-    use futures::stream;
-    use tokio::{
-        io::AsyncWriteExt,
-        sync::{mpsc, oneshot},
-    };
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_connection_that_reads_nothing_is_given_up() {
-        let (begun, mut bodies) = mpsc::channel(1);
-        // Ends never, and knows when nobody wants more of it.
-        let endless = async move || {
-            let (open, closed) = oneshot::channel::<Infallible>();
-            begun.send(closed).await.unwrap();
-            let body = stream::repeat_with(move || {
-                let _open = &open;
-                Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 16_384]))
-            });
-            Body::from_stream(body)
-        };
-        let router = Router::new().route("/", get(endless));
+    /// Serves until asked to stop; then answers what it holds, turning waits into 202.
+    pub async fn run(self) {
+        let Self {
+            app,
+            main,
+            admin,
+            lifecycle,
+            ended,
+        } = self;
+        lifecycle.spawn_until_stopped(migrate(Arc::clone(&app)));
+        lifecycle.spawn(RateLimits::forget_idle(Arc::clone(&app), lifecycle.clone()));
+        let http = &app.settings.http;
         let bounds = Bounds {
-            connections: 2,
-            header_timeout: Duration::from_secs(5),
-            unread_timeout: Duration::from_secs(1),
-            grace: Duration::from_secs(1),
+            connections: http.max_connections as usize,
+            header_timeout: http.http_header_timeout_ms,
+            unread_timeout: http.http_unread_timeout_ms,
+            grace: http.shutdown_grace_seconds,
         };
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let address = listener.local_addr().unwrap();
-        let lifecycle = Lifecycle::new();
-        let serving = serve(listener, router, bounds, Gauge::default(), lifecycle.clone());
-        let stuck = async {
-            let mut stuck = TcpStream::connect(address).await.unwrap();
-            stuck
-                .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-                .await
-                .unwrap();
-            let closed = bodies.recv().await.unwrap();
-            let given_up = tokio::time::timeout(Duration::from_secs(30), closed).await;
-            assert!(given_up.is_ok(), "the body is still wanted");
-            lifecycle.stop();
-            stuck
+        // The port too, if the system was to choose one.
+        let address = main.local_addr().unwrap_or(http.listen_addr);
+        tracing::info!(%address, "the API serves");
+        let admin_bounds = Bounds {
+            connections: ADMIN_CONNECTIONS,
+            ..bounds
         };
-        tokio::join!(serving, stuck);
+        tokio::join!(
+            listener::serve(
+                main,
+                router::router(&app),
+                bounds,
+                app.metrics.connections.clone(),
+                lifecycle.clone()
+            ),
+            listener::serve(
+                admin,
+                router::admin_router(&app),
+                admin_bounds,
+                Gauge::default(),
+                lifecycle.clone()
+            ),
+        );
+        app.sockets.close();
+        if tokio::time::timeout(bounds.grace, app.sockets.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(open = app.sockets.len(), "WebSockets did not end in time");
+        }
+        app.notifier.close();
+        ended.stop();
+        if !ended.drained(LAST_NOTICES).await {
+            tracing::warn!("the last notices did not go out; the rescuer rings instead");
+        }
+        tracing::info!("the API has stopped");
+    }
+}
+
+fn group_posts(settings: &ApiSettings, pool: &Pool, ended: &Lifecycle) -> GroupCommit<Post, PostOutcome> {
+    let most = settings.store.database_batch_max as usize;
+    let max_open = i64::from(settings.chat.max_open_runs_per_user);
+    let pool = pool.clone();
+    GroupCommit::start(most, ended, move |batch: Arc<[Post]>| {
+        let pool = pool.clone();
+        async move { posts::store_quickly(&pool, &batch, max_open).await }
+    })
+}
+
+fn open(setting: &str, address: SocketAddr) -> Result<TcpListener, Exit> {
+    listener::listen(address).map_err(|error| Exit::bad_setting(setting, format!("{address}: {error}")))
+}
+
+fn check(settings: &ApiSettings) -> Result<(), Exit> {
+    let chat = &settings.chat;
+    if chat.chat_wait_default > chat.chat_wait_max {
+        return Err(Exit::bad_setting(
+            "CHAT_WAIT_DEFAULT",
+            "must not be above CHAT_WAIT_MAX",
+        ));
+    }
+    Ok(())
+}
+
+/// Migrates as soon as Postgres can be reached; until then the API is not ready.
+async fn migrate(app: App) {
+    if let Err(error) = schema::migrate_when_reachable(&app.settings.store).await {
+        tracing::error!(%error, "the schema could not be migrated");
     }
 }

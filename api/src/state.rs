@@ -19,14 +19,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     auth::Authenticator,
-    error::ApiError,
-    live::{Readers, Seats},
+    chat::{queue_depth::QueueDepth, queue_position::QueueEstimator, waiter::Waiter},
+    http::{error::ApiError, rate_limits::RateLimits},
+    live::{ConnectionLimit, Subscribers},
     metrics::ApiMetrics,
-    outlook::Outlook,
-    queue_depth::QueueDepth,
-    rate::RateLimits,
     settings::ApiSettings,
-    waiter::Waiter,
 };
 
 /// The parts of a running API; cheap to clone.
@@ -46,9 +43,9 @@ pub(crate) struct AppState {
     /// Redis, for reading.
     pub(crate) redis: RedisClient,
     /// Who reads whose events.
-    pub(crate) readers: Readers,
+    pub(crate) readers: Subscribers,
     /// How many WebSockets a user has open.
-    pub(crate) seats: Seats,
+    pub(crate) seats: ConnectionLimit,
     /// The WebSockets, which outlive their handshake's request.
     pub(crate) sockets: TaskTracker,
     /// Who waits for which run.
@@ -62,7 +59,7 @@ pub(crate) struct AppState {
     /// How much callers may ask for.
     pub(crate) rates: RateLimits,
     /// Where waiting messages stand.
-    pub(crate) outlook: Outlook,
+    pub(crate) outlook: QueueEstimator,
     /// How many runs are queued.
     pub(crate) queue_depth: QueueDepth,
     /// The process's life.

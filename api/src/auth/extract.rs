@@ -7,7 +7,10 @@ use axum::{
 use errand_shared::Uuid;
 
 use super::{Identity, Role, tokens};
-use crate::{error::ApiError, problem::FieldError, state::App};
+use crate::{
+    http::{error::ApiError, problem::FieldError},
+    state::App,
+};
 
 /// The caller of a route below `/api/{user_id}`, who is that user. An admin is nobody special there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use errand_shared::service::config::Exit;
 use tokio::sync::Semaphore;
 
 use super::refresh::random_text;
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// OWASP's second choice of equal strength: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19 * 1024;

@@ -10,7 +10,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::{error::ApiError, extract::Json, state::App};
+use crate::{
+    http::{error::ApiError, extract::Json},
+    state::App,
+};
 
 /// The cookie's name.
 pub(crate) const COOKIE: &str = "errand_refresh";

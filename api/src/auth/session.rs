@@ -9,8 +9,8 @@ use errand_shared::{
 };
 use sqlx::{Connection, PgConnection};
 
-use super::{Client, refresh, rules::Rules};
-use crate::{error::ApiError, state::App};
+use super::{Client, refresh, validation::Rules};
+use crate::{http::error::ApiError, state::App};
 
 /// What a person shows to get in.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
 use super::{Role, keys::Keys};
-use crate::{error::ApiError, settings::AuthSettings};
+use crate::{http::error::ApiError, settings::AuthSettings};
 
 /// How far the clocks of issuer and reader may differ.
 const LEEWAY: TimeDelta = TimeDelta::seconds(10);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::{error::ApiError, request_id::RequestId};
+use crate::http::{error::ApiError, request_id::RequestId};
 
 /// A message that somebody sends, checked.
 #[derive(Clone, Debug)]

@@ -10,11 +10,11 @@ use errand_shared::{
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{gone, no_run};
+use super::accept::{gone, no_run};
 use crate::{
-    error::ApiError,
+    chat::waiter::{Change, Outcome, Wait},
+    http::error::ApiError,
     state::App,
-    waiter::{Change, Outcome, Wait},
 };
 
 /// A run as far as it has come, and where its time went.

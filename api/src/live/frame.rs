@@ -4,7 +4,10 @@ use errand_shared::Uuid;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{chat::IfRunning, error::ApiError, extract, problem::Problem};
+use crate::{
+    chat::IfRunning,
+    http::{error::ApiError, extract, problem::Problem},
+};
 
 /// What a client says.
 #[derive(Debug, PartialEq, Eq, Deserialize)]

@@ -15,16 +15,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout
 use tracing::Instrument;
 
 use super::{
-    Follow, Live, LiveEvent, Reading,
+    Delivery, LiveEvent, RunSubscription, Subscription,
     frame::{self, Answer, Request},
 };
 use crate::{
-    approve,
     auth::Identity,
-    cancel,
-    chat::{self, NewMessage, Posting},
-    error::ApiError,
-    request_id::RequestId,
+    chat::{self, Accepted, NewMessage, approve, cancel},
+    http::{error::ApiError, request_id::RequestId},
     state::App,
 };
 
@@ -56,8 +53,8 @@ pub(crate) struct Socket {
     /// The handshake.
     request_id: RequestId,
     wire: WebSocket,
-    reading: Reading,
-    runs: HashMap<Uuid, Follow>,
+    reading: Subscription,
+    runs: HashMap<Uuid, RunSubscription>,
     /// The last ended runs, oldest first, with the numbers of their final events.
     ended: VecDeque<(Uuid, i64)>,
 }
@@ -198,15 +195,15 @@ impl Socket {
             })
         };
         match chat::post(&self.app, message).await? {
-            Posting::Fresh(run, wait) => {
-                let (follow, queued) = Follow::fresh(&self.app, self.user_id, &run, wait)?;
+            Accepted::Fresh(run, wait) => {
+                let (follow, queued) = RunSubscription::fresh(&self.app, self.user_id, &run, wait)?;
                 self.runs.insert(run.run_id, follow);
                 Ok(vec![
                     accepted(run.run_id, run.conversation_id)?,
                     queued.json.clone(),
                 ])
             }
-            Posting::Known(run_id) => {
+            Accepted::Known(run_id) => {
                 let conversation_id = chat::conversation_of(&self.app, self.user_id, run_id).await?;
                 let mut frames = vec![accepted(run_id, conversation_id)?];
                 if !self.runs.contains_key(&run_id) {
@@ -225,7 +222,8 @@ impl Socket {
                 retry_after: Duration::from_secs(1),
             });
         }
-        let Some((follow, events)) = Follow::begin(&self.app, self.user_id, run_id, after).await? else {
+        let Some((follow, events)) = RunSubscription::begin(&self.app, self.user_id, run_id, after).await?
+        else {
             return Ok(Vec::new());
         };
         self.runs.insert(run_id, follow);
@@ -234,19 +232,19 @@ impl Socket {
     }
 
     /// Passes on what happened.
-    async fn tell(&mut self, live: Live) -> Result<(), End> {
+    async fn tell(&mut self, live: Delivery) -> Result<(), End> {
         match live {
-            Live::Event(event) => {
+            Delivery::Event(event) => {
                 let events = self.admitted(event).await;
                 self.send_all(texts(events)).await
             }
-            Live::Gone(run_id) => {
+            Delivery::Gone(run_id) => {
                 let now = self.app.clock.now();
                 let last = self.runs.get_mut(&run_id).and_then(|follow| follow.gone(now));
                 self.let_go(run_id);
                 self.send_all(texts(last)).await
             }
-            Live::Resync => {
+            Delivery::Resync => {
                 let followed: Vec<_> = self.runs.keys().copied().collect();
                 for run_id in followed {
                     let Some(follow) = self.runs.get_mut(&run_id) else {
@@ -292,7 +290,7 @@ impl Socket {
                 Err(error) => tracing::debug!(%error, run.id = %run_id, "a run is told from its middle"),
             }
         }
-        if let Some(follow) = Follow::from_here(&self.app, self.user_id, &event)
+        if let Some(follow) = RunSubscription::from_here(&self.app, self.user_id, &event)
             && self.runs.len() < MOST_FOLLOWED
         {
             self.runs.insert(run_id, follow);

@@ -12,8 +12,11 @@ use axum::{
 use errand_shared::{Uuid, service::metrics::Held};
 use futures::{Stream, StreamExt, stream};
 
-use super::{Follow, Live, LiveEvent, Reading};
-use crate::{error::ApiError, query::Params, state::App};
+use super::{Delivery, LiveEvent, RunSubscription, Subscription};
+use crate::{
+    http::{error::ApiError, query::Params},
+    state::App,
+};
 
 const LAST_EVENT_ID: &str = "last-event-id";
 /// Asks proxies not to gather what is sent.
@@ -55,7 +58,7 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
 }
 
 /// Begins to read a user's events, and waits a moment until they are heard.
-pub(crate) async fn begin(app: &App, user_id: Uuid) -> Reading {
+pub(crate) async fn begin(app: &App, user_id: Uuid) -> Subscription {
     let mut reading = app.readers.read(user_id);
     if !reading.is_heard(app.redis.timeout()).await {
         tracing::debug!("a reader begins before its events can be heard");
@@ -66,15 +69,20 @@ pub(crate) async fn begin(app: &App, user_id: Uuid) -> Reading {
 /// A run on its way to one reader.
 pub(crate) struct Streamed {
     app: App,
-    reading: Reading,
-    follow: Follow,
+    reading: Subscription,
+    follow: RunSubscription,
     ready: VecDeque<Arc<LiveEvent>>,
     _counted: Held,
 }
 
 impl Streamed {
     /// A stream that begins with these events.
-    pub(crate) fn new(app: App, reading: Reading, follow: Follow, first: Vec<Arc<LiveEvent>>) -> Self {
+    pub(crate) fn new(
+        app: App,
+        reading: Subscription,
+        follow: RunSubscription,
+        first: Vec<Arc<LiveEvent>>,
+    ) -> Self {
         Self {
             _counted: Held::new(&app.metrics.streams),
             app,
@@ -100,7 +108,7 @@ impl Streamed {
                 () = stopped => return None,
             };
             match live {
-                Live::Event(event) if self.follow.lacks_reply(&event) => {
+                Delivery::Event(event) if self.follow.lacks_reply(&event) => {
                     match self.follow.catch_up(&self.app).await {
                         Ok(events) => self.ready = events.into(),
                         // The end has the reply as well.
@@ -110,12 +118,12 @@ impl Streamed {
                         }
                     }
                 }
-                Live::Event(event) if self.follow.admits(&event) => return Some(event),
-                Live::Gone(run_id) if run_id == self.follow.run_id() => {
+                Delivery::Event(event) if self.follow.admits(&event) => return Some(event),
+                Delivery::Gone(run_id) if run_id == self.follow.run_id() => {
                     return self.follow.gone(self.app.clock.now());
                 }
-                Live::Event(_) | Live::Gone(_) => {}
-                Live::Resync => match self.follow.catch_up(&self.app).await {
+                Delivery::Event(_) | Delivery::Gone(_) => {}
+                Delivery::Resync => match self.follow.catch_up(&self.app).await {
                     Ok(events) => self.ready = events.into(),
                     Err(error) => {
                         tracing::debug!(%error, "a reader is sent away to come back");

@@ -6,8 +6,7 @@ use serde_json::{Map, Value};
 use sqlx::Connection as _;
 
 use crate::{
-    error::ApiError,
-    request_id,
+    http::{error::ApiError, request_id},
     state::{App, within},
 };
 

@@ -2,6 +2,7 @@
 //!
 //! For a token whose role is `admin`; nothing here shows what anybody said.
 
+mod capacity;
 pub(crate) mod runs;
 
 use std::time::Duration;
@@ -28,10 +29,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::Admin,
-    capacity::{self, Capacity},
-    error::ApiError,
-    openapi::AdminRefusals,
-    problem::Problem,
+    http::{error::ApiError, openapi::AdminRefusals, problem::Problem},
+    routes::admin::capacity::Capacity,
     state::App,
 };
 

@@ -11,13 +11,17 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    answer::{self, Pending},
-    approve,
     auth::Caller,
-    error::ApiError,
-    extract::Json as JsonBody,
-    openapi::{BodyRefusals, Refusals},
-    problem::Problem,
+    chat::{
+        approve,
+        response::{self, Pending},
+    },
+    http::{
+        error::ApiError,
+        extract::Json as JsonBody,
+        openapi::{BodyRefusals, Refusals},
+        problem::Problem,
+    },
     state::App,
 };
 
@@ -62,6 +66,6 @@ async fn decide(
     Ok(if run.status.is_final() {
         Json(run).into_response()
     } else {
-        answer::pending(&app, caller.user_id, &run).await
+        response::pending(&app, caller.user_id, &run).await
     })
 }

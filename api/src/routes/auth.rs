@@ -17,10 +17,7 @@ use crate::{
         refresh::{self, Carried, RefreshBody},
         session::{self, Credentials, Session},
     },
-    error::ApiError,
-    extract::Json,
-    openapi::BodyRefusals,
-    problem::Problem,
+    http::{error::ApiError, extract::Json, openapi::BodyRefusals, problem::Problem},
     state::App,
 };
 

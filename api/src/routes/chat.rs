@@ -12,17 +12,17 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    answer::{self, Pending, RunEnded},
     auth::Caller,
-    chat::{self, IfRunning, NewMessage, Posting},
-    error::ApiError,
-    extract::Json,
-    live::{self, Follow, Streamed},
-    openapi::BodyRefusals,
-    prefer::Patience,
-    problem::Problem,
-    request_id::RequestId,
-    server_timing,
+    chat::{
+        self, Accepted, IfRunning, NewMessage,
+        response::{self, Pending, RunEnded},
+        server_timing,
+    },
+    http::{
+        error::ApiError, extract::Json, openapi::BodyRefusals, problem::Problem, request_id::RequestId,
+        wait_preference::WaitPreference,
+    },
+    live::{self, RunSubscription, Streamed},
     state::App,
 };
 
@@ -88,7 +88,7 @@ async fn post(
     headers: HeaderMap,
     Json(request): Json<ChatRequest>,
 ) -> Result<Response, ApiError> {
-    let patience = Patience::of(&headers, &app.settings.chat)?;
+    let patience = WaitPreference::of(&headers, &app.settings.chat)?;
     let key = headers.get("idempotency-key").map(text_of).transpose()?;
     let message = NewMessage::new(
         caller.user_id,
@@ -106,10 +106,10 @@ async fn post(
         return Box::pin(stream(app, caller.user_id, message)).await;
     }
     let (told, accepted) = chat::chat(&app, message, patience.wait).await?;
-    let mut response = answer::to_chat(&app, caller.user_id, &told.run).await;
+    let mut response = response::to_chat(&app, caller.user_id, &told.run).await;
     server_timing::tell(&mut response, Some(accepted), told.timing);
     if patience.asked_for {
-        answer::preference_applied(&mut response);
+        response::preference_applied(&mut response);
     }
     Ok(response)
 }
@@ -119,11 +119,11 @@ async fn stream(app: App, user_id: Uuid, message: NewMessage) -> Result<Response
     // Before the commit, so that no event can be missed.
     let reading = live::begin(&app, user_id).await;
     let (follow, first) = match chat::post(&app, message).await? {
-        Posting::Fresh(run, wait) => {
-            let (follow, queued) = Follow::fresh(&app, user_id, &run, wait)?;
+        Accepted::Fresh(run, wait) => {
+            let (follow, queued) = RunSubscription::fresh(&app, user_id, &run, wait)?;
             (follow, vec![queued])
         }
-        Posting::Known(run_id) => match Follow::begin(&app, user_id, run_id, 0).await? {
+        Accepted::Known(run_id) => match RunSubscription::begin(&app, user_id, run_id, 0).await? {
             Some(begun) => begun,
             None => return Err(chat::no_run(run_id)),
         },

@@ -25,13 +25,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::Caller,
-    cancel, chat,
-    cursor::AfterConversation,
-    error::ApiError,
-    extract::Json as JsonBody,
-    openapi::{BodyRefusals, Refusals},
-    problem::Problem,
-    query::{FromQuery, Params, Query},
+    chat::{self, cancel},
+    http::{
+        cursor::AfterConversation,
+        error::ApiError,
+        extract::Json as JsonBody,
+        openapi::{BodyRefusals, Refusals},
+        problem::Problem,
+        query::{FromQuery, Params, Query},
+    },
     state::App,
 };
 

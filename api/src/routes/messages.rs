@@ -18,11 +18,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     auth::Caller,
     chat,
-    cursor::BeforeMessage,
-    error::ApiError,
-    openapi::Refusals,
-    problem::Problem,
-    query::{FromQuery, Params, Query},
+    http::{
+        cursor::BeforeMessage,
+        error::ApiError,
+        openapi::Refusals,
+        problem::Problem,
+        query::{FromQuery, Params, Query},
+    },
     state::App,
 };
 

@@ -17,16 +17,14 @@ use errand_shared::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    answer::{self, Pending},
     auth::Caller,
-    cancel, chat,
-    error::ApiError,
-    live::{self, Follow, Streamed},
-    openapi::Refusals,
-    prefer,
-    problem::Problem,
-    query::Params,
-    server_timing,
+    chat::{
+        self, cancel,
+        response::{self, Pending},
+        server_timing,
+    },
+    http::{error::ApiError, openapi::Refusals, problem::Problem, query::Params, wait_preference},
+    live::{self, RunSubscription, Streamed},
     state::App,
 };
 
@@ -61,7 +59,7 @@ async fn look(
 ) -> Result<Response, ApiError> {
     let wait = wait_of(query.as_deref(), &app)?;
     let told = chat::attach(&app, caller.user_id, run_id, wait).await?;
-    let mut response = answer::to_look(&app, caller.user_id, &told.run).await;
+    let mut response = response::to_look(&app, caller.user_id, &told.run).await;
     server_timing::tell(&mut response, None, told.timing);
     Ok(response)
 }
@@ -72,8 +70,10 @@ fn wait_of(query: Option<&str>, app: &App) -> Result<Duration, ApiError> {
         .unwrap_or_default()
         .split('&')
         .find_map(|pair| pair.strip_prefix("wait="))
-        .map_or(Some(Duration::ZERO), |wait| prefer::seconds(wait, settings))
-        .ok_or_else(|| ApiError::invalid("wait", prefer::wait_rule(settings)))
+        .map_or(Some(Duration::ZERO), |wait| {
+            wait_preference::seconds(wait, settings)
+        })
+        .ok_or_else(|| ApiError::invalid("wait", wait_preference::wait_rule(settings)))
 }
 
 /// Cancel a run.
@@ -105,7 +105,7 @@ async fn cancel_run(
     Ok(if was_final {
         Json(run).into_response()
     } else {
-        answer::pending(&app, caller.user_id, &run).await
+        response::pending(&app, caller.user_id, &run).await
     })
 }
 
@@ -148,7 +148,7 @@ async fn retry(
     let run = run.ok_or_else(|| chat::no_run(run_id))?;
     Ok((
         StatusCode::ACCEPTED,
-        answer::pending(&app, caller.user_id, &run).await,
+        response::pending(&app, caller.user_id, &run).await,
     ))
 }
 
@@ -188,8 +188,10 @@ async fn read_events(
 ) -> Result<Response, ApiError> {
     let after = live::after_of(&headers, &Params::of(&uri)?)?;
     let reading = live::begin(&app, caller.user_id).await;
-    Ok(match Follow::begin(&app, caller.user_id, run_id, after).await? {
-        Some((follow, first)) => live::respond(Streamed::new(app, reading, follow, first)),
-        None => StatusCode::NO_CONTENT.into_response(),
-    })
+    Ok(
+        match RunSubscription::begin(&app, caller.user_id, run_id, after).await? {
+            Some((follow, first)) => live::respond(Streamed::new(app, reading, follow, first)),
+            None => StatusCode::NO_CONTENT.into_response(),
+        },
+    )
 }

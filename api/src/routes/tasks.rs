@@ -14,11 +14,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::Caller,
-    error::ApiError,
-    extract::Json as JsonBody,
-    openapi::{BodyRefusals, Refusals},
-    problem::Problem,
-    query::Query,
+    http::{
+        error::ApiError,
+        extract::Json as JsonBody,
+        openapi::{BodyRefusals, Refusals},
+        problem::Problem,
+        query::Query,
+    },
     state::App,
 };
 

@@ -10,13 +10,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::{PROTOCOL, SocketCaller},
-    error::ApiError,
+    http::{
+        error::ApiError, listener::Place, openapi::Refusals, origin, problem::Problem, request_id::RequestId,
+    },
     live::socket,
-    openapi::Refusals,
-    origin,
-    problem::Problem,
-    request_id::RequestId,
-    server::Place,
     state::App,
 };
 

@@ -189,7 +189,7 @@ impl Stack {
             pair("AGENTS_FILE", &self.agents_file().to_string_lossy()),
             pair("LOG_FORMAT", "json"),
             // Each request, so that one whose answer was lost can be looked for.
-            pair("RUST_LOG", "info,errand_api::request_id=debug"),
+            pair("RUST_LOG", "info,errand_api::http::request_id=debug"),
             pair("ADMIN_LISTEN_ADDR", &format!("127.0.0.1:{}", ports::any_free()?)),
         ]);
         if *database != self.database_url {

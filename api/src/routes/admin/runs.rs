@@ -20,12 +20,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::Admin,
-    cancel, chat,
-    cursor::BeforeRun,
-    error::ApiError,
-    openapi::AdminRefusals,
-    problem::Problem,
-    query::{FromQuery, Params, Query},
+    chat::{self, cancel},
+    http::{
+        cursor::BeforeRun,
+        error::ApiError,
+        openapi::AdminRefusals,
+        problem::Problem,
+        query::{FromQuery, Params, Query},
+    },
     routes::runs::not_retryable,
     state::App,
 };

@@ -5,7 +5,7 @@ use errand_task_tools::rules;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::{
+use crate::http::{
     cursor::TaskOffset,
     error::ApiError,
     query::{FromQuery, Params},

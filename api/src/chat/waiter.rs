@@ -22,7 +22,7 @@ use errand_shared::{
 };
 use tokio::sync::{Notify, watch};
 
-use crate::live::{Live, LiveEvent, Readers};
+use crate::live::{Delivery, LiveEvent, Subscribers};
 
 /// Runs read in one query, at most.
 const PAGE: usize = 1000;
@@ -53,7 +53,7 @@ pub(crate) struct Waiter(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    readers: Readers,
+    readers: Subscribers,
     waiting: Mutex<HashMap<Uuid, Entry>>,
     told: AtomicBool,
     look: Notify,
@@ -83,7 +83,7 @@ pub(crate) struct Wait {
 
 impl Waiter {
     /// Nobody waits yet; the readers hear of every end that is found.
-    pub(crate) fn new(readers: Readers) -> Self {
+    pub(crate) fn new(readers: Subscribers) -> Self {
         Self(Arc::new(Shared {
             readers,
             waiting: Mutex::default(),
@@ -155,7 +155,7 @@ impl Waiter {
     pub(crate) fn tell_end(&self, end: RunEnd) {
         if self.0.readers.has(end.user_id) {
             match LiveEvent::of_end(&end) {
-                Ok(event) => self.0.readers.deliver(end.user_id, Live::Event(event)),
+                Ok(event) => self.0.readers.deliver(end.user_id, Delivery::Event(event)),
                 Err(error) => tracing::error!(%error, "a final event could not be written"),
             }
         }
@@ -184,7 +184,7 @@ impl Waiter {
         }
         for event in view.requests(at) {
             match LiveEvent::new(&event) {
-                Ok(event) => self.0.readers.deliver(view.user_id, Live::Event(event)),
+                Ok(event) => self.0.readers.deliver(view.user_id, Delivery::Event(event)),
                 Err(error) => tracing::error!(%error, "an event could not be written"),
             }
         }
@@ -193,7 +193,7 @@ impl Waiter {
     fn tell_gone(&self, run_id: Uuid) {
         if let Some(entry) = self.waiting().get(&run_id) {
             entry.outcome.send_replace(Some(Outcome::Gone));
-            self.0.readers.deliver(entry.user_id, Live::Gone(run_id));
+            self.0.readers.deliver(entry.user_id, Delivery::Gone(run_id));
         }
     }
 

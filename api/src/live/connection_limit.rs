@@ -9,18 +9,18 @@ use errand_shared::Uuid;
 
 /// The seats of all users; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seats(Arc<Mutex<HashMap<Uuid, u32>>>);
+pub(crate) struct ConnectionLimit(Arc<Mutex<HashMap<Uuid, u32>>>);
 
 /// One WebSocket's seat, free again when dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    seats: Seats,
+pub(crate) struct ConnectionPermit {
+    seats: ConnectionLimit,
     user_id: Uuid,
 }
 
-impl Seats {
+impl ConnectionLimit {
     /// A seat for a user, unless `most` are taken; 0 is no bound.
-    pub(crate) fn take(&self, user_id: Uuid, most: u32) -> Option<Seat> {
+    pub(crate) fn take(&self, user_id: Uuid, most: u32) -> Option<ConnectionPermit> {
         let mut taken = self.taken();
         let count = taken.entry(user_id).or_insert(0);
         if most > 0 && *count >= most {
@@ -28,7 +28,7 @@ impl Seats {
         }
         *count += 1;
         drop(taken);
-        Some(Seat {
+        Some(ConnectionPermit {
             seats: self.clone(),
             user_id,
         })
@@ -40,7 +40,7 @@ impl Seats {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut taken = self.seats.taken();
         if let Some(count) = taken.get_mut(&self.user_id) {
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_seat_is_free_again_when_it_is_left_and_users_do_not_share() {
-        let seats = Seats::default();
+        let seats = ConnectionLimit::default();
         let (ada, bob) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let first = seats.take(ada, 1).unwrap();
         assert!(seats.take(ada, 1).is_none());

@@ -18,8 +18,10 @@ use tower_http::{
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    error::ApiError, mcp, metrics, openapi, page, problem::Problem, rate, request_id, routes,
-    settings::HttpSettings, state::App,
+    http::{error::ApiError, openapi, problem::Problem, rate_limits, request_id},
+    mcp, metrics, page, routes,
+    settings::HttpSettings,
+    state::App,
 };
 
 /// The API's router.
@@ -53,7 +55,7 @@ pub(crate) fn router(app: &App) -> Router {
 /// Answers a request, measured, named and logged; the answer tells of the limits that it has met.
 fn watched(State(app): State<App>, request: Request, next: Next) -> impl Future<Output = Response> {
     metrics::measure(app, request, |request| {
-        request_id::name_and_log(request, |request| rate::tell(next.run(request)))
+        request_id::name_and_log(request, |request| rate_limits::tell(next.run(request)))
     })
 }
 

@@ -16,17 +16,21 @@ use errand_shared::{
 
 use super::{
     LiveEvent,
-    shown::Shown,
+    reply_digest::ReplyDigest,
     snapshot::{self, Told},
 };
-use crate::{chat, error::ApiError, state::App, waiter::Wait};
+use crate::{
+    chat::{self, waiter::Wait},
+    http::error::ApiError,
+    state::App,
+};
 
 /// How often a run is read again because its log was ahead of its row.
 const LOOKS: usize = 3;
 
 /// A run that is being followed, until its final event.
 #[derive(Debug)]
-pub(crate) struct Follow {
+pub(crate) struct RunSubscription {
     user_id: Uuid,
     run_id: Uuid,
     conversation_id: Uuid,
@@ -34,14 +38,14 @@ pub(crate) struct Follow {
     /// Number of the last event that was told.
     last: i64,
     /// What the reader shows of the reply.
-    shown: Shown,
+    shown: ReplyDigest,
     /// Tool calls told from the journal.
     from_journal: HashSet<String>,
     /// Makes sure that the end is found even if its news is lost. None once it was told.
     wait: Option<Wait>,
 }
 
-impl Follow {
+impl RunSubscription {
     /// Follows a run that was just stored, whose first event is the first to be told.
     ///
     /// # Errors
@@ -66,7 +70,7 @@ impl Follow {
             conversation_id: run.conversation_id,
             attempt: 0,
             last: event.seq,
-            shown: Shown::nothing(),
+            shown: ReplyDigest::nothing(),
             from_journal: HashSet::new(),
             wait: Some(wait),
         };
@@ -102,15 +106,15 @@ impl Follow {
             conversation_id: view.response.conversation_id,
             attempt: view.attempt,
             last: after,
-            shown: Shown::Unknown,
+            shown: ReplyDigest::Unknown,
             from_journal: HashSet::new(),
             wait: Some(wait),
         };
         let log = follow.read_log(app).await;
         follow.shown = match &log {
-            _ if after == 0 => Shown::nothing(),
-            Some(log) => Shown::of_log(log, snapshot::is_whole(log), after),
-            None => Shown::Unknown,
+            _ if after == 0 => ReplyDigest::nothing(),
+            Some(log) => ReplyDigest::of_log(log, snapshot::is_whole(log), after),
+            None => ReplyDigest::Unknown,
         };
         let told = follow.tell_so_far(app, view, log).await?;
         Ok(Some((follow, told)))
@@ -187,9 +191,9 @@ impl Follow {
         let wait = app.waiter.wait_for(user_id, event.run_id);
         wait.is_stored();
         let mut shown = if event.seq == queued_seq(0) {
-            Shown::nothing()
+            ReplyDigest::nothing()
         } else {
-            Shown::Unknown
+            ReplyDigest::Unknown
         };
         shown.tell(event);
         Some(Self {

@@ -15,7 +15,7 @@ use super::LiveEvent;
 
 /// What comes to a reader.
 #[derive(Clone, Debug)]
-pub(crate) enum Live {
+pub(crate) enum Delivery {
     /// An event of one of the user's runs.
     Event(Arc<LiveEvent>),
     /// A run is no longer there: its conversation was deleted.
@@ -26,7 +26,7 @@ pub(crate) enum Live {
 
 /// The readers of an API process; cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Readers(Arc<Shared>);
+pub(crate) struct Subscribers(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -44,17 +44,17 @@ struct State {
 
 #[derive(Debug)]
 struct Channel {
-    live: broadcast::Sender<Live>,
+    live: broadcast::Sender<Delivery>,
     subscribed: watch::Sender<bool>,
     readers: usize,
 }
 
 /// A reader's place, given up when dropped.
 #[derive(Debug)]
-pub(crate) struct Reading {
-    readers: Readers,
+pub(crate) struct Subscription {
+    readers: Subscribers,
     user_id: Uuid,
-    live: broadcast::Receiver<Live>,
+    live: broadcast::Receiver<Delivery>,
     subscribed: watch::Receiver<bool>,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Changes {
     pub(super) unsubscribe: Vec<Uuid>,
 }
 
-impl Readers {
+impl Subscribers {
     /// Nobody reads yet; each reader may fall `buffer` events behind.
     pub(crate) fn new(buffer: usize) -> Self {
         Self(Arc::new(Shared {
@@ -75,8 +75,8 @@ impl Readers {
         }))
     }
 
-    /// Begins to read. What is told of the user's runs from now on is not missed, once [`Reading::is_heard`].
-    pub(crate) fn read(&self, user_id: Uuid) -> Reading {
+    /// Begins to read. What is told of the user's runs from now on is not missed, once [`Subscription::is_heard`].
+    pub(crate) fn read(&self, user_id: Uuid) -> Subscription {
         let mut guard = self.state();
         let State { channels, touched } = &mut *guard;
         let channel = channels.entry(user_id).or_insert_with(|| {
@@ -91,7 +91,7 @@ impl Readers {
         channel.readers += 1;
         let (live, subscribed) = (channel.live.subscribe(), channel.subscribed.subscribe());
         drop(guard);
-        Reading {
+        Subscription {
             readers: self.clone(),
             user_id,
             live,
@@ -105,7 +105,7 @@ impl Readers {
     }
 
     /// Tells a user's readers.
-    pub(crate) fn deliver(&self, user_id: Uuid, live: Live) {
+    pub(crate) fn deliver(&self, user_id: Uuid, live: Delivery) {
         if let Some(channel) = self.state().channels.get(&user_id) {
             // Nobody to hear it is no fault.
             drop(channel.live.send(live));
@@ -160,7 +160,7 @@ impl Readers {
     /// Says to these users' readers that they may have missed something.
     pub(super) fn resync(&self, users: &[Uuid]) {
         for user_id in users {
-            self.deliver(*user_id, Live::Resync);
+            self.deliver(*user_id, Delivery::Resync);
         }
     }
 
@@ -170,21 +170,21 @@ impl Readers {
     }
 }
 
-impl Reading {
-    /// Waits until the user's events are heard, at most so long; after that [`Live::Resync`] tells when they are.
+impl Subscription {
+    /// Waits until the user's events are heard, at most so long; after that [`Delivery::Resync`] tells when they are.
     pub(crate) async fn is_heard(&mut self, patience: Duration) -> bool {
         let heard = self.subscribed.wait_for(|subscribed| *subscribed);
         matches!(tokio::time::timeout(patience, heard).await, Ok(Ok(_)))
     }
 
     /// What comes next. None if the reader has fallen too far behind.
-    pub(crate) async fn next(&mut self) -> Option<Live> {
+    pub(crate) async fn next(&mut self) -> Option<Delivery> {
         // The sender lives as long as any reader does, so that the only fault is the other one.
         self.live.recv().await.ok()
     }
 }
 
-impl Drop for Reading {
+impl Drop for Subscription {
     fn drop(&mut self) {
         let mut guard = self.readers.state();
         let State { channels, touched } = &mut *guard;

@@ -1,4 +1,4 @@
-//! What an operator does from the command line.
+//! The subcommands of `errand-api` other than `serve`.
 
 pub mod create_user;
 pub mod migrate;

@@ -8,7 +8,7 @@ use axum::{
 };
 use errand_shared::{Uuid, storage};
 
-use crate::problem::{FieldError, Problem};
+use crate::http::problem::{FieldError, Problem};
 
 /// Why a request is not answered as asked.
 #[derive(Debug, thiserror::Error)]

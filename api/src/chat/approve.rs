@@ -11,7 +11,7 @@ use errand_shared::{
 };
 use sqlx::Connection;
 
-use crate::{chat, error::ApiError, state::App};
+use crate::{chat, http::error::ApiError, state::App};
 
 /// Stores a user's decision about a call; with the last one that the run waits for, the run goes on. Gives the run as far
 /// as it has come.

@@ -12,7 +12,7 @@ use errand_shared::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{outlook::QueuePlace, problem::PROBLEM_JSON, state::App};
+use crate::{chat::queue_position::QueuePlace, http::problem::PROBLEM_JSON, state::App};
 
 /// Seconds after which a caller that stopped waiting may ask again.
 const ASK_AGAIN: u64 = 1;

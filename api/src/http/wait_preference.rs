@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 
-use crate::{error::ApiError, settings::ChatSettings};
+use crate::{http::error::ApiError, settings::ChatSettings};
 
 /// How long to wait for a run's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Patience {
+pub(crate) struct WaitPreference {
     /// As long as this.
     pub(crate) wait: Duration,
     /// Whether the caller said so.
     pub(crate) asked_for: bool,
 }
 
-impl Patience {
+impl WaitPreference {
     /// What the headers ask for, at most the setting's maximum. The first preference of a name counts; unknown ones are
     /// ignored.
     ///
@@ -87,7 +87,7 @@ mod tests {
     fn wait_of(prefer: &str) -> Option<u64> {
         let mut headers = HeaderMap::new();
         headers.insert("prefer", prefer.parse().unwrap());
-        Patience::of(&headers, &SETTINGS)
+        WaitPreference::of(&headers, &SETTINGS)
             .ok()
             .map(|patience| patience.wait.as_secs())
     }
@@ -95,7 +95,10 @@ mod tests {
     #[test]
     fn preferences_say_how_long_to_wait() {
         assert_eq!(
-            Patience::of(&HeaderMap::new(), &SETTINGS).unwrap().wait.as_secs(),
+            WaitPreference::of(&HeaderMap::new(), &SETTINGS)
+                .unwrap()
+                .wait
+                .as_secs(),
             50
         );
         for (prefer, expected) in [

@@ -2,7 +2,7 @@
 
 use errand_shared::{Uuid, domain::events::RunEnd};
 
-use crate::{live::Readers, waiter::Waiter};
+use crate::{chat::waiter::Waiter, live::Subscribers};
 
 /// Requests that wait, without the requests.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct Waiters(Waiter);
 
 impl Default for Waiters {
     fn default() -> Self {
-        Self(Waiter::new(Readers::new(1024)))
+        Self(Waiter::new(Subscribers::new(1024)))
     }
 }
 

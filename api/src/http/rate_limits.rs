@@ -19,7 +19,7 @@ use governor::{
 };
 
 use self::headers::Allowance;
-use crate::{error::ApiError, metrics::Limit, settings::ApiSettings};
+use crate::{http::error::ApiError, metrics::Limit, settings::ApiSettings};
 
 /// How much callers may ask for.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field::Empty};
 
-use crate::error::{ApiError, Cause};
+use crate::http::error::{ApiError, Cause};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -14,7 +14,7 @@ use errand_shared::{
 };
 use sqlx::Connection;
 
-use crate::{chat, error::ApiError, state::App};
+use crate::{chat, http::error::ApiError, state::App};
 
 /// Cancels a run of a user. Gives where it stood; a final one is left as it is.
 ///

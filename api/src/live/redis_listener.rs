@@ -12,8 +12,8 @@ use errand_shared::{
 use futures::StreamExt;
 use redis::{Msg, RedisError, aio::PubSubSink};
 
-use super::{Live, LiveEvent, Readers};
-use crate::waiter::Waiter;
+use super::{Delivery, LiveEvent, Subscribers};
+use crate::chat::waiter::Waiter;
 
 /// The longest wait after a fault.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const PAGE: usize = 500;
 
 /// Listens for ever.
-pub(crate) async fn listen(waiter: Waiter, readers: Readers, redis: RedisClient) {
+pub(crate) async fn listen(waiter: Waiter, readers: Subscribers, redis: RedisClient) {
     let patience = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(LONGEST_PAUSE)
@@ -41,7 +41,7 @@ pub(crate) async fn listen(waiter: Waiter, readers: Readers, redis: RedisClient)
     }
 }
 
-async fn hear(waiter: &Waiter, readers: &Readers, redis: &RedisClient) -> Result<(), RedisError> {
+async fn hear(waiter: &Waiter, readers: &Subscribers, redis: &RedisClient) -> Result<(), RedisError> {
     let (mut sink, mut news) = redis.subscriber().await?.split();
     let (finals, parked) = (redis.finals_channel(), redis.parked_channel());
     redis.in_time(sink.subscribe(&[&finals, &parked])).await?;
@@ -68,7 +68,7 @@ async fn hear(waiter: &Waiter, readers: &Readers, redis: &RedisClient) -> Result
 
 /// Subscribes to the channels of users who are read here, and to no others.
 async fn keep_subscribed(
-    readers: &Readers,
+    readers: &Subscribers,
     redis: &RedisClient,
     sink: &mut PubSubSink,
 ) -> Result<(), RedisError> {
@@ -90,7 +90,7 @@ async fn keep_subscribed(
     }
 }
 
-fn take(waiter: &Waiter, readers: &Readers, finals: &str, message: &Msg) {
+fn take(waiter: &Waiter, readers: &Subscribers, finals: &str, message: &Msg) {
     let payload = message.get_payload_bytes();
     if message.get_channel_name() == finals {
         if let Some(news) = RunFinished::decode(payload) {
@@ -106,12 +106,12 @@ fn take(waiter: &Waiter, readers: &Readers, finals: &str, message: &Msg) {
         && let Some((run_id, seq, event)) = event_log::decode(payload)
         && let Some(event) = LiveEvent::from_wire(run_id, seq, event)
     {
-        readers.deliver(user_id, Live::Event(event));
+        readers.deliver(user_id, Delivery::Event(event));
     }
 }
 
 /// Parsed only if somebody waits for it or reads it.
-fn take_final(waiter: &Waiter, readers: &Readers, news: &RunFinished<'_>) {
+fn take_final(waiter: &Waiter, readers: &Subscribers, news: &RunFinished<'_>) {
     if !waiter.has(news.run_id) && !readers.has(news.user_id) {
         return;
     }

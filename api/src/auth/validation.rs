@@ -1,6 +1,6 @@
 //! What may be stored of a person: e-mail, name and password. Every broken rule is told at once.
 
-use crate::{error::ApiError, problem::FieldError};
+use crate::http::{error::ApiError, problem::FieldError};
 
 /// Characters of an e-mail, at most.
 const EMAIL_MAX_CHARS: usize = 254;

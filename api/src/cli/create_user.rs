@@ -7,9 +7,8 @@ use errand_shared::{
 };
 
 use crate::{
-    auth::{passwords, refresh::random_text, rules::Rules},
-    error::ApiError,
-    problem::FieldError,
+    auth::{passwords, refresh::random_text, validation::Rules},
+    http::{error::ApiError, problem::FieldError},
 };
 
 /// Why no user was made.

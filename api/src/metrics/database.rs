@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What was read last.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct DatabaseGauges {
     shown: Arc<Mutex<Option<Gauges>>>,
     /// When it is to be read again.
     next: tokio::sync::Mutex<Option<Instant>>,
@@ -37,7 +37,7 @@ pub(crate) struct Book {
 /// One metric of what was read.
 type Look = fn(&Gauges) -> f64;
 
-impl Book {
+impl DatabaseGauges {
     pub(super) fn new(registry: &mut Metrics) -> Arc<Self> {
         let book = Self::default();
         let shown = Arc::clone(&book.shown);

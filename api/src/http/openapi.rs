@@ -22,7 +22,10 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::Config;
 
-use crate::{error::ApiError, problem::Problem, state::App};
+use crate::{
+    http::{error::ApiError, problem::Problem},
+    state::App,
+};
 
 /// What the page may load: what this server gives, and the small pictures inside its style sheet.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \

@@ -7,7 +7,7 @@ use super::LiveEvent;
 
 /// What a reader shows of a reply so far.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Shown {
+pub(super) enum ReplyDigest {
     /// It is not known what the reader was told before.
     #[default]
     Unknown,
@@ -15,7 +15,7 @@ pub(super) enum Shown {
     Text(Sha256),
 }
 
-impl Shown {
+impl ReplyDigest {
     /// A reader who was told nothing.
     pub(super) fn nothing() -> Self {
         Self::Text(Sha256::new())
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn deltas_add_up_and_a_reset_begins_anew() {
-        let mut shown = Shown::nothing();
+        let mut shown = ReplyDigest::nothing();
         assert!(shown.is(""));
         for text in ["dr", "ip"] {
             shown.take(&delta(text));
@@ -105,9 +105,9 @@ mod tests {
             entry(8, EventData::Reset { text: "b".into() }),
             entry(9, delta("c")),
         ];
-        assert!(!Shown::of_log(&log, false, 7).is("a"));
-        assert!(Shown::of_log(&log, true, 7).is("a"));
-        assert!(Shown::of_log(&log, false, 8).is("b"));
-        assert!(Shown::of_log(&log, false, 100).is("bc"));
+        assert!(!ReplyDigest::of_log(&log, false, 7).is("a"));
+        assert!(ReplyDigest::of_log(&log, true, 7).is("a"));
+        assert!(ReplyDigest::of_log(&log, false, 8).is("b"));
+        assert!(ReplyDigest::of_log(&log, false, 100).is("bc"));
     }
 }

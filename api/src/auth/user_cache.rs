@@ -7,7 +7,7 @@ use errand_shared::{Uuid, storage::users};
 use moka::future::Cache;
 
 use super::tokens::Subject;
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 /// How long an answer counts.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -17,7 +17,7 @@ const CAPACITY: u64 = 100_000;
 const TIMEOUT: Duration = Duration::from_millis(4500);
 
 /// The users that were asked for.
-pub(super) struct KnownUsers {
+pub(super) struct UserCache {
     pool: Pool,
     issuer: String,
     timeout: Duration,
@@ -25,7 +25,7 @@ pub(super) struct KnownUsers {
     outside: Cache<String, Uuid>,
 }
 
-impl KnownUsers {
+impl UserCache {
     pub(super) fn new(pool: Pool, issuer: &str) -> Self {
         Self {
             pool,
@@ -111,7 +111,7 @@ mod tests {
     #[sqlx::test(migrations = "../migrations")]
     async fn a_user_is_known_for_a_moment_and_a_stranger_is_not(_: PgPoolOptions, options: PgConnectOptions) {
         let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
-        let known = KnownUsers::new(pool.clone(), "errand");
+        let known = UserCache::new(pool.clone(), "errand");
         let id = Uuid::now_v7();
         users::create(&pool, id, "ann@example.com", "Ann", "hash", "user")
             .await
@@ -128,7 +128,7 @@ mod tests {
     async fn with_postgres_away_nobody_is_called_a_stranger(_: PgPoolOptions, options: PgConnectOptions) {
         let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
         pool.close();
-        let known = KnownUsers::new(pool, "errand");
+        let known = UserCache::new(pool, "errand");
         let id = Uuid::now_v7();
         let (first, second) = tokio::join!(known.find(Subject::Own(id)), known.find(Subject::Own(id)));
         for answer in [first, second] {
@@ -143,15 +143,15 @@ mod tests {
             subject: "42".to_owned(),
             name: name.to_owned(),
         };
-        let first = KnownUsers::new(pool.clone(), "https://id.example")
+        let first = UserCache::new(pool.clone(), "https://id.example")
             .find(ann("Ann"))
             .await
             .unwrap();
-        let again = KnownUsers::new(pool.clone(), "https://id.example")
+        let again = UserCache::new(pool.clone(), "https://id.example")
             .find(ann("Anna"))
             .await
             .unwrap();
-        let elsewhere = KnownUsers::new(pool.clone(), "https://other.example")
+        let elsewhere = UserCache::new(pool.clone(), "https://other.example")
             .find(ann("Ann"))
             .await
             .unwrap();

@@ -8,7 +8,7 @@ use axum::{
 };
 use errand_task_tools::rules::{self, Violation};
 
-use crate::{error::ApiError, state::App};
+use crate::{http::error::ApiError, state::App};
 
 /// What a handler takes from the query string.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +124,7 @@ impl From<Violation> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cursor::BeforeMessage;
+    use crate::http::cursor::BeforeMessage;
 
     fn params(query: &str) -> Params {
         Params::of(&format!("/path?{query}").parse().unwrap()).unwrap()

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{error::ApiError, state::App};
+use crate::{http::error::ApiError, state::App};
 
 /// A JSON body.
 #[derive(Clone, Copy, Debug)]

@@ -46,7 +46,7 @@ pub(crate) struct QueuePlace {
 
 /// What was read last.
 #[derive(Debug, Default)]
-pub(crate) struct Outlook {
+pub(crate) struct QueueEstimator {
     seen: std::sync::Mutex<Option<Arc<Seen>>>,
     /// When it is to be read again; locked by who reads.
     next: Mutex<Option<Instant>>,
@@ -58,7 +58,7 @@ struct Seen {
     pace: Pace,
 }
 
-impl Outlook {
+impl QueueEstimator {
     /// Where this user's last message stands. None if Postgres does not tell: the answer is as good without.
     pub(crate) async fn place(&self, app: &App, user_id: Uuid) -> Option<QueuePlace> {
         self.refresh(app).await;
