@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use errand_devstack::Redis;
 use errand_model::{Behaviour, Gate, Options, Script};
-use errand_quickstart::redis::Redis;
 use errand_shared::Uuid;
 use errand_testkit::{Events, TestApp, User, eventually, kind_of, kinds_of, seq_of, text_of};
 use reqwest::Method;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_quickstart::{postgres::Postgres, redis::Redis};
+use errand_devstack::{Postgres, Redis};
 use errand_testkit::{Reply, TestApp, User, eventually};
 use reqwest::Method;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Many callers at once, each sending its next chat when the last is answered, and how long each chat took.
+//! Many clients at the same time, each of which sends its next chat when the last one is answered, and measures its time.
 
 use std::{
     net::SocketAddr,
@@ -10,43 +10,46 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::{sync::Mutex as Turns, task::JoinSet};
+use tokio::{sync::Mutex as TurnLock, task::JoinSet};
 
 use crate::{
     Result,
     client::{Client, Session},
-    fill,
+    seed_data,
     stack::Stack,
 };
 
-/// Users that the callers share: registering costs a core for a while, by design.
+/// The number of users that the clients share: registration uses much CPU time, to protect passwords.
 const USERS: usize = 64;
 
-/// The callers.
+/// The time limit of a chat, above the API's wait of 300 s.
+pub(crate) const CHAT_TIMEOUT: Duration = Duration::from_secs(330);
+
+/// The running clients.
 pub(crate) struct Load {
     shared: Arc<Shared>,
-    callers: JoinSet<Result<()>>,
+    clients: JoinSet<Result<()>>,
 }
 
 #[derive(Default)]
 struct Shared {
-    counts: AtomicBool,
-    stops: AtomicBool,
+    is_counting: AtomicBool,
+    is_stopping: AtomicBool,
     number: AtomicUsize,
     times: Mutex<Vec<Duration>>,
-    /// Whose chat it is, where callers of two stacks take turns.
-    turns: Option<Arc<Turns<()>>>,
+    /// Held during a chat, when the clients of two stacks take turns.
+    turn: Option<Arc<TurnLock<()>>>,
 }
 
 impl Load {
-    /// Starts the callers, spread over the time that a chat takes; they go on in conversations of so many messages, if any.
-    /// Callers who share `turns` send one chat at a time, each after the other.
+    /// Starts the clients, spread over the time of a chat. With `messages`, each user has a conversation of that length to
+    /// continue. Clients that share `turn` send one chat at a time, in turn.
     pub(crate) async fn start(
         stack: &Stack,
         clients: usize,
         spread: Duration,
         messages: Option<u32>,
-        turns: Option<Arc<Turns<()>>>,
+        turn: Option<Arc<TurnLock<()>>>,
     ) -> Result<Self> {
         let mut sessions = Vec::with_capacity(USERS);
         let mut registrar = Client::connect(stack.api).await?;
@@ -55,76 +58,78 @@ impl Load {
         }
         if let Some(messages) = messages {
             let user_ids: Vec<_> = sessions.iter().map(Session::user_id).collect();
-            let conversations = fill::conversations(stack, &user_ids, messages).await?;
+            let conversations = seed_data::conversations(stack, &user_ids, messages).await?;
             for (session, conversation) in sessions.iter_mut().zip(conversations) {
-                session.go_on(conversation);
+                session.set_conversation(conversation);
             }
         }
         let shared = Arc::new(Shared {
-            turns,
+            turn,
             ..Shared::default()
         });
-        let mut callers = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for (number, session) in sessions.iter().cycle().take(clients).enumerate() {
-            let late = spread * u32::try_from(number)? / u32::try_from(clients)?;
-            let caller = call(stack.api, session.clone(), Arc::clone(&shared), late);
-            callers.spawn(caller);
+            let delay = spread * u32::try_from(number)? / u32::try_from(clients)?;
+            tasks.spawn(send_chats(stack.api, session.clone(), Arc::clone(&shared), delay));
         }
-        Ok(Self { shared, callers })
+        Ok(Self {
+            shared,
+            clients: tasks,
+        })
     }
 
-    /// Lets the callers go on for this long.
+    /// Lets the clients run for this time.
     ///
     /// # Errors
-    /// The first answer that was not right, as soon as it has come.
-    pub(crate) async fn go_on(&mut self, time: Duration) -> Result<()> {
-        match tokio::time::timeout(time, self.callers.join_next()).await {
+    /// The first wrong answer, immediately.
+    pub(crate) async fn run_for(&mut self, time: Duration) -> Result<()> {
+        match tokio::time::timeout(time, self.clients.join_next()).await {
             Err(_time_is_over) => Ok(()),
             Ok(Some(Ok(Err(error)))) => Err(error),
             Ok(Some(Err(error))) => Err(error.into()),
-            Ok(Some(Ok(Ok(()))) | None) => Err("a caller ended by itself".into()),
+            Ok(Some(Ok(Ok(()))) | None) => Err("a client stopped by itself".into()),
         }
     }
 
-    /// Counts from now on.
-    pub(crate) fn begin(&self) {
-        self.shared.counts.store(true, Ordering::SeqCst);
+    /// Starts measuring.
+    pub(crate) fn start_counting(&self) {
+        self.shared.is_counting.store(true, Ordering::SeqCst);
     }
 
-    /// Counts no more; gives the times of the chats that were answered meanwhile.
-    pub(crate) fn end(&self) -> Vec<Duration> {
-        self.shared.counts.store(false, Ordering::SeqCst);
+    /// Stops measuring. Returns the times of the chats that were answered meanwhile.
+    pub(crate) fn stop_counting(&self) -> Vec<Duration> {
+        self.shared.is_counting.store(false, Ordering::SeqCst);
         let mut times = self.shared.times.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut times)
     }
 
-    /// Lets every caller end its chat.
+    /// Waits until every client has received its last answer.
     ///
     /// # Errors
-    /// The first answer that was not right.
+    /// The first wrong answer.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        self.shared.stops.store(true, Ordering::SeqCst);
-        while let Some(ended) = self.callers.join_next().await {
+        self.shared.is_stopping.store(true, Ordering::SeqCst);
+        while let Some(ended) = self.clients.join_next().await {
             ended??;
         }
         Ok(())
     }
 }
 
-async fn call(api: SocketAddr, session: Session, shared: Arc<Shared>, late: Duration) -> Result<()> {
-    tokio::time::sleep(late).await;
-    // Not before: the API closes a connection that says nothing.
+async fn send_chats(api: SocketAddr, session: Session, shared: Arc<Shared>, delay: Duration) -> Result<()> {
+    tokio::time::sleep(delay).await;
+    // Only now, because the API closes idle connections.
     let mut client = Client::connect(api).await?;
-    while !shared.stops.load(Ordering::SeqCst) {
-        // Whoever waits the longest is next.
-        let _turn = match &shared.turns {
-            Some(turns) => Some(turns.lock().await),
+    while !shared.is_stopping.load(Ordering::SeqCst) {
+        // The lock is fair.
+        let _turn = match &shared.turn {
+            Some(turn) => Some(turn.lock().await),
             None => None,
         };
         let number = shared.number.fetch_add(1, Ordering::SeqCst);
         let sent = Instant::now();
         client.chat(&session, &format!("measure {number}")).await?;
-        if shared.counts.load(Ordering::SeqCst) {
+        if shared.is_counting.load(Ordering::SeqCst) {
             let mut times = shared.times.lock().unwrap_or_else(PoisonError::into_inner);
             times.push(sent.elapsed());
         }
@@ -132,29 +137,29 @@ async fn call(api: SocketAddr, session: Session, shared: Arc<Shared>, late: Dura
     Ok(())
 }
 
-/// How fast the chats were, in milliseconds beyond what the model took.
+/// The times of the chats in milliseconds, without the time of the model.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Summary {
-    /// Chats answered in the window.
+    /// Chats answered in the measured time.
     pub(crate) chats: usize,
-    /// The window, in seconds.
+    /// The measured time.
     pub(crate) seconds: f64,
-    /// Chats a second.
+    /// Chats per second.
     pub(crate) rate: f64,
-    /// Half the chats took no longer.
+    /// Median.
     pub(crate) p50: f64,
-    /// 95 % took no longer.
+    /// 95th percentile.
     pub(crate) p95: f64,
-    /// 99 % took no longer.
+    /// 99th percentile.
     pub(crate) p99: f64,
-    /// None took longer.
+    /// Maximum.
     pub(crate) max: f64,
 }
 
-/// Sums up the times of chats whose model took `ideal`.
+/// Summarizes the times of chats whose model took `ideal`.
 ///
 /// # Errors
-/// If there was none.
+/// If there are none.
 pub(crate) fn summary(mut times: Vec<Duration>, window: Duration, ideal: Duration) -> Result<Summary> {
     times.sort_unstable();
     let at = |share: f64| -> Result<f64> {
@@ -162,13 +167,15 @@ pub(crate) fn summary(mut times: Vec<Duration>, window: Duration, ideal: Duratio
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "a rank among at most some million chats"
+            reason = "at most some million chats"
         )]
         let rank = (share * (times.len().saturating_sub(1)) as f64).round() as usize;
-        let time = times.get(rank).ok_or("no chat was answered in the window")?;
+        let time = times
+            .get(rank)
+            .ok_or("no chat was answered in the measured time")?;
         Ok((time.as_secs_f64() - ideal.as_secs_f64()) * 1000.0)
     };
-    #[expect(clippy::cast_precision_loss, reason = "some million chats at most")]
+    #[expect(clippy::cast_precision_loss, reason = "at most some million chats")]
     let rate = times.len() as f64 / window.as_secs_f64();
     Ok(Summary {
         chats: times.len(),

@@ -1,19 +1,19 @@
-//! The capacity lab: what a chat costs and how many this machine carries, with everything real but the model's thinking.
+//! Measures latency, throughput and CPU time per chat on this machine, with everything real except the model.
 //!
-//! It starts a Postgres that flushes, a Redis, the simulated model, an API and workers as processes of their own, offers
-//! load over HTTP with a client that checks every answer, and prints what it took. `pgbench` runs in the same session
-//! with the least SQL that a chat can be, so that the figures can be compared between machines.
+//! It starts Postgres with flushed commits, Redis, the simulated model, an API and workers as processes, sends load over
+//! HTTP with a client that checks every answer, and prints the results. In the same session `pgbench` runs the minimal
+//! SQL of a chat, so that results of different machines can be compared.
 
 mod client;
-mod fill;
+mod db_counters;
 mod fsync;
 mod load;
 mod pgbench;
 mod procfs;
 mod report;
 mod scenario;
+mod seed_data;
 mod stack;
-mod stores;
 
 use std::{
     path::{Path, PathBuf},
@@ -22,52 +22,51 @@ use std::{
 };
 
 use clap::Parser;
-use errand_quickstart::cargo;
+use errand_devstack::{cargo::BuildProfile, print, programs::Programs};
 use tokio::sync::Mutex;
 
 use crate::{
-    fill::Ballast,
     report::Report,
     scenario::{Measured, Scenario},
-    stack::Programs,
+    seed_data::SeedSize,
 };
 
-/// What may go wrong here ends the lab; it is told in full.
+/// Any error ends the program with its message.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Measures Errand on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "errand-bench", version)]
 struct Args {
-    /// What to measure, comma-separated; everything short if absent.
+    /// The scenarios, comma-separated.
     #[arg(value_delimiter = ',', default_values = ["single", "single-50", "load-64", "waiting-4000", "waiting-10000"])]
     scenarios: Vec<String>,
-    /// Workers.
+    /// The number of workers.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     workers: u16,
-    /// Seconds that a scenario is measured for, at least.
+    /// The minimum number of seconds that a scenario is measured.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Take the programs from this folder and compile nothing.
-    #[arg(long, value_name = "FOLDER")]
+    /// Use compiled programs from this directory.
+    #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
-    /// Compare with the programs in this folder: both run, and chats go to the one and to the other by turns. Only for one chat at a
-    /// time.
-    #[arg(long, value_name = "FOLDER")]
+    /// Compare with the programs in this directory: both stacks run, and chats go to them alternately. Only for scenarios
+    /// with one chat at a time.
+    #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// A setting of API and workers, as `NAME=VALUE`; may be given several times.
+    /// A setting of the API and the workers. Can be repeated.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<String>,
-    /// Where to write the results as JSON.
+    /// The file of the JSON report.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// How much of 10,000,000 messages and 1,000,000 tasks full tables hold.
+    /// The size of full tables, relative to 10,000,000 messages and 1,000,000 tasks.
     #[arg(long, default_value_t = 1.0, value_parser = scale)]
     scale: f64,
-    /// Print the statements that took Postgres the most time.
+    /// Print the SQL statements that took the most time.
     #[arg(long)]
     statements: bool,
-    /// Leave `pgbench` and `pg_test_fsync` out.
+    /// Do not run `pgbench` and `pg_test_fsync`.
     #[arg(long)]
     no_pgbench: bool,
 }
@@ -77,14 +76,14 @@ async fn main() -> ExitCode {
     match run(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::tell(&format!("errand-bench: {error}"));
+            print::error_line(&format!("errand-bench: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(args: Args) -> Result<()> {
-    // A file each for client and API of every chat that waits.
+    // The client and the API each need a file descriptor for every waiting chat.
     rlimit::increase_nofile_limit(u64::MAX)?;
     let scenarios: Vec<Scenario> = args
         .scenarios
@@ -100,46 +99,46 @@ async fn run(args: Args) -> Result<()> {
         })
         .collect::<std::result::Result<Vec<_>, _>>()?;
     let own = programs(args.bin_dir.as_deref()).await?;
-    let others = match &args.against {
+    let baseline = match &args.against {
         Some(_) if scenarios.iter().any(|scenario| scenario.clients != 1) => {
-            return Err("--against is for one chat at a time".into());
+            return Err("--against requires scenarios with one chat at a time".into());
         }
         Some(folder) => Some(programs(Some(folder)).await?),
         None => None,
     };
     let mut report = Report::new(args.workers);
     if !args.no_pgbench {
-        report.flush(fsync::mean_ms().await?);
+        report.set_flush(fsync::mean_ms().await?);
     }
     for scenario in scenarios {
-        report::tell(&format!("{}: {}", scenario.name, scenario.what));
+        print::line(&format!("{}: {}", scenario.name, scenario.description));
         let stack = stack::Stack::start(&own, &scenario, args.workers, &settings).await?;
-        report.starts(stack.starts());
-        let ballast = Ballast::scaled(args.scale);
-        let measure = |stack, turns| scenario.measure(stack, args.seconds, ballast, turns);
-        let measured = match &others {
+        report.add_starts(stack.starts());
+        let seed_size = SeedSize::scaled(args.scale);
+        let measure = |stack, turn| scenario.measure(stack, args.seconds, seed_size, turn);
+        let measured = match &baseline {
             None => vec![measure(&stack, None).await],
-            Some(others) => {
-                let other = stack::Stack::start(others, &scenario, args.workers, &settings).await?;
-                let turns = Arc::new(Mutex::new(()));
+            Some(baseline) => {
+                let other = stack::Stack::start(baseline, &scenario, args.workers, &settings).await?;
+                let turn = Arc::new(Mutex::new(()));
                 let measured = tokio::join!(
-                    measure(&stack, Some(Arc::clone(&turns))),
-                    measure(&other, Some(turns))
+                    measure(&stack, Some(Arc::clone(&turn))),
+                    measure(&other, Some(turn))
                 );
                 other.stop().await?;
                 vec![measured.0, measured.1]
             }
         };
-        if scenario.compared_with_pgbench && !args.no_pgbench && measured.iter().all(Result::is_ok) {
-            let reached = pgbench::run(&stack, scenario.clients, scenario.model(), args.seconds);
-            report.pgbench(reached.await?);
+        if scenario.has_pgbench && !args.no_pgbench && measured.iter().all(Result::is_ok) {
+            let result = pgbench::run(&stack, scenario.clients, scenario.model(), args.seconds);
+            report.add_pgbench(result.await?);
         }
         stack.stop().await?;
-        for (measured, against) in measured.into_iter().zip([false, true]) {
+        for (measured, is_baseline) in measured.into_iter().zip([false, true]) {
             match measured? {
-                Measured::Chats(row) if against => report.add(row.against()),
+                Measured::Chats(row) if is_baseline => report.add(row.of_baseline()),
                 Measured::Chats(row) => report.add(*row),
-                Measured::Idle(idle) => report.idle(idle),
+                Measured::Idle(idle) => report.set_idle(idle),
             }
         }
     }
@@ -150,15 +149,11 @@ async fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-async fn programs(folder: Option<&Path>) -> Result<Programs> {
-    let names = ["errand-api", "errand-worker", "errand-model"];
-    let paths = match folder {
-        Some(folder) => names.map(|name| folder.join(name)).to_vec(),
-        None => cargo::build_optimised(&names).await?,
-    };
-    let [api, worker, model] =
-        <[PathBuf; 3]>::try_from(paths).map_err(|_paths| "three programs were built")?;
-    Ok(Programs { api, worker, model })
+async fn programs(dir: Option<&Path>) -> Result<Programs> {
+    Ok(match dir {
+        Some(dir) => Programs::in_dir(dir, true)?,
+        None => Programs::build(BuildProfile::Release, true, &[]).await?,
+    })
 }
 
 fn scale(text: &str) -> std::result::Result<f64, String> {

@@ -1,36 +1,41 @@
-//! What this machine's Postgres does with the least SQL that a chat can be: three statements, three flushed commits.
+//! Runs `pgbench` with the minimal SQL of a chat: three statements with one flushed commit each.
 
 use std::{process::Stdio, time::Duration};
 
-use errand_quickstart::postgres::Postgres;
+use errand_devstack::{Postgres, cargo};
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::Command;
 
 use crate::{Result, stack::Stack};
 
-/// Threads of `pgbench`, at most.
-const JOBS: usize = 2;
+/// The maximum number of threads.
+const MAX_JOBS: usize = 2;
 const DATABASE: &str = "pgbench";
 const CHAT: &str = include_str!("../chat.sql");
-/// The lines of it at which nothing happens for as long as the model takes.
+/// The lines that are replaced by a pause of the length of a model call.
 const MODEL: &str = "-- Here the model thinks.";
 
-/// What `pgbench` reached.
+/// The results of `pgbench`.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Reached {
-    /// Sessions at once, as many as chats in the scenario that it is compared with.
+pub(crate) struct PgbenchResult {
+    /// The number of sessions, which is that of the clients of the scenario.
     pub(crate) sessions: usize,
-    /// How long the sessions did nothing in place of the model, in milliseconds, twice a chat.
+    /// The pause instead of each model call, in milliseconds. There are two for each chat.
     pub(crate) model_ms: u128,
-    /// Chats a second.
+    /// Chats per second.
     pub(crate) rate: f64,
-    /// Milliseconds a chat beyond what the model took, on average.
+    /// The mean time of a chat in milliseconds, without the pauses.
     pub(crate) latency_ms: f64,
 }
 
-/// Runs it on a database of its own with the same schema, on the same server.
-pub(crate) async fn run(stack: &Stack, sessions: usize, model: Duration, seconds: u64) -> Result<Reached> {
+/// Runs `pgbench` on another database with the same schema on the same server.
+pub(crate) async fn run(
+    stack: &Stack,
+    sessions: usize,
+    model: Duration,
+    seconds: u64,
+) -> Result<PgbenchResult> {
     let url = prepare(&stack.postgres, sessions).await?;
     let model_ms = model.as_millis();
     let chat = if model_ms > 0 {
@@ -43,7 +48,7 @@ pub(crate) async fn run(stack: &Stack, sessions: usize, model: Duration, seconds
     let output = Command::new(stack.postgres_bin.join("pgbench"))
         .args(["--no-vacuum", "--protocol=prepared"])
         .args([
-            format!("--jobs={}", sessions.min(JOBS)),
+            format!("--jobs={}", sessions.min(MAX_JOBS)),
             format!("--client={sessions}"),
             format!("--time={seconds}"),
         ])
@@ -54,9 +59,10 @@ pub(crate) async fn run(stack: &Stack, sessions: usize, model: Duration, seconds
         .output()
         .await?;
     std::fs::remove_file(&script)?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let output_text = String::from_utf8_lossy(&output.stdout);
     let number = |start: &str| -> std::result::Result<f64, String> {
-        said.lines()
+        output_text
+            .lines()
             .find_map(|line| {
                 line.strip_prefix(start)?
                     .split_ascii_whitespace()
@@ -64,9 +70,14 @@ pub(crate) async fn run(stack: &Stack, sessions: usize, model: Duration, seconds
                     .parse()
                     .ok()
             })
-            .ok_or_else(|| format!("pgbench: {said}{}", String::from_utf8_lossy(&output.stderr)))
+            .ok_or_else(|| {
+                format!(
+                    "pgbench: {output_text}{}",
+                    String::from_utf8_lossy(&output.stderr)
+                )
+            })
     };
-    Ok(Reached {
+    Ok(PgbenchResult {
         sessions,
         model_ms,
         rate: number("tps = ")?,
@@ -74,11 +85,11 @@ pub(crate) async fn run(stack: &Stack, sessions: usize, model: Duration, seconds
     })
 }
 
-/// A database with the programs' schema and a user for each session.
+/// Creates a database with the programs' schema and a user for each session.
 async fn prepare(postgres: &Postgres, users: usize) -> Result<String> {
     postgres.create_database(DATABASE).await?;
     let url = postgres.url_of(DATABASE);
-    let schema = std::fs::read_dir(errand_quickstart::cargo::repository().join("migrations"))?
+    let schema = std::fs::read_dir(cargo::repository().join("migrations"))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<std::io::Result<Vec<_>>>()?;
     let mut up: Vec<_> = schema
@@ -106,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_model_is_waited_for_twice() {
+    fn each_chat_has_two_pauses() {
         assert_eq!(CHAT.matches(MODEL).count(), 2);
     }
 }

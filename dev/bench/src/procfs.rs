@@ -1,4 +1,4 @@
-//! What processes have used, as the kernel counts it.
+//! CPU time and memory of processes, from `/proc`.
 
 use std::{collections::BTreeMap, fs, ops::Sub};
 
@@ -6,29 +6,29 @@ use serde::Serialize;
 
 use crate::{Result, stack::Stack};
 
-/// Milliseconds of a clock tick in `/proc`: 100 a second on Linux, whatever its timer does (proc(5), `sysconf`).
+/// Milliseconds per clock tick in `/proc`: Linux always counts 100 ticks per second there (proc(5)).
 const TICK_MS: u64 = 10;
 
-/// Processor time and memory of each kind of program.
+/// CPU time and memory by kind of program.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Usage(BTreeMap<&'static str, Used>);
 
-/// Of one kind of program.
+/// CPU time and memory of one kind of program.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Used {
-    /// Processor time in milliseconds, user and system.
+    /// User and system time in milliseconds.
     pub(crate) cpu_ms: u64,
     /// Resident memory in MiB.
     pub(crate) resident_mib: u64,
 }
 
 impl Usage {
-    /// What one kind of program has used.
+    /// The usage of one kind of program.
     pub(crate) fn of_kind(&self, kind: &str) -> Used {
         self.0.get(kind).copied().unwrap_or_default()
     }
 
-    /// What the stack's processes have used up to now.
+    /// The usage of the stack's processes since their start.
     pub(crate) fn of(stack: &Stack) -> Result<Self> {
         let mut usage = BTreeMap::new();
         for (kind, pid) in stack.pids() {
@@ -48,7 +48,7 @@ impl Usage {
 impl Sub for Usage {
     type Output = Self;
 
-    /// Processor time since `earlier`; memory as it is now.
+    /// CPU time since `earlier`, and current memory.
     fn sub(mut self, earlier: Self) -> Self {
         for (kind, used) in &mut self.0 {
             if let Some(before) = earlier.0.get(kind) {
@@ -59,10 +59,11 @@ impl Sub for Usage {
     }
 }
 
-/// Own time and that of children that were waited for. The fields are counted from behind the name, which may hold spaces.
+/// The CPU time of a process and of its children that were waited for. The fields follow the name, which may contain
+/// spaces.
 fn cpu_ms(pid: u32) -> Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(')').ok_or("an unknown form of /proc/…/stat")?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("unexpected format of /proc/…/stat")?;
     let ticks: u64 = fields
         .split_ascii_whitespace()
         .skip(11)
@@ -76,7 +77,7 @@ fn resident_mib(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    Ok(kib.ok_or("an unknown form of /proc/…/status")? / 1024)
+    Ok(kib.ok_or("unexpected format of /proc/…/status")? / 1024)
 }
 
 fn children(parent: u32) -> Result<Vec<u32>> {

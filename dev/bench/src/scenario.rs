@@ -1,4 +1,4 @@
-//! What is measured: how many chats at once, how long the model thinks, and what is stored already.
+//! The scenarios: the number of clients, the time of the model, and the stored data.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,41 +6,41 @@ use tokio::sync::Mutex;
 
 use crate::{
     Result,
-    fill::{self, Ballast},
+    db_counters::{self, Claims, Counters},
     load::{self, Load},
     procfs::Usage,
     report::{Idle, Row},
+    seed_data::{self, SeedSize},
     stack::Stack,
-    stores::{self, Claims, Counters},
 };
 
-/// One thing to measure.
+/// A scenario.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub(crate) name: &'static str,
-    /// What it is, in a sentence.
-    pub(crate) what: &'static str,
-    /// Chats at once; none to measure what doing nothing costs.
+    /// A description.
+    pub(crate) description: &'static str,
+    /// The number of clients; 0 measures an idle stack.
     pub(crate) clients: usize,
-    /// How long the model thinks in milliseconds, each of a chat's two calls.
+    /// The time of a model call in milliseconds. Each chat has two.
     model_ms: u64,
-    /// Whether `pgbench` is to run after it, with as many sessions and as long pauses.
-    pub(crate) compared_with_pgbench: bool,
-    /// What is stored before it begins.
+    /// Whether `pgbench` runs afterwards, with the same number of sessions and pauses of the same length.
+    pub(crate) has_pgbench: bool,
+    /// The data that is stored before.
     stored: Stored,
 }
 
-/// What is stored before a scenario begins.
+/// The data that is stored before a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stored {
-    /// Nothing; every chat begins a conversation.
+    /// Nothing. Each chat starts a conversation.
     Nothing,
-    /// Every user has a conversation of so many messages, in which they go on.
+    /// Each user continues a conversation of this number of messages.
     Conversations(u32),
-    /// The tables are full; every chat begins a conversation.
+    /// Full tables. Each chat starts a conversation.
     Tables,
-    /// The tables are full, and every user has a conversation of so many messages, in which they go on.
+    /// Full tables. Each user continues a conversation of this number of messages.
     TablesAndConversations(u32),
 }
 
@@ -59,10 +59,10 @@ impl Stored {
 
 const PLAIN: Scenario = Scenario {
     name: "single",
-    what: "one chat at a time, model at 0 ms",
+    description: "one chat at a time, model at 0 ms",
     clients: 1,
     model_ms: 0,
-    compared_with_pgbench: true,
+    has_pgbench: true,
     stored: Stored::Nothing,
 };
 
@@ -70,83 +70,83 @@ const SCENARIOS: [Scenario; 11] = [
     PLAIN,
     Scenario {
         name: "single-50",
-        what: "one chat at a time, model at 50 ms a call",
+        description: "one chat at a time, model at 50 ms a call",
         model_ms: 50,
         ..PLAIN
     },
     Scenario {
         name: "load-64",
-        what: "64 chats at a time, model at 0 ms",
+        description: "64 chats at a time, model at 0 ms",
         clients: 64,
         ..PLAIN
     },
     Scenario {
         name: "waiting-4000",
-        what: "4,000 chats at a time, model at 2 s a call",
+        description: "4,000 chats at a time, model at 2 s a call",
         clients: 4000,
         model_ms: 2000,
-        compared_with_pgbench: false,
+        has_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "waiting-10000",
-        what: "10,000 chats at a time, model at 2 s a call",
+        description: "10,000 chats at a time, model at 2 s a call",
         clients: 10_000,
         model_ms: 2000,
-        compared_with_pgbench: false,
+        has_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "waiting-long",
-        what: "10,000 chats at a time, model at 30 s a call",
+        description: "10,000 chats at a time, model at 30 s a call",
         clients: 10_000,
         model_ms: 30_000,
-        compared_with_pgbench: false,
+        has_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "idle",
-        what: "everything up, and nobody there",
+        description: "all programs idle",
         clients: 0,
-        compared_with_pgbench: false,
+        has_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "history-100",
-        what: "one chat at a time in a conversation of 100 messages",
+        description: "one chat at a time in a conversation of 100 messages",
         stored: Stored::Conversations(100),
-        compared_with_pgbench: false,
+        has_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "history-10000",
-        what: "one chat at a time in a conversation of 10,000 messages, full tables",
+        description: "one chat at a time in a conversation of 10,000 messages, full tables",
         stored: Stored::TablesAndConversations(10_000),
-        compared_with_pgbench: false,
+        has_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "single-full",
-        what: "one chat at a time, full tables",
+        description: "one chat at a time, full tables",
         stored: Stored::Tables,
-        compared_with_pgbench: false,
+        has_pgbench: false,
         ..PLAIN
     },
     Scenario {
         name: "load-64-full",
-        what: "64 chats at a time, full tables",
+        description: "64 chats at a time, full tables",
         clients: 64,
         stored: Stored::Tables,
-        compared_with_pgbench: false,
+        has_pgbench: false,
         ..PLAIN
     },
 ];
 
-/// What a scenario came to.
+/// The results of a scenario.
 pub(crate) enum Measured {
-    /// Chats were answered.
+    /// Chats.
     Chats(Box<Row>),
-    /// Nothing was asked.
+    /// An idle stack.
     Idle(Idle),
 }
 
@@ -158,47 +158,47 @@ impl Scenario {
             .find(|scenario| scenario.name == name)
             .ok_or_else(|| {
                 let names = SCENARIOS.map(|scenario| scenario.name);
-                format!("no scenario {name}; there are {}", names.join(", ")).into()
+                format!("unknown scenario {name}; the scenarios are {}", names.join(", ")).into()
             })
     }
 
-    /// How long the model thinks, each of a chat's two calls.
+    /// The time of a model call.
     pub(crate) const fn model(&self) -> Duration {
         Duration::from_millis(self.model_ms)
     }
 
-    /// How long a chat takes if only the model takes time: it is called twice.
+    /// The time of a chat if only the model takes time. It is called twice.
     pub(crate) fn ideal(&self) -> Duration {
         self.model() * 2
     }
 
-    /// Offers the load, and counts what it took once it has come to its full height.
+    /// Starts the load and measures it once all clients are running.
     pub(crate) async fn measure(
         &self,
         stack: &Stack,
         seconds: u64,
-        ballast: Ballast,
-        turns: Option<Arc<Mutex<()>>>,
+        seed_size: SeedSize,
+        turn: Option<Arc<Mutex<()>>>,
     ) -> Result<Measured> {
         if self.stored.fills_tables() {
-            fill::tables(stack, ballast).await?;
+            seed_data::tables(stack, seed_size).await?;
         }
         if self.clients == 0 {
             return self.measure_idle(stack, seconds).await.map(Measured::Idle);
         }
-        // Long chats are measured over three of their lives, so that the last ones of the window count fairly.
+        // At least three times the time of a chat, so that chats at the end of the measured time distort little.
         let window = Duration::from_secs(seconds).max(self.ideal() * 3);
-        let mut load = Load::start(stack, self.clients, self.ideal(), self.stored.messages(), turns).await?;
-        // Connections, caches, prepared statements; and every client in the middle of some chat.
-        load.go_on(Duration::from_secs(3) + self.ideal() * 2).await?;
-        stores::forget_statements(stack).await?;
+        let mut load = Load::start(stack, self.clients, self.ideal(), self.stored.messages(), turn).await?;
+        // Warm-up: connections, caches, prepared statements. Afterwards every client is in the middle of a chat.
+        load.run_for(Duration::from_secs(3) + self.ideal() * 2).await?;
+        db_counters::reset_statements(stack).await?;
         let before = (Usage::of(stack)?, Counters::read(stack).await?);
-        load.begin();
-        load.go_on(window).await?;
-        let times = load.end();
+        load.start_counting();
+        load.run_for(window).await?;
+        let times = load.stop_counting();
         let after = (Usage::of(stack)?, Counters::read(stack).await?);
         let claims = Claims::read(stack, window.as_secs_f64()).await?;
-        let statements = stores::top_statements(stack, times.len()).await?;
+        let statements = db_counters::top_statements(stack, times.len()).await?;
         load.stop().await?;
         let summary = load::summary(times, window, self.ideal())?;
         let row = Row::new(self, summary, claims, after.0 - before.0, after.1 - before.1);

@@ -1,199 +1,180 @@
-//! Everything that is measured, as processes of their own: started from the bottom, stopped from the top.
+//! The measured stack: each part is a process of its own.
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Stdio,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use errand_quickstart::{
-    cargo,
-    packages::{self, Found},
-    ports,
-    postgres::{self, Postgres},
-    redis::Redis,
-    secret::Secret,
-};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+use errand_devstack::{
+    Postgres, Redis, cargo,
+    files::secret::Secret,
+    packages, ports, print,
+    process::supervisor::{RestartPolicy, Supervised},
+    programs::{Launcher, Program, Programs},
+    services::Services,
+    stack::Stack as Processes,
 };
 use sqlx::{Connection, PgConnection};
-use tokio::{
-    process::{Child, Command},
-    time::Instant,
-};
 
-use crate::{Result, client::Client, scenario::Scenario};
+use crate::{Result, scenario::Scenario};
 
-/// Stacks of this session so far; two may run at once.
+/// The number of stacks of this session. Two may run at the same time.
 static STACKS: AtomicU32 = AtomicU32::new(0);
 
-/// How long a part may take until it is ready, or to stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a part may take until it is ready.
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
-/// The compiled programs.
-#[derive(Clone, Debug)]
-pub(crate) struct Programs {
-    pub(crate) api: PathBuf,
-    pub(crate) worker: PathBuf,
-    pub(crate) model: PathBuf,
-}
-
-/// The running whole.
+/// A running stack.
 pub(crate) struct Stack {
-    /// Where the API is.
+    processes: Processes,
+    /// Each program by kind.
+    programs: Vec<(&'static str, Supervised)>,
+    starts: Vec<(&'static str, Duration)>,
+    /// The API's address.
     pub(crate) api: SocketAddr,
-    /// Its database.
     pub(crate) database_url: String,
-    /// Its Redis.
     pub(crate) redis_url: String,
-    /// The folder of the Postgres programs.
+    /// The directory of the Postgres programs.
     pub(crate) postgres_bin: PathBuf,
-    /// Postgres itself, for databases beside the one.
+    /// Stopped after the programs.
     pub(crate) postgres: Postgres,
     redis: Redis,
-    programs: Vec<(&'static str, Child)>,
-    starts: Vec<(&'static str, Duration)>,
-    folder: PathBuf,
+    dir: PathBuf,
 }
 
 impl Stack {
-    /// Starts it on a fresh database.
+    /// Starts a stack with an empty database.
     pub(crate) async fn start(
-        programs: &Programs,
+        built: &Programs,
         scenario: &Scenario,
         workers: u16,
         settings: &[(&str, &str)],
     ) -> Result<Self> {
         let found = packages::find_here()?;
-        let folder = fresh_folder()?;
-        let mut postgres = Postgres::start(durable(&found, &folder)?).await?;
+        let dir = create_dir()?;
+        let Services { mut postgres, redis } = Services::in_dir(&found, &dir, false).await?;
         count_statements(&mut postgres).await?;
-        let redis = Redis::ephemeral().await?;
+        let launcher = Launcher {
+            dir: std::env::current_dir()?,
+            log_dir: dir.clone(),
+            pid_dir: None,
+            urls: errand_devstack::services::Urls {
+                database: postgres.url(),
+                redis: redis.url(),
+            },
+            jwt_secret: Secret::random(32)?,
+            env: vec![("RUST_LOG".into(), "warn".into())],
+            inherits_env: true,
+            ready_within: READY_WITHIN,
+            tied_to_us: false,
+        };
+        let api_port = ports::any_free()?;
         let mut stack = Self {
-            api: local(ports::any_free()?),
+            processes: Processes::new(None, RestartPolicy::Never, print::error_line),
+            programs: Vec::new(),
+            starts: Vec::new(),
+            api: SocketAddr::from(([127, 0, 0, 1], api_port)),
             database_url: postgres.url(),
             redis_url: redis.url(),
             postgres_bin: found.postgres_bin,
             postgres,
             redis,
-            programs: Vec::new(),
-            starts: Vec::new(),
-            folder,
+            dir,
         };
-        let model = local(ports::any_free()?);
-        let mut command = Command::new(&programs.model);
-        command
-            .arg(format!("--listen={model}"))
+        let model_port = ports::any_free()?;
+        let model = built.model.as_deref().ok_or("there is no model program")?;
+        let model = launcher
+            .model("model", model, model_port)
             .arg(format!("--latency=fixed:{}", scenario.model().as_millis()))
             .arg("--record=0");
-        stack.launch("model", command, model).await?;
-        let mut command = stack.command(&programs.api, settings);
-        let admin = local(ports::any_free()?);
-        command
-            .env("LISTEN_ADDR", stack.api.to_string())
-            .env("ADMIN_LISTEN_ADDR", admin.to_string())
-            .env("JWT_SECRET", Secret::random(32)?.expose())
-            .env("CHAT_WAIT_DEFAULT", "300")
-            .env("MAX_OPEN_RUNS_PER_USER", "0")
-            .env("RATE_LIMIT_CHAT_PER_MINUTE", "0")
-            .env("RATE_LIMIT_AUTH_PER_MINUTE", "0");
-        stack.launch("api", command, stack.api).await?;
-        for _ in 0..workers {
-            let admin = local(ports::any_free()?);
-            let mut command = stack.command(&programs.worker, settings);
-            command
-                .env("ADMIN_LISTEN_ADDR", admin.to_string())
-                .env("OPENAI_BASE_URL", format!("http://{model}/v1"))
+        stack.start_program("model", model).await?;
+        let api = launcher
+            .api("api", &built.api, api_port, ports::any_free()?)
+            .without_limits()
+            .env("CHAT_WAIT_DEFAULT", "300");
+        stack.start_program("api", with(api, settings)).await?;
+        for number in 1..=workers {
+            let name = format!("worker-{number}");
+            let worker = launcher
+                .worker(&name, &built.worker, ports::any_free()?, Some(model_port))
                 .env("WORKER_CONCURRENCY", "12000");
-            stack.launch("worker", command, admin).await?;
+            stack.start_program("worker", with(worker, settings)).await?;
         }
         Ok(stack)
     }
 
-    fn command(&self, program: &Path, settings: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(program);
-        command
-            .env("DATABASE_URL", &self.database_url)
-            .env("REDIS_URL", &self.redis_url)
-            .envs(settings.iter().copied());
-        command
-    }
-
     /// Starts a program and waits until it is ready.
-    async fn launch(&mut self, kind: &'static str, mut command: Command, address: SocketAddr) -> Result<()> {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.folder.join(format!("{kind}.log")))?;
-        let child = command
-            .env("RUST_LOG", "warn")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()?;
-        self.programs.push((kind, child));
+    async fn start_program(&mut self, kind: &'static str, program: Program) -> Result<()> {
         let began = Instant::now();
-        while !Client::is_ready(address).await {
-            if began.elapsed() > PATIENCE {
-                return Err(format!("{kind} is not ready; see {}", self.folder.display()).into());
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        let supervised = if kind == "model" {
+            self.processes.start_model(program).await?
+        } else {
+            self.processes.start_program(program).await?
+        };
         self.starts.push((kind, began.elapsed()));
+        self.programs.push((kind, supervised));
         Ok(())
     }
 
-    /// How long each program took from its start until it was ready. The API makes the schema meanwhile.
+    /// How long each program took until it was ready. The API migrates the database meanwhile.
     pub(crate) fn starts(&self) -> &[(&'static str, Duration)] {
         &self.starts
     }
 
-    /// The process ids by kind; Postgres is its first process, whose children do the work.
+    /// The process ids by kind. Postgres is its main process, whose children do the work.
     pub(crate) fn pids(&self) -> Vec<(&'static str, u32)> {
         let programs = self
             .programs
             .iter()
-            .filter_map(|(kind, child)| Some((*kind, child.id()?)));
+            .filter_map(|(kind, program)| Some((*kind, program.pid()?)));
         let postgres = self.postgres.pid().map(|pid| ("postgres", pid));
         let redis = self.redis.pid().map(|pid| ("redis", pid));
         programs.chain(postgres).chain(redis).collect()
     }
 
-    /// Stops it, top down, and removes its folder.
+    /// Stops everything and removes the directory.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        while let Some((kind, mut child)) = self.programs.pop() {
-            if let Some(pid) = child.id() {
-                kill(Pid::from_raw(i32::try_from(pid)?), Signal::SIGTERM)?;
-            }
-            if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
-                return Err(format!("{kind} does not stop; see {}", self.folder.display()).into());
-            }
+        self.processes.stop_programs().await?;
+        if let Some(error) = self
+            .programs
+            .iter()
+            .flat_map(|(_, program)| program.errors())
+            .next()
+        {
+            return Err(format!("{error} See {}.", self.dir.display()).into());
         }
         self.postgres.stop().await?;
         self.redis.stop().await?;
-        std::fs::remove_dir_all(&self.folder)?;
+        std::fs::remove_dir_all(&self.dir)?;
         Ok(())
     }
 }
 
-/// Has Postgres count statements, if its package can.
+/// The program with the settings of the command line, which override all others.
+fn with(mut program: Program, settings: &[(&str, &str)]) -> Program {
+    for (name, value) in settings {
+        program = program.env(name, *value);
+    }
+    program
+}
+
+/// Has Postgres count statements, if its package contains the extension.
 async fn count_statements(postgres: &mut Postgres) -> Result<()> {
     let mut connection = PgConnection::connect(&postgres.url()).await?;
-    let known = sqlx::raw_sql("SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements'")
+    let available = sqlx::raw_sql("SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements'")
         .fetch_optional(&mut connection)
-        .await?;
-    if known.is_some() {
+        .await?
+        .is_some();
+    if available {
         sqlx::raw_sql("ALTER SYSTEM SET shared_preload_libraries TO pg_stat_statements")
             .execute(&mut connection)
             .await?;
     }
     connection.close().await?;
-    if known.is_some() {
+    if available {
         postgres.restart().await?;
         let mut connection = PgConnection::connect(&postgres.url()).await?;
         sqlx::raw_sql("CREATE EXTENSION pg_stat_statements")
@@ -204,36 +185,17 @@ async fn count_statements(postgres: &mut Postgres) -> Result<()> {
     Ok(())
 }
 
-fn durable(found: &Found, folder: &Path) -> Result<postgres::Settings> {
-    Ok(postgres::Settings {
-        bin: found.postgres_bin.clone(),
-        home: folder.join("postgres"),
-        log: folder.join("postgres.log"),
-        port: ports::any_free()?,
-        password: Secret::random(16)?,
-        profile: postgres::Profile::Durable,
-        ready_within: PATIENCE,
-        pid_file: None,
-        tied_to_us: false,
-    })
-}
-
-/// A folder in the repository's own, so that its disk is the one that is measured; Postgres's user may enter it.
-fn fresh_folder() -> Result<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
+/// A directory in the repository, so that the repository's disk is measured. Postgres's user can enter it.
+fn create_dir() -> Result<PathBuf> {
     let root = cargo::repository().join(".errand");
     let number = STACKS.fetch_add(1, Ordering::Relaxed);
-    let folder = root.join(format!("lab-{}-{number}", std::process::id()));
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
+    let dir = root.join(format!("bench-{}-{number}", std::process::id()));
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir)?;
     }
-    std::fs::create_dir_all(&folder)?;
-    for folder in [&root, &folder] {
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))?;
+    std::fs::create_dir_all(&dir)?;
+    for dir in [&root, &dir] {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711))?;
     }
-    Ok(folder)
-}
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
+    Ok(dir)
 }

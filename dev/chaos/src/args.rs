@@ -4,48 +4,48 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-/// Runs Errand's programs with a Postgres, a Redis and a model of their own, offers load, breaks things, and compares
-/// what the clients were promised with what is stored. Exit code 0 only if every promise was kept.
+/// Runs Errand's programs under load, injects faults, and compares the responses that clients received with the stored
+/// data. The exit code is 0 only if every guarantee holds.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "errand-chaos", version)]
 pub(crate) struct Args {
-    /// How much is tried.
+    /// The length of the round.
     #[arg(long, value_enum, default_value_t = Round::Short)]
     pub(crate) round: Round,
-    /// Makes the choice of faults and messages repeatable; drawn and printed if absent.
+    /// Makes the choice of faults and messages repeatable [default: random, printed].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Messages, at least.
+    /// The minimum number of messages.
     #[arg(long)]
     pub(crate) chats: Option<usize>,
-    /// Faults, at least one of each kind.
+    /// The minimum number of faults. Each kind is injected at least once.
     #[arg(long)]
     pub(crate) faults: Option<usize>,
-    /// Faults whose name contains this, and no others.
-    #[arg(long, value_name = "KIND")]
+    /// Inject only faults whose name contains this.
+    #[arg(long, value_name = "NAME")]
     pub(crate) only: Option<String>,
-    /// Where the report is written as JSON.
-    #[arg(long, value_name = "FILE", default_value = "target/faults.json")]
+    /// The file of the JSON report.
+    #[arg(long, value_name = "FILE", default_value = "target/chaos.json")]
     pub(crate) report: PathBuf,
-    /// Leave the folder with logs and data behind.
+    /// Keep the directory with logs and data.
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Show that the harness notices broken promises: rounds with Errand sabotaged, each of which must be found out.
+    /// Test the harness: run rounds with a guarantee broken on purpose, which must be reported.
     #[arg(long, conflicts_with_all = ["round", "only", "faults"])]
-    pub(crate) sanity: bool,
+    pub(crate) self_test: bool,
 }
 
-/// How much is tried.
+/// The length of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Round {
-    /// Each kind of fault once, the long ones shortened: two to three minutes.
+    /// Each kind of fault once, long ones shortened: two to three minutes.
     Short,
     /// At least 200 faults and 5,000 messages: about half an hour.
     Long,
 }
 
 impl Round {
-    /// Messages, at least.
+    /// The default minimum number of messages.
     pub(crate) const fn chats(self) -> usize {
         match self {
             Self::Short => 300,
@@ -53,7 +53,7 @@ impl Round {
         }
     }
 
-    /// Faults, if each kind once is not more.
+    /// The default minimum number of faults.
     pub(crate) const fn faults(self) -> usize {
         match self {
             Self::Short => 0,

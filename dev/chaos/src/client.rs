@@ -1,332 +1,280 @@
-//! A client that believes only what it is told: it sends each message under one key until it knows the run, and follows
-//! the run to its end.
+//! A client that trusts only responses: it sends each message under one idempotency key until it knows the run, and
+//! follows the run to its end.
 
 use std::{sync::Arc, time::Duration};
 
-use errand_shared::Uuid;
-use reqwest::{RequestBuilder, StatusCode};
+use errand_devstack::client::{self, Account, Client as Api, Request, RequestError, StatusCode};
+
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use crate::{
     Result,
     record::{Record, Sent},
 };
 
-/// Between two tries.
+/// The pause between two attempts.
 pub(crate) const PAUSE: Duration = Duration::from_millis(200);
-/// Seconds that a look at a run waits.
-const LOOK: u64 = 10;
-/// The longest silence in an answer: more than the time between two comments in a stream (15 s), more than any wait.
-const SILENCE: Duration = Duration::from_secs(35);
+/// How many seconds a read of a run waits for its end.
+const WAIT_SECONDS: u64 = 10;
+/// The longest silence of a healthy API: more than the interval of comments in a stream (15 s), and more than any wait.
+pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(35);
+/// The time limit of a request that waits for nothing.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Somebody who may chat.
+/// A user who can chat.
 #[derive(Clone, Debug)]
 pub(crate) struct User {
-    /// Who.
     pub(crate) id: Uuid,
-    token: String,
+    pub(crate) account: Account,
 }
 
 /// How a message is sent the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+pub(crate) enum SendMode {
     /// Waits for the answer.
     Wait,
-    /// Waits for nothing.
+    /// Does not wait.
     Async,
-    /// Hangs up after so many milliseconds.
+    /// Breaks the connection after this number of milliseconds.
     HangUp(u64),
-    /// Sends it through both APIs at once.
+    /// Sends the message through both APIs at the same time.
     Twins,
-    /// Asks for the events in place of the answer.
+    /// Asks for an event stream.
     Events,
 }
 
-/// What one request came to.
-enum Told {
-    /// The run has ended.
-    Ended(Value),
+/// What a response says about a run.
+enum Outcome {
+    /// The run has finished.
+    Finished(Value),
     /// The run is open.
     Open(Value),
-    /// Nothing is known.
-    Nothing,
+    /// Nothing.
+    Unknown,
 }
 
-/// The way to the APIs.
+/// A client of both APIs.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    http: reqwest::Client,
-    apis: Vec<String>,
-    /// How long a message may take to be taken, and then to be answered, whatever happens.
-    pub(crate) patience: Duration,
+    apis: Vec<Api>,
+    /// How long it may take until a message is accepted, and then until it is answered, despite any fault.
+    pub(crate) timeout: Duration,
     pub(crate) record: Arc<Record>,
 }
 
 impl Client {
-    pub(crate) fn new(apis: Vec<String>, record: Arc<Record>, patience: Duration) -> Result<Self> {
-        // A connection to a process that was killed is not used again for long.
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(2))
-            .pool_idle_timeout(Duration::from_secs(5))
-            .read_timeout(SILENCE)
-            .no_proxy()
-            .build()?;
-        Ok(Self {
-            http,
-            apis,
-            patience,
+    pub(crate) fn new(ports: &[u16], record: Arc<Record>, timeout: Duration) -> Self {
+        Self {
+            apis: ports.iter().map(|port| Api::new(*port)).collect(),
+            timeout,
             record,
-        })
+        }
     }
 
-    fn url(&self, api: usize, path: &str) -> String {
-        let base = self
-            .apis
-            .get(api % self.apis.len().max(1))
-            .map_or("", String::as_str);
-        format!("{base}{path}")
+    /// One of the APIs; any number is valid.
+    pub(crate) fn api(&self, number: usize) -> Api {
+        let index = number % self.apis.len().max(1);
+        self.apis.get(index).copied().unwrap_or_else(|| Api::new(0))
     }
 
-    /// A request for what is below a user's path, as `caller`.
-    pub(crate) fn get(&self, whose: Uuid, caller: &User, api: usize, path: &str) -> RequestBuilder {
-        self.http
-            .get(self.url(api, &format!("/api/{whose}{path}")))
-            .bearer_auth(&caller.token)
-    }
-
-    /// Whether the API is ready.
+    /// Whether an API is ready.
     pub(crate) async fn is_ready(&self, api: usize) -> bool {
-        let asked = self
-            .http
-            .get(self.url(api, "/readyz"))
-            .timeout(Duration::from_secs(2))
-            .send()
-            .await;
-        asked.is_ok_and(|answer| answer.status() == StatusCode::OK)
+        self.api(api).is_ready().await
     }
 
-    /// Makes a user.
+    /// Registers a user.
     pub(crate) async fn register(&self, number: usize) -> Result<User> {
-        let body = json!({"email": format!("user-{number}@example.com"), "password": "correct horse battery staple",
-            "name": format!("User {number}")});
-        let answer = self
-            .http
-            .post(self.url(0, "/auth/register"))
-            .json(&body)
-            .send()
-            .await?
-            .error_for_status()?;
-        let answer: Value = answer.json().await?;
-        let text = |at: &str| {
-            answer
-                .pointer(at)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let request = client::register(
+            &format!("user-{number}@example.com"),
+            "correct horse battery staple",
+            &format!("User {number}"),
+        );
+        let answer = self.api(0).send(request).await?;
+        let account = Account::from_answer(&answer).ok_or_else(|| answer.problem())?;
         Ok(User {
-            id: text("/user/id").parse()?,
-            token: text("/access_token"),
+            id: account.id.parse()?,
+            account,
         })
     }
 
-    /// Sends a message until its run is known. False if that took too long, which is a broken promise.
-    pub(crate) async fn deliver(&self, user: &User, sent: &mut Sent, api: usize, manner: Manner) -> bool {
+    /// Sends a message until its run is known. Returns false if that took too long, which is a violation.
+    pub(crate) async fn deliver(&self, user: &User, sent: &mut Sent, api: usize, mode: SendMode) -> bool {
         let began = Instant::now();
         let mut api = api;
-        if manner == Manner::Twins {
+        if mode == SendMode::Twins {
             let (mut one, mut other) = (sent.clone(), sent.clone());
             tokio::join!(
-                self.try_once(user, &mut one, api, Manner::Async),
-                self.try_once(user, &mut other, api + 1, Manner::Async)
+                self.try_once(user, &mut one, api, SendMode::Async),
+                self.try_once(user, &mut other, api + 1, SendMode::Async)
             );
             for twin in [one, other] {
                 if let Some(run) = twin.run {
-                    self.promised(sent, run, twin.conversation);
+                    self.note_run(sent, run, twin.conversation);
                 }
             }
         } else {
-            self.try_once(user, sent, api, manner).await;
+            self.try_once(user, sent, api, mode).await;
         }
+        let next_mode = if mode == SendMode::Async {
+            mode
+        } else {
+            SendMode::Wait
+        };
         while sent.run.is_none() {
-            if began.elapsed() > self.patience {
-                self.record.broken("a message is taken in the end", &sent.text);
+            if began.elapsed() > self.timeout {
+                self.record
+                    .violation("every message is accepted eventually", &sent.text);
                 return false;
             }
             sleep(PAUSE).await;
             api += 1;
-            self.try_once(
-                user,
-                sent,
-                api,
-                if manner == Manner::Async {
-                    manner
-                } else {
-                    Manner::Wait
-                },
-            )
-            .await;
+            self.try_once(user, sent, api, next_mode).await;
         }
         true
     }
 
-    /// Sends a message through one API until it is answered, or `patience` is over.
-    pub(crate) async fn insist(&self, user: &User, sent: &mut Sent, api: usize, patience: Duration) {
+    /// Sends a message through one API until it is answered or `timeout` has elapsed.
+    pub(crate) async fn send_until_answered(
+        &self,
+        user: &User,
+        sent: &mut Sent,
+        api: usize,
+        timeout: Duration,
+    ) {
         let began = Instant::now();
-        while sent.answer.is_none() && began.elapsed() < patience {
-            self.try_once(user, sent, api, Manner::Wait).await;
+        while sent.answer.is_none() && began.elapsed() < timeout {
+            self.try_once(user, sent, api, SendMode::Wait).await;
             if sent.answer.is_none() {
                 sleep(PAUSE).await;
             }
         }
     }
 
-    /// One try; notes what it was told.
-    async fn try_once(&self, user: &User, sent: &mut Sent, api: usize, manner: Manner) {
-        let request = self
-            .http
-            .post(self.url(api, &format!("/api/{}/chat", user.id)))
-            .bearer_auth(&user.token)
-            .header("idempotency-key", &sent.key)
-            .json(
-                &json!({"message": sent.text, "conversation_id": sent.conversation_asked(),
-                "agent": sent.agent.filter(|_| sent.place == 0)}),
-            );
-        let request = match manner {
-            Manner::Wait => request
+    /// Sends a message once and records what the response says.
+    async fn try_once(&self, user: &User, sent: &mut Sent, api: usize, mode: SendMode) {
+        let body = json!({"message": sent.text, "conversation_id": sent.requested_conversation(),
+            "agent": sent.agent.filter(|_| sent.position == 0)});
+        let request = user.account.chat(&body).header("idempotency-key", &sent.key);
+        let request = match mode {
+            SendMode::Wait => request
                 .header("prefer", "wait=20")
                 .timeout(Duration::from_secs(30)),
-            Manner::HangUp(after) => request
+            SendMode::HangUp(after) => request
                 .header("prefer", "wait=20")
                 .timeout(Duration::from_millis(after)),
-            Manner::Async | Manner::Twins => request
-                .header("prefer", "respond-async")
-                .timeout(Duration::from_secs(15)),
-            Manner::Events => {
-                let request = request.header("accept", "text/event-stream");
-                return self.try_events(user, sent, request).await;
+            SendMode::Async | SendMode::Twins => {
+                request.header("prefer", "respond-async").timeout(REQUEST_TIMEOUT)
+            }
+            SendMode::Events => {
+                let request = request.header("accept", "text/event-stream").timeout(MAX_SILENCE);
+                if let Ok(stream) = self.api(api).open_stream(request).await
+                    && stream.status == StatusCode::OK
+                {
+                    self.read(user, sent, stream).await;
+                }
+                return;
             }
         };
-        match self
-            .ask(request, &sent.text, !matches!(manner, Manner::HangUp(_)))
-            .await
-        {
-            Told::Ended(body) => {
+        let must_answer = !matches!(mode, SendMode::HangUp(_));
+        match self.ask(request, api, &sent.text, must_answer).await {
+            Outcome::Finished(body) => {
                 self.note(sent, &body);
                 sent.answer = Some(body);
             }
-            Told::Open(body) => self.note(sent, &body),
-            Told::Nothing => {}
+            Outcome::Open(body) => self.note(sent, &body),
+            Outcome::Unknown => {}
         }
     }
 
-    /// One try whose answer is a stream.
-    async fn try_events(&self, user: &User, sent: &mut Sent, request: RequestBuilder) {
-        if let Ok(answer) = request.send().await
-            && answer.status() == StatusCode::OK
-        {
-            self.read(user, sent, answer).await;
-        }
-    }
-
-    /// Follows the run to its end. False if that took too long, which is a broken promise.
+    /// Reads the run until it has finished. Returns false if that took too long, which is a violation.
     pub(crate) async fn follow(&self, user: &User, sent: &mut Sent, api: usize) -> bool {
         let Some(run) = sent.run else { return false };
         let began = Instant::now();
         let mut api = api;
         while sent.answer.is_none() {
-            if began.elapsed() > self.patience {
-                self.record.broken("a run ends", run.to_string());
+            if began.elapsed() > self.timeout {
+                self.record
+                    .violation("a client learns the end of its run", run.to_string());
                 return false;
             }
-            let request = self
-                .get(user.id, user, api, &format!("/runs/{run}?wait={LOOK}"))
-                .timeout(Duration::from_secs(LOOK + 10));
-            match self.ask(request, &run.to_string(), true).await {
-                Told::Ended(body) => {
+            let request = user
+                .account
+                .get_run(&run.to_string(), WAIT_SECONDS)
+                .timeout(Duration::from_secs(WAIT_SECONDS + 10));
+            match self.ask(request, api, &run.to_string(), true).await {
+                Outcome::Finished(body) => {
                     self.note(sent, &body);
                     sent.answer = Some(body);
                 }
-                Told::Open(body) => {
+                Outcome::Open(body) => {
                     self.note(sent, &body);
                     let approvals = body.get("approvals").and_then(Value::as_array);
                     for call in approvals.into_iter().flatten() {
                         self.approve(user, run, call, api).await;
                     }
                 }
-                Told::Nothing => sleep(PAUSE).await,
+                Outcome::Unknown => sleep(PAUSE).await,
             }
             api += 1;
         }
         true
     }
 
-    /// Consents to a call that waits for it: asks until it is told that the call waits no more.
+    /// Approves a tool call; repeats the request until a response says that the call is no longer pending.
     pub(crate) async fn approve(&self, user: &User, run: Uuid, call: &Value, api: usize) {
         let id = call
             .get("tool_call_id")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let path = format!("/api/{}/runs/{run}/approvals/{id}", user.id);
         let began = Instant::now();
         for api in api.. {
-            let request = self
-                .http
-                .post(self.url(api, &path))
-                .bearer_auth(&user.token)
-                .json(&json!({"approve": true}))
-                .timeout(Duration::from_secs(15));
-            match request.send().await.map(|answer| answer.status()) {
-                // By itself, by an earlier try whose answer was lost, or because the run was cancelled.
+            let request = user
+                .account
+                .decide(&run.to_string(), id, true)
+                .timeout(REQUEST_TIMEOUT);
+            match self.api(api).send(request).await.map(|answer| answer.status) {
+                // Approved now, by an earlier attempt whose answer was lost, or no longer pending after a cancellation.
                 Ok(StatusCode::OK | StatusCode::ACCEPTED | StatusCode::CONFLICT) => return,
                 Ok(StatusCode::SERVICE_UNAVAILABLE) | Err(_) => {}
                 Ok(status) => {
                     let detail = format!("{status} for the approval of {id} of {run}");
                     self.record
-                        .broken("every answer is one of the contract's", detail);
+                        .violation("every response follows the API contract", detail);
                 }
             }
-            if began.elapsed() > self.patience {
+            if began.elapsed() > self.timeout {
                 self.record
-                    .broken("a user's consent is taken in the end", run.to_string());
+                    .violation("every approval is accepted eventually", run.to_string());
                 return;
             }
             sleep(PAUSE).await;
         }
     }
 
-    /// Asks for the run's end.
+    /// Cancels the run.
     pub(crate) async fn cancel(&self, user: &User, sent: &mut Sent, api: usize) {
         let Some(run) = sent.run else { return };
-        sent.cancel_asked = true;
-        let path = format!("/api/{}/runs/{run}/cancel", user.id);
-        let request = self
-            .http
-            .post(self.url(api, &path))
-            .bearer_auth(&user.token)
-            .timeout(Duration::from_secs(15));
-        // A 200 says that the run was final before.
-        if let Told::Open(_) = self.ask(request, &run.to_string(), true).await {
+        sent.cancel_requested = true;
+        let request = user.account.cancel(&run.to_string()).timeout(REQUEST_TIMEOUT);
+        // 200 says that the run had finished before.
+        if let Outcome::Open(_) = self.ask(request, api, &run.to_string(), true).await {
             sent.cancel_accepted = true;
         }
     }
 
-    /// Has a run that did not succeed tried again: asks until it is told yes or no, so that what follows is about the new
-    /// try. Of a no it may be that an earlier yes was lost, or that the run is not its conversation's last.
+    /// Retries a run that did not succeed; repeats the request until it is accepted or refused, so that later responses
+    /// are about the new attempt. It may be refused because an earlier acceptance was lost, or because the run is not
+    /// the last of its conversation.
     pub(crate) async fn retry(&self, user: &User, sent: &mut Sent, api: usize) {
         let Some(run) = sent.run else { return };
-        let path = format!("/api/{}/runs/{run}/retry", user.id);
         let began = Instant::now();
         for api in api.. {
-            let request = self
-                .http
-                .post(self.url(api, &path))
-                .bearer_auth(&user.token)
-                .timeout(Duration::from_secs(15));
-            let status = request.send().await.map(|answer| answer.status());
+            let request = user.account.retry(&run.to_string()).timeout(REQUEST_TIMEOUT);
+            let status = self.api(api).send(request).await.map(|answer| answer.status);
             if matches!(status, Ok(StatusCode::ACCEPTED | StatusCode::CONFLICT))
-                || began.elapsed() > self.patience
+                || began.elapsed() > self.timeout
             {
                 break;
             }
@@ -336,67 +284,63 @@ impl Client {
         sent.cancel_accepted = false;
     }
 
-    /// Looks at a run that is another user's: it must not be there.
-    pub(crate) async fn pry(&self, user: &User, run: Uuid, owner: Uuid, api: usize) {
-        for (whose, allowed) in [(user.id, StatusCode::NOT_FOUND), (owner, StatusCode::FORBIDDEN)] {
-            let request = self
-                .get(whose, user, api, &format!("/runs/{run}"))
+    /// Reads another user's run, under both users' paths. Both must be refused.
+    pub(crate) async fn read_foreign_run(&self, user: &User, run: Uuid, owner: Uuid, api: usize) {
+        for (path_owner, expected) in [(user.id, StatusCode::NOT_FOUND), (owner, StatusCode::FORBIDDEN)] {
+            let request = user
+                .account
+                .get_run_of(&path_owner.to_string(), &run.to_string())
                 .timeout(Duration::from_secs(10));
-            if let Ok(answer) = request.send().await {
-                let status = answer.status();
-                if status != allowed && status != StatusCode::SERVICE_UNAVAILABLE {
-                    self.record.broken(
-                        "nobody sees another's run",
-                        format!("{run} by {}: {status}", user.id),
-                    );
+            if let Ok(answer) = self.api(api).send(request).await {
+                let status = answer.status;
+                if status != expected && status != StatusCode::SERVICE_UNAVAILABLE {
+                    let detail = format!("{run} by {}: {status}", user.id);
+                    self.record.violation("users see only their own runs", detail);
                 }
             }
         }
     }
 
-    async fn ask(&self, request: RequestBuilder, what: &str, patient: bool) -> Told {
+    async fn ask(&self, request: Request, api: usize, what: &str, must_answer: bool) -> Outcome {
         let id = Uuid::now_v7();
-        let answer = match request.header("x-request-id", id.to_string()).send().await {
+        let line = request.line();
+        let result = self.api(api).send(request.header("x-request-id", id)).await;
+        let answer = match result {
             Ok(answer) => answer,
             Err(error) => {
-                self.unanswered(&error, id, patient);
-                return Told::Nothing;
+                // A killed process breaks its connections, and a running one answers: the time limit of every request
+                // is longer than its wait plus the time that Postgres may take.
+                if must_answer && matches!(error, RequestError::TimedOut) {
+                    self.record.violation(
+                        "a request is answered or its connection breaks",
+                        format!("request {id}: {line}"),
+                    );
+                }
+                return Outcome::Unknown;
             }
         };
-        let status = answer.status();
-        let Ok(body) = answer.json::<Value>().await else {
-            return Told::Nothing;
-        };
+        let body = answer.json();
+        if body.is_null() {
+            return Outcome::Unknown;
+        }
         let state = body.get("status").and_then(Value::as_str);
-        match (status, state) {
+        match (answer.status, state) {
             (StatusCode::OK, Some("succeeded" | "failed" | "cancelled"))
             | (StatusCode::BAD_GATEWAY, Some("failed"))
-            | (StatusCode::CONFLICT, Some("cancelled")) => Told::Ended(body),
-            (StatusCode::ACCEPTED, _) => Told::Open(body),
-            (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _) => Told::Nothing,
-            _ => {
-                self.record.broken(
-                    "every answer is one of the contract's",
+            | (StatusCode::CONFLICT, Some("cancelled")) => Outcome::Finished(body),
+            (StatusCode::ACCEPTED, _) => Outcome::Open(body),
+            (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _) => Outcome::Unknown,
+            (status, _) => {
+                self.record.violation(
+                    "every response follows the API contract",
                     format!("{status} for {what}: {body}"),
                 );
-                Told::Nothing
+                Outcome::Unknown
             }
         }
     }
 
-    /// A process that is killed breaks its connections; one that lives answers. Every request's time is longer than what
-    /// it asks for and what Postgres may take.
-    fn unanswered(&self, error: &reqwest::Error, id: Uuid, patient: bool) {
-        if patient && error.is_timeout() && !error.is_connect() {
-            let url = error.url().map_or("", reqwest::Url::as_str);
-            self.record.broken(
-                "a request is answered, or its connection breaks",
-                format!("request {id}: {url}"),
-            );
-        }
-    }
-
-    /// Notes the run and conversation that an answer names.
+    /// Records the run and conversation in a response.
     pub(crate) fn note(&self, sent: &mut Sent, body: &Value) {
         let id = |name: &str| {
             body.get(name)
@@ -404,20 +348,20 @@ impl Client {
                 .and_then(|id| id.parse().ok())
         };
         if let Some(run) = id("run_id") {
-            self.promised(sent, run, id("conversation_id"));
+            self.note_run(sent, run, id("conversation_id"));
         }
     }
 
-    fn promised(&self, sent: &mut Sent, run: Uuid, conversation: Option<Uuid>) {
+    fn note_run(&self, sent: &mut Sent, run: Uuid, conversation: Option<Uuid>) {
         if sent.run.is_some_and(|before| before != run) {
-            self.record.broken(
-                "one key, one run",
-                format!("{} has {run} beside {:?}", sent.key, sent.run),
+            self.record.violation(
+                "an idempotency key has one run",
+                format!("{} has {run} and {:?}", sent.key, sent.run),
             );
         }
         if sent.conversation.is_some() && conversation != sent.conversation {
             self.record
-                .broken("a run stays in its conversation", run.to_string());
+                .violation("a run stays in its conversation", run.to_string());
         }
         sent.run.get_or_insert(run);
         sent.conversation = sent.conversation.or(conversation);
@@ -425,8 +369,12 @@ impl Client {
 }
 
 impl Sent {
-    /// The conversation that the message names: none if it is the first of its own.
-    fn conversation_asked(&self) -> Option<Uuid> {
-        if self.place == 0 { None } else { self.conversation }
+    /// The conversation in the request; `None` for the first message of a conversation.
+    fn requested_conversation(&self) -> Option<Uuid> {
+        if self.position == 0 {
+            None
+        } else {
+            self.conversation
+        }
     }
 }

@@ -1,69 +1,71 @@
-//! Does each fault: begins it, holds it, ends it. Returns the moment it ended.
+//! Injects faults: begins each, holds it for its time, ends it, and returns when it ended.
 
 use std::time::Duration;
 
-use errand_model::{Behaviour, Script};
-use errand_shared::{Uuid, service::failpoints::Failpoint};
 use nix::sys::signal::Signal;
 use rand::{RngExt, rngs::SmallRng};
+use serde_json::{Value, json};
 use sqlx::Row;
 use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
 
 use crate::{
     Result,
     args::Round,
-    client::{Client, Manner, User},
-    kinds::Fault,
-    load, probe,
-    process::Program,
+    client::{Client, SendMode, User},
+    failpoint::{self, Action, Failpoint},
+    fault::Fault,
+    load, model,
+    program::Program,
     proxy::Mode,
+    recovery,
     stack::Stack,
 };
 
-/// How long an armed point may take to be reached under load.
+/// How long an armed failpoint may take to be reached under load.
 const REACHED_WITHIN: Duration = Duration::from_secs(20);
-/// Between two looks at whether it was.
-const LOOK: Duration = Duration::from_millis(20);
+/// The interval of checks.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Ends all sessions but one's own.
+/// Ends all sessions except the one that executes this.
 const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
 
-/// What a fault is done to, and with.
+/// Injects faults into a stack.
 pub(crate) struct Injector<'a> {
     pub(crate) stack: &'a Stack,
     pub(crate) client: &'a Client,
-    /// Whose messages reach the points that the load seldom does.
+    /// Sends the messages that reach failpoints which the load seldom reaches.
     pub(crate) user: &'a User,
     pub(crate) round: Round,
-    pub(crate) dice: SmallRng,
-    /// The worker that was killed last with runs in hand, and when.
-    pub(crate) dead: Option<(Uuid, Instant)>,
+    pub(crate) rng: SmallRng,
+    /// The worker that was killed last with claimed runs, and when.
+    pub(crate) killed: Option<(Uuid, Instant)>,
 }
 
 impl Injector<'_> {
-    /// Does a fault and gives the moment of its end.
+    /// Injects a fault. Returns when it ended.
     pub(crate) async fn inject(&mut self, fault: Fault) -> Result<Instant> {
-        let hold = fault.hold(self.round);
+        let hold = fault.duration(self.round);
         let stack = self.stack;
         match fault {
-            Fault::KillApi => self.one(&stack.apis)?.signal(Signal::SIGKILL),
+            Fault::KillApi => self.choose(&stack.apis)?.signal(Signal::SIGKILL),
             Fault::KillWorker => return self.kill_worker().await,
             Fault::KillAll => stack
                 .programs()
                 .for_each(|program| program.signal(Signal::SIGKILL)),
-            Fault::At(point) => return self.kill_at(point).await,
+            Fault::KillAt(failpoint) => return self.kill_at(failpoint).await,
             Fault::PauseWorker => {
-                let worker = self.one(&stack.workers)?;
+                let worker = self.choose(&stack.workers)?;
                 worker.signal(Signal::SIGSTOP);
                 sleep(hold).await;
                 worker.signal(Signal::SIGCONT);
             }
-            Fault::PauseAt(point) => return self.pause_at(point, hold).await,
+            Fault::PauseAt(failpoint) => return self.pause_at(failpoint, hold).await,
             Fault::RollingRestart => self.rolling_restart().await,
             Fault::WorkersGone => {
                 stack.workers.iter().for_each(Program::hold_down);
                 sleep(hold).await;
-                stack.workers.iter().for_each(Program::raise);
+                stack.workers.iter().for_each(Program::release);
             }
             Fault::RedisFlush => stack.redis_command(&["FLUSHALL"]).await?,
             Fault::RedisRestart => stack.redis.lock().await.restart().await?,
@@ -88,19 +90,7 @@ impl Injector<'_> {
                 postgres.start_again().await?;
             }
             Fault::SessionsEnded => stack.execute(END_SESSIONS).await?,
-            Fault::ReadOnly => {
-                stack
-                    .execute(&format!(
-                        "ALTER DATABASE errand SET default_transaction_read_only = on; {END_SESSIONS}"
-                    ))
-                    .await?;
-                sleep(hold).await;
-                stack
-                    .execute(&format!(
-                        "ALTER DATABASE errand RESET default_transaction_read_only; {END_SESSIONS}"
-                    ))
-                    .await?;
-            }
+            Fault::ReadOnly => self.read_only(hold).await?,
             Fault::TableLocked => {
                 let seconds = hold.as_secs();
                 stack
@@ -112,173 +102,191 @@ impl Injector<'_> {
             Fault::NetworkSlow => self.network(Mode::Slow(Duration::from_millis(150)), hold).await,
             Fault::NetworkReset => self.network(Mode::Reset, hold).await,
             Fault::AnswersLost => self.network(Mode::LoseAnswers, hold).await,
-            Fault::ModelDown => self.model(Behaviour::Disconnect, hold).await,
+            Fault::ModelDown => self.model(&model::disconnect(), hold).await?,
             Fault::ModelSlow => {
-                self.model(Behaviour::Demo.after(Duration::from_secs(3)), hold)
-                    .await;
+                let slow = model::demo_after(Duration::from_secs(3));
+                self.model(&slow, hold).await?;
             }
-            Fault::ModelBusy => self.model(Behaviour::rate_limited(1), hold).await,
-            Fault::ModelError => self.model(Behaviour::status(500), hold).await,
-            Fault::ModelMalformed => self.model(Behaviour::raw("{not json"), hold).await,
+            Fault::ModelBusy => self.model(&model::rate_limited(), hold).await?,
+            Fault::ModelError => self.model(&model::status(500), hold).await?,
+            Fault::ModelMalformed => self.model(&model::malformed(), hold).await?,
             Fault::ModelEndless => {
-                self.model(
-                    Behaviour::Drip {
-                        chunk_every: Duration::from_millis(50),
-                    },
-                    hold,
-                )
-                .await;
+                let endless = model::endless(Duration::from_millis(50));
+                self.model(&endless, hold).await?;
             }
         }
         Ok(Instant::now())
     }
 
-    fn one<'p>(&mut self, programs: &'p [Program]) -> Result<&'p Program> {
-        let index = self.dice.random_range(0..programs.len().max(1));
+    fn choose<'p>(&mut self, programs: &'p [Program]) -> Result<&'p Program> {
+        let index = self.rng.random_range(0..programs.len().max(1));
         programs.get(index).ok_or_else(|| "no such program".into())
     }
 
-    /// Kills a worker with runs in hand.
+    /// Kills a worker that has claimed runs.
     async fn kill_worker(&mut self) -> Result<Instant> {
-        // Model calls are long for once, so that the worker surely holds some.
-        self.stack
-            .model_does(Behaviour::Demo.after(Duration::from_secs(1)));
+        // With long model calls every worker has claimed runs.
+        let slow = model::demo_after(Duration::from_secs(1));
+        self.stack.model.always(&slow).await?;
         sleep(Duration::from_secs(1)).await;
-        let worker = self.one(&self.stack.workers)?;
+        let worker = self.choose(&self.stack.workers)?;
         let id = worker.worker_id();
         worker.signal(Signal::SIGKILL);
         let killed = Instant::now();
-        self.dead = id.map(|id| (id, killed));
-        self.stack.model.script(Script::new());
+        self.killed = id.map(|id| (id, killed));
+        self.stack.model.reset().await?;
         Ok(killed)
     }
 
-    /// How long after its death the last worker's runs were taken up, if it held any; which must be within 10 s.
-    pub(crate) async fn taken_up(&mut self) -> Result<Option<Duration>> {
-        let Some((id, killed)) = self.dead.take() else {
+    /// How long it took until the runs of the worker that was killed last were rescued, if it had any. At most 10 s are
+    /// guaranteed.
+    pub(crate) async fn rescue_time(&mut self) -> Result<Option<Duration>> {
+        let Some((id, killed)) = self.killed.take() else {
             return Ok(None);
         };
-        let held = format!("SELECT 1 FROM runs WHERE worker_id = '{id}' AND status = 'running'");
+        let claimed = format!("SELECT 1 FROM runs WHERE worker_id = '{id}' AND status = 'running'");
         let mut took = None;
-        while !self.stack.rows(&held).await?.is_empty() {
+        while !self.stack.rows(&claimed).await?.is_empty() {
             took = Some(killed.elapsed());
-            if killed.elapsed() > probe::RECOVERED_WITHIN {
+            if killed.elapsed() > recovery::RECOVERED_WITHIN {
                 self.client
                     .record
-                    .broken("a dead worker's runs are taken up within 10 s", id.to_string());
+                    .violation("a dead worker's runs are rescued within 10 s", id.to_string());
                 break;
             }
-            sleep(LOOK).await;
+            sleep(CHECK_INTERVAL).await;
         }
         Ok(took)
     }
 
-    /// Arms a point in every process that could come there, and waits until one has died of it.
-    async fn kill_at(&mut self, point: Failpoint) -> Result<Instant> {
-        let programs = if point.is_in_api() {
+    /// Makes the database read-only for a time.
+    async fn read_only(&self, hold: Duration) -> Result<()> {
+        let set = format!("ALTER DATABASE errand SET default_transaction_read_only = on; {END_SESSIONS}");
+        self.stack.execute(&set).await?;
+        sleep(hold).await;
+        let reset = format!("ALTER DATABASE errand RESET default_transaction_read_only; {END_SESSIONS}");
+        self.stack.execute(&reset).await
+    }
+
+    /// Arms a failpoint in every process that can reach it, and waits until one of them has killed itself.
+    async fn kill_at(&mut self, failpoint: Failpoint) -> Result<Instant> {
+        let programs = if failpoint.is_in_api {
             &self.stack.apis
         } else {
             &self.stack.workers
         };
-        let armed = self.reach(point, false, programs).await?;
-        let end = Instant::now();
-        if armed.is_none() {
+        let reached = self.reach(failpoint, Action::Kill, programs).await?;
+        let ended = Instant::now();
+        if reached.is_none() {
             self.client
                 .record
-                .broken("every kill point is reached", point.name());
+                .violation("every failpoint is reached", failpoint.name);
         }
-        Ok(end)
+        Ok(ended)
     }
 
-    /// The first of the programs that comes to the point.
+    /// The first of the programs that reaches the failpoint.
     async fn reach<'p>(
         &mut self,
-        point: Failpoint,
-        stop: bool,
+        failpoint: Failpoint,
+        action: Action,
         programs: &'p [Program],
     ) -> Result<Option<&'p Program>> {
         for program in programs {
-            program.arm(point, stop)?;
+            program.arm(failpoint, action)?;
         }
-        let mut driven = 0;
+        let mut attempts = 0;
         let began = Instant::now();
-        let obeyed = loop {
-            if let Some(program) = programs.iter().find(|program| program.has_obeyed()) {
+        let reached = loop {
+            if let Some(program) = programs.iter().find(|program| program.has_reached_failpoint()) {
                 break Some(program);
             }
             if began.elapsed() > REACHED_WITHIN {
                 break None;
             }
-            // The load comes to most points by itself.
-            if driven < 4 && began.elapsed() > Duration::from_secs(4 * driven) {
-                self.drive_to(point, programs).await;
-                driven += 1;
+            // The load alone reaches most failpoints.
+            if attempts < 4 && began.elapsed() > Duration::from_secs(4 * attempts) {
+                self.drive_to(failpoint, programs).await?;
+                attempts += 1;
             }
-            sleep(LOOK).await;
+            sleep(CHECK_INTERVAL).await;
         };
         for program in programs {
             program.disarm();
         }
-        Ok(obeyed)
+        Ok(reached)
     }
 
-    /// Makes happen what leads to points off the beaten track.
-    async fn drive_to(&mut self, point: Failpoint, programs: &[Program]) {
-        match point {
-            Failpoint::RetryCommitted => {
-                // Cancelled before it can be answered, then wanted after all.
-                self.stack
-                    .model_does(Behaviour::Demo.after(Duration::from_secs(2)));
-                let mut sent = load::message(self.user, false, None, 0);
-                if self.client.deliver(self.user, &mut sent, 0, Manner::Async).await {
-                    self.client.cancel(self.user, &mut sent, 1).await;
-                    self.client.follow(self.user, &mut sent, 0).await;
-                    self.stack.model.script(Script::new());
-                    self.client.retry(self.user, &mut sent, 1).await;
-                    self.client.follow(self.user, &mut sent, 0).await;
-                    self.client.record.sent(sent);
-                }
-                self.stack.model.script(Script::new());
-            }
-            Failpoint::McpCallStarted | Failpoint::McpCallAnswered => {
-                let mut sent = load::message(self.user, false, None, 0);
-                let pay = Behaviour::tool_call("shop__pay", r#"{"amount":1}"#);
-                let script = Script::new().when(&sent.text, [pay, Behaviour::reply("Paid.")]);
-                self.stack.model.script(script);
-                if self.client.deliver(self.user, &mut sent, 0, Manner::Async).await {
-                    self.client.follow(self.user, &mut sent, 1).await;
-                    self.client.record.sent(sent);
-                }
-                self.stack.model.script(Script::new());
-            }
-            // Somebody must die with runs in hand.
-            Failpoint::Requeued => {
-                if let Ok(worker) = self.one(programs) {
-                    worker.signal(Signal::SIGKILL);
-                }
-            }
-            _ => {}
+    /// Causes what reaches a failpoint that the load seldom reaches.
+    async fn drive_to(&mut self, failpoint: Failpoint, programs: &[Program]) -> Result<()> {
+        if failpoint == failpoint::RETRY_COMMITTED {
+            self.drive_retry().await?;
+        } else if failpoint == failpoint::MCP_CALL_STARTED || failpoint == failpoint::MCP_CALL_ANSWERED {
+            self.drive_mcp_call().await?;
+        } else if failpoint == failpoint::REQUEUED {
+            // A worker must die with claimed runs.
+            self.choose(programs)?.signal(Signal::SIGKILL);
         }
+        Ok(())
     }
 
-    /// Stops a worker at the point until it counts as dead and its run is another's, then lets it go on. That it wrote
-    /// nothing is seen when all is compared.
-    async fn pause_at(&mut self, point: Failpoint, hold: Duration) -> Result<Instant> {
-        match self.reach(point, true, &self.stack.workers).await? {
+    /// Cancels a run before it can be answered, then retries it.
+    async fn drive_retry(&self) -> Result<()> {
+        let slow = model::demo_after(Duration::from_secs(2));
+        self.stack.model.always(&slow).await?;
+        let mut sent = load::message(self.user, false, None, 0);
+        if self
+            .client
+            .deliver(self.user, &mut sent, 0, SendMode::Async)
+            .await
+        {
+            self.client.cancel(self.user, &mut sent, 1).await;
+            self.client.follow(self.user, &mut sent, 0).await;
+            self.stack.model.reset().await?;
+            self.client.retry(self.user, &mut sent, 1).await;
+            self.client.follow(self.user, &mut sent, 0).await;
+            self.client.record.add(sent);
+        }
+        self.stack.model.reset().await
+    }
+
+    /// Has the model call a tool of the MCP server.
+    async fn drive_mcp_call(&self) -> Result<()> {
+        let mut sent = load::message(self.user, false, None, 0);
+        let pay = model::tool_call("shop__pay", &json!({ "amount": 1 }));
+        self.stack
+            .model
+            .when(&sent.text, &[pay, model::reply("Paid.")])
+            .await?;
+        if self
+            .client
+            .deliver(self.user, &mut sent, 0, SendMode::Async)
+            .await
+        {
+            self.client.follow(self.user, &mut sent, 1).await;
+            self.client.record.add(sent);
+        }
+        self.stack.model.reset().await
+    }
+
+    /// Pauses a worker at a failpoint until it is considered dead and another worker has claimed its run, then resumes
+    /// it. The comparison shows whether the resumed worker wrote anything.
+    async fn pause_at(&mut self, failpoint: Failpoint, hold: Duration) -> Result<Instant> {
+        match self.reach(failpoint, Action::Pause, &self.stack.workers).await? {
             Some(worker) => {
-                // The next attempt is to be under way, and not at its end, when the first one wakes.
-                self.stack
-                    .model_does(Behaviour::Demo.after(Duration::from_secs(3)));
-                self.taken_over(worker, hold * 2).await?;
+                // The next attempt must be in progress when the first one resumes.
+                let slow = model::demo_after(Duration::from_secs(3));
+                self.stack.model.always(&slow).await?;
+                self.wait_until_rescued(worker, hold * 2).await?;
                 worker.signal(Signal::SIGCONT);
-                self.stack.model.script(Script::new());
+                self.stack.model.reset().await?;
             }
             None => self
                 .client
                 .record
-                .broken("every kill point is reached", point.name()),
+                .violation("every failpoint is reached", failpoint.name),
         }
-        // Another may have obeyed between the look and the disarming.
+        // Another worker may have paused before its failpoint was disarmed.
         self.stack
             .workers
             .iter()
@@ -286,50 +294,50 @@ impl Injector<'_> {
         Ok(Instant::now())
     }
 
-    /// Waits until a run that the worker held is driven by another.
-    async fn taken_over(&self, worker: &Program, patience: Duration) -> Result<()> {
+    /// Waits until another worker runs one of the runs that the worker has claimed.
+    async fn wait_until_rescued(&self, worker: &Program, timeout: Duration) -> Result<()> {
         let Some(id) = worker.worker_id() else {
             return Ok(());
         };
-        let held = self
+        let claimed = self
             .stack
             .rows(&format!(
                 "SELECT id FROM runs WHERE worker_id = '{id}' AND status = 'running'"
             ))
             .await?;
-        let held: Vec<_> = held
+        let claimed: Vec<_> = claimed
             .iter()
             .filter_map(|row| row.try_get::<Uuid, _>(0).ok())
             .map(|id| format!("'{id}'"))
             .collect();
-        if held.is_empty() {
+        if claimed.is_empty() {
             return Ok(());
         }
-        let taken = format!(
+        let rescued = format!(
             "SELECT 1 FROM runs WHERE id IN ({}) AND status = 'running' AND worker_id <> '{id}'",
-            held.join(", ")
+            claimed.join(", ")
         );
         let began = Instant::now();
-        while began.elapsed() < patience && self.stack.rows(&taken).await?.is_empty() {
-            sleep(LOOK).await;
+        while began.elapsed() < timeout && self.stack.rows(&rescued).await?.is_empty() {
+            sleep(CHECK_INTERVAL).await;
         }
         Ok(())
     }
 
-    /// SIGTERM to one program after the other, each ready again before the next one's turn.
+    /// Sends SIGTERM to one program after the other, and waits until each is ready again.
     async fn rolling_restart(&self) {
         for program in self.stack.programs() {
             let starts = program.starts();
             program.signal(Signal::SIGTERM);
             let restarted = timeout(Duration::from_secs(40), async {
                 while program.starts() == starts {
-                    sleep(LOOK).await;
+                    sleep(CHECK_INTERVAL).await;
                 }
             });
             if restarted.await.is_err() {
                 self.client
                     .record
-                    .broken("a program ends at SIGTERM", program.name());
+                    .violation("a program stops after SIGTERM", program.name());
             }
             if let Some(api) = self
                 .stack
@@ -339,29 +347,29 @@ impl Injector<'_> {
             {
                 let ready = timeout(Duration::from_secs(10), async {
                     while !self.client.is_ready(api).await {
-                        sleep(LOOK).await;
+                        sleep(CHECK_INTERVAL).await;
                     }
                 });
                 if ready.await.is_err() {
                     self.client
                         .record
-                        .broken("an API is ready within 10 s", program.name());
+                        .violation("an API is ready within 10 s", program.name());
                 }
             }
         }
     }
 
     async fn network(&self, mode: Mode, hold: Duration) {
-        self.stack.to_postgres.set(mode);
-        self.stack.to_redis.set(mode);
+        self.stack.postgres_proxy.set(mode);
+        self.stack.redis_proxy.set(mode);
         sleep(hold).await;
-        self.stack.to_postgres.set(Mode::Pass);
-        self.stack.to_redis.set(Mode::Pass);
+        self.stack.postgres_proxy.set(Mode::Pass);
+        self.stack.redis_proxy.set(Mode::Pass);
     }
 
-    async fn model(&self, behaviour: Behaviour, hold: Duration) {
-        self.stack.model_does(behaviour);
+    async fn model(&self, behaviour: &Value, hold: Duration) -> Result<()> {
+        self.stack.model.always(behaviour).await?;
         sleep(hold).await;
-        self.stack.model.script(Script::new());
+        self.stack.model.reset().await
     }
 }

@@ -1,38 +1,38 @@
-//! Breaks everything that can break around Errand, and checks its promises.
+//! Injects faults into a running Errand under load and checks its guarantees.
 //!
-//! It owns the faults, the load, and the comparison of what clients were promised with what is stored. It knows Errand
-//! from outside: HTTP, the tables, the programs' settings, and the names of the kill points.
+//! It knows Errand from outside only: HTTP, the tables, the programs' settings, and the names of their failpoints.
 
 mod args;
-mod book;
 mod check;
 mod client;
-mod folder;
+mod failpoint;
+mod fault;
 mod inject;
-mod kinds;
 mod load;
-mod probe;
-mod process;
+mod model;
+mod program;
 mod proxy;
 mod reader;
 mod record;
+mod recovery;
 mod report;
 mod round;
-mod sanity;
-mod say;
+mod self_test;
 mod stack;
+mod stored_state;
+mod workdir;
 
 use std::{process::ExitCode, time::Duration};
 
 use args::Args;
 use clap::Parser;
-use kinds::Fault;
+use errand_devstack::print;
+use fault::Fault;
 use rand::{SeedableRng, rngs::SmallRng};
 use round::Plan;
-use say::say;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What can go wrong with the harness itself: it ends the round, and is told as it is.
+/// An error of the harness itself, which ends the round.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -42,13 +42,13 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            say(&format!("errand-chaos: {error}"));
+            print::error_line(&format!("errand-chaos: {error}"));
             ExitCode::from(2)
         }
     }
 }
 
-/// At Ctrl-C and its kin all that was started is stopped with the round that is dropped.
+/// SIGINT and SIGTERM cancel the round, which stops everything it has started.
 async fn unless_interrupted(args: Args) -> Result<bool> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -59,36 +59,36 @@ async fn unless_interrupted(args: Args) -> Result<bool> {
     }
 }
 
-/// Whether all promises were kept; with `--sanity`, whether every broken one was noticed.
+/// Returns whether every guarantee holds; with `--self-test`, whether every mutation was detected.
 async fn run(args: Args) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    say(&format!("seed {seed}"));
-    if args.sanity {
-        return sanity::run(seed, args.chats, args.keep).await;
+    print::line(&format!("seed {seed}"));
+    if args.self_test {
+        return self_test::run(seed, args.chats, args.keep).await;
     }
     let at_least = args.faults.unwrap_or_else(|| args.round.faults());
-    let mut dice = SmallRng::seed_from_u64(seed);
-    let faults = Fault::schedule(args.round, at_least, args.only.as_deref(), &mut dice);
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let faults = Fault::schedule(args.round, at_least, args.only.as_deref(), &mut rng);
     if faults.is_empty() {
-        return Err("no fault has such a name".into());
+        return Err("no fault has this name".into());
     }
     let plan = Plan {
         seed,
         round: args.round,
         faults,
         chats: args.chats.unwrap_or_else(|| args.round.chats()),
-        patience: Duration::from_mins(3),
+        client_timeout: Duration::from_mins(3),
         keep: args.keep,
-        sabotage: None,
-        sabotage_sql: None,
+        mutation_feature: None,
+        mutation_sql: None,
         twins: 1,
     };
     let report = round::run(&plan).await?;
     report.show();
-    if let Some(folder) = args.report.parent() {
-        std::fs::create_dir_all(folder)?;
+    if let Some(dir) = args.report.parent() {
+        std::fs::create_dir_all(dir)?;
     }
     std::fs::write(&args.report, serde_json::to_vec_pretty(&report)?)?;
-    say(&format!("the same as JSON: {}", args.report.display()));
+    print::line(&format!("JSON report: {}", args.report.display()));
     Ok(report.violations.is_empty())
 }

@@ -1,63 +1,83 @@
-//! A way to a server that can be slow, break, or lose answers.
+//! A TCP proxy that can be slow, break connections, or lose answers.
 
 use std::{net::SocketAddr, time::Duration};
 
-use errand_shared::service::lifecycle::Lifecycle;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use crate::Result;
 
-/// How the way is.
+/// What the proxy does with data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// As if it were not there.
+    /// Passes data on.
     Pass,
-    /// Whatever passes is late by so much.
+    /// Delays data.
     Slow(Duration),
-    /// All connections break, and new ones too.
+    /// Breaks all connections, also new ones.
     Reset,
-    /// What is asked arrives, and what is answered does not.
+    /// Passes requests on and discards answers.
     LoseAnswers,
 }
 
-/// A proxy in front of a server.
+/// A proxy in front of a server. Dropping it breaks its connections.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
+    server: u16,
     mode: watch::Sender<Mode>,
+    _stop: DropGuard,
 }
 
 impl Proxy {
-    /// Listens on a port of its own, in front of a port on 127.0.0.1.
-    pub(crate) async fn start(server: u16, lifecycle: &Lifecycle) -> Result<Self> {
+    /// Listens on a free port, for a server on a port of 127.0.0.1.
+    pub(crate) async fn start(server: u16) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let mode = watch::Sender::new(Mode::Pass);
         let modes = mode.clone();
-        let tracker = lifecycle.clone();
-        lifecycle.spawn_until_stopped(async move {
+        let stop = CancellationToken::new();
+        let connections_stop = stop.clone();
+        let tasks = TaskTracker::new();
+        let connections = tasks.clone();
+        let accept = async move {
             loop {
-                // A fault of accept concerns one caller.
+                // An error of accept concerns one client only.
                 if let Ok((client, _)) = listener.accept().await {
                     let modes = modes.subscribe();
-                    tracker.spawn_until_stopped(async move {
-                        // A broken connection is what a proxy is for.
-                        drop(pass_on(client, server, modes).await);
+                    let stop = connections_stop.clone();
+                    connections.spawn(async move {
+                        // A broken connection is what the proxy is for.
+                        drop(stop.run_until_cancelled(pass_on(client, server, modes)).await);
                     });
                 }
             }
-        });
-        Ok(Self { address, mode })
+        };
+        let until_stopped = stop.clone();
+        tasks.spawn(async move { until_stopped.run_until_cancelled(accept).await });
+        Ok(Self {
+            address,
+            server,
+            mode,
+            _stop: stop.drop_guard(),
+        })
     }
 
-    /// Changes the way.
+    /// Changes what the proxy does.
     pub(crate) fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// Replaces the server's address in a URL with that of the proxy.
+    pub(crate) fn redirect(&self, url: &str) -> String {
+        url.replace(&format!("127.0.0.1:{}", self.server), &self.address.to_string())
     }
 }
 
@@ -82,7 +102,7 @@ async fn pass_on(
                     return Ok(());
                 }
                 let mode = *modes.borrow();
-                late(mode).await;
+                delay(mode).await;
                 server.write_all(up.get(..read).unwrap_or_default()).await?;
             }
             read = server.read(&mut down) => {
@@ -95,12 +115,12 @@ async fn pass_on(
                     has_lost = true;
                     continue;
                 }
-                late(mode).await;
+                delay(mode).await;
                 client.write_all(down.get(..read).unwrap_or_default()).await?;
             }
             changed = modes.changed() => {
                 let mode = *modes.borrow_and_update();
-                // What has lost bytes is never whole again.
+                // A connection that has lost data cannot be used again.
                 if changed.is_err() || mode == Mode::Reset || (has_lost && mode != Mode::LoseAnswers) {
                     return Ok(());
                 }
@@ -109,7 +129,7 @@ async fn pass_on(
     }
 }
 
-async fn late(mode: Mode) {
+async fn delay(mode: Mode) {
     if let Mode::Slow(time) = mode {
         tokio::time::sleep(time).await;
     }

@@ -1,52 +1,51 @@
-//! What the clients were promised, and which promises were broken.
+//! Records what clients sent and which responses they received, and the violations.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use errand_shared::Uuid;
+use errand_devstack::print;
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::reader::Seen;
 
-/// One message that a client sent, and what it was told.
+/// A message that a client sent, with the responses to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
-    /// Whose it is.
     pub(crate) user: Uuid,
-    /// The text; no other message has the same.
+    /// The text, which is unique.
     pub(crate) text: String,
-    /// The title of the task that it asks for, if it does.
+    /// The title of the task that the message asks for.
     pub(crate) task: Option<String>,
-    /// The idempotency key, the same for every try.
+    /// The idempotency key, the same for every attempt.
     pub(crate) key: String,
-    /// The agent that is chosen if the message is the first of its conversation; the default one if none.
+    /// The agent that the first message of a conversation chooses; `None` for the default.
     pub(crate) agent: Option<&'static str>,
     /// The conversation, once it is known.
     pub(crate) conversation: Option<Uuid>,
-    /// Place among the conversation's messages, as sent.
-    pub(crate) place: usize,
-    /// The run that was promised (200, 202, or an ended one).
+    /// The index among the messages that were sent to the conversation.
+    pub(crate) position: usize,
+    /// The run in a response.
     pub(crate) run: Option<Uuid>,
-    /// The final answer, if one was given and no retry has followed.
+    /// The final response, unless a retry followed.
     pub(crate) answer: Option<Value>,
-    /// Whether its cancel was asked for.
-    pub(crate) cancel_asked: bool,
-    /// Whether its cancel was accepted (202) and no retry has followed.
+    pub(crate) cancel_requested: bool,
+    /// Whether a cancellation was accepted (202) and no retry followed.
     pub(crate) cancel_accepted: bool,
-    /// What was read of its run's events.
+    /// The events of the run that were received.
     pub(crate) seen: Seen,
 }
 
-/// A broken promise.
+/// A broken guarantee.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Violation {
-    /// Which promise, in words.
-    pub(crate) what: &'static str,
-    /// Whose: ids and figures.
+    /// The guarantee.
+    pub(crate) guarantee: &'static str,
+    /// The ids and figures.
     pub(crate) detail: String,
 }
 
-/// What was sent and what was broken, shared by all clients.
+/// Shared by all clients.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     sent: Mutex<Vec<Sent>>,
@@ -54,41 +53,39 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn sent(&self, sent: Sent) {
-        self.sent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(sent);
+    pub(crate) fn add(&self, sent: Sent) {
+        lock(&self.sent).push(sent);
     }
 
     pub(crate) fn all(&self) -> Vec<Sent> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.sent).clone()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.sent).len()
     }
 
-    pub(crate) fn broken(&self, what: &'static str, detail: impl Into<String>) {
+    pub(crate) fn violation(&self, guarantee: &'static str, detail: impl Into<String>) {
         let violation = Violation {
-            what,
+            guarantee,
             detail: detail.into(),
         };
-        crate::say::say(&format!("  BROKEN: {}: {}", violation.what, violation.detail));
-        self.violations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(violation);
+        print::line(&format!(
+            "  VIOLATION: {}: {}",
+            violation.guarantee, violation.detail
+        ));
+        lock(&self.violations).push(violation);
     }
 
+    /// All violations, sorted and without duplicates.
     pub(crate) fn violations(&self) -> Vec<Violation> {
-        let mut violations = self
-            .violations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut violations = lock(&self.violations).clone();
         violations.sort();
         violations.dedup();
         violations
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

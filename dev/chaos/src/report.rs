@@ -1,71 +1,71 @@
-//! What a round has shown: a table for people, JSON for programs.
+//! The report of a round: a table and JSON.
 
 use std::{collections::BTreeMap, time::Duration};
 
+use errand_devstack::print;
 use serde::Serialize;
 
 use crate::{
-    book::Book,
     record::{Record, Violation},
-    say::say,
+    stored_state::StoredState,
 };
 
-/// A round.
+/// The results of a round.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     seed: u64,
     seconds: u64,
-    /// Messages sent by clients.
+    /// Messages that clients sent.
     messages: usize,
-    /// Messages whose run was promised.
-    promised: usize,
-    /// Messages whose events were read.
-    read: usize,
-    /// Readers whose stream was cut off in its middle.
+    /// Messages whose run was in a response.
+    accepted: usize,
+    /// Messages whose events were received.
+    streamed: usize,
+    /// Messages whose event stream broke before the final event.
     cut_off: usize,
-    /// Runs with tool calls that had more attempts than they would have without faults.
-    tools_again: usize,
-    /// Calls that were made with their user's consent.
-    consented: usize,
-    /// Runs by how they ended.
+    /// Runs with tool calls that had more attempts than without faults.
+    extra_attempts: usize,
+    /// Tool calls that were approved and succeeded.
+    approved_calls: usize,
+    /// Runs by status.
     runs: BTreeMap<String, usize>,
     /// Failed runs by reason.
     failures: BTreeMap<String, usize>,
-    faults: BTreeMap<String, Kind>,
-    /// The same for the runs of killed workers, until others had taken them up.
-    taken_up: Kind,
+    /// Recovery times by fault.
+    faults: BTreeMap<String, Times>,
+    /// Times until the runs of killed workers were rescued.
+    rescues: Times,
     /// Starts of programs beyond the first.
     restarts: u32,
-    /// What the API's own check said; none if it has none.
-    verified: Option<bool>,
+    /// The result of `errand-api verify`.
+    is_verified: bool,
     pub(crate) violations: Vec<Violation>,
 }
 
-/// The faults of one kind.
+/// Times of one kind.
 #[derive(Debug, Serialize)]
-struct Kind {
+struct Times {
     count: usize,
-    /// Milliseconds until the first new message was answered.
     median_ms: u128,
     max_ms: u128,
 }
 
-/// What a round is made of, but for what is stored.
+/// The results of a round besides the stored state.
 pub(crate) struct Parts<'a> {
     pub(crate) seed: u64,
     pub(crate) took: Duration,
     pub(crate) recoveries: Vec<(String, Duration)>,
-    pub(crate) takeovers: Vec<Duration>,
+    pub(crate) rescues: Vec<Duration>,
     pub(crate) restarts: u32,
-    pub(crate) verified: Option<bool>,
+    pub(crate) is_verified: bool,
     pub(crate) record: &'a Record,
 }
 
 impl Report {
-    pub(crate) fn new(parts: Parts<'_>, book: &Book) -> Self {
+    pub(crate) fn new(parts: Parts<'_>, state: &StoredState) -> Self {
         let mut runs = BTreeMap::new();
         let mut failures = BTreeMap::new();
-        for run in book.runs.values() {
+        for run in state.runs.values() {
             *runs.entry(run.status.clone()).or_default() += 1;
             if let (Some(reason), "failed") = (&run.reason, run.status.as_str()) {
                 *failures.entry(reason.clone()).or_default() += 1;
@@ -77,80 +77,80 @@ impl Report {
         }
         let faults = times
             .into_iter()
-            .map(|(name, times)| (name, Kind::of(times)))
+            .map(|(name, times)| (name, Times::of(times)))
             .collect();
         let sent = parts.record.all();
         Self {
             seed: parts.seed,
             seconds: parts.took.as_secs(),
             messages: sent.len(),
-            promised: sent.iter().filter(|sent| sent.run.is_some()).count(),
-            read: sent.iter().filter(|sent| sent.seen.has_begun()).count(),
-            cut_off: sent.iter().filter(|sent| sent.seen.cut_off).count(),
-            tools_again: book.tools_again,
-            consented: book.consented,
+            accepted: sent.iter().filter(|sent| sent.run.is_some()).count(),
+            streamed: sent.iter().filter(|sent| sent.seen.has_events()).count(),
+            cut_off: sent.iter().filter(|sent| sent.seen.was_cut_off).count(),
+            extra_attempts: state.extra_attempts,
+            approved_calls: state.approved_calls,
             runs,
             failures,
             faults,
-            taken_up: Kind::of(parts.takeovers.iter().map(Duration::as_millis).collect()),
+            rescues: Times::of(parts.rescues.iter().map(Duration::as_millis).collect()),
             restarts: parts.restarts,
-            verified: parts.verified,
+            is_verified: parts.is_verified,
             violations: parts.record.violations(),
         }
     }
 
-    /// Shows it to whoever has called.
+    /// Prints the report.
     pub(crate) fn show(&self) {
-        say("\n| fault | times | answered again after, median | at most |\n|---|---|---|---|");
-        for (name, kind) in &self.faults {
-            say(&format!(
+        print::line("\n| fault | times | recovery, median | maximum |\n|---|---|---|---|");
+        for (name, times) in &self.faults {
+            print::line(&format!(
                 "| {name} | {} | {} ms | {} ms |",
-                kind.count, kind.median_ms, kind.max_ms
+                times.count, times.median_ms, times.max_ms
             ));
         }
-        let faults: usize = self.faults.values().map(|kind| kind.count).sum();
+        let faults: usize = self.faults.values().map(|times| times.count).sum();
         let worst = self
             .faults
             .values()
-            .map(|kind| kind.max_ms)
+            .map(|times| times.max_ms)
             .max()
             .unwrap_or_default();
-        say(&format!(
-            "\nseed {}: {faults} faults, {} messages ({} promised), {} restarts, {} s; the slowest recovery took {worst} ms",
-            self.seed, self.messages, self.promised, self.restarts, self.seconds
+        print::line(&format!(
+            "\nseed {}: {faults} faults, {} messages ({} accepted), {} restarts, {} s; the slowest recovery took {worst} ms",
+            self.seed, self.messages, self.accepted, self.restarts, self.seconds
         ));
-        say(&format!(
-            "{} messages' events were read, {} of them by readers whose stream was cut off in its middle and who came back",
-            self.read, self.cut_off
+        print::line(&format!(
+            "{} event streams were read; {} of them broke before the final event and were resumed",
+            self.streamed, self.cut_off
         ));
-        say(&format!(
-            "{} runs with tool calls needed more attempts than a round without faults, {} calls were made with consent",
-            self.tools_again, self.consented
+        print::line(&format!(
+            "{} runs with tool calls needed more attempts than without faults; {} tool calls were approved",
+            self.extra_attempts, self.approved_calls
         ));
-        let taken_up = &self.taken_up;
-        if taken_up.count > 0 {
-            say(&format!(
-                "runs of {} killed workers were taken up after {} ms (median), {} ms at most",
-                taken_up.count, taken_up.median_ms, taken_up.max_ms
+        let rescues = &self.rescues;
+        if rescues.count > 0 {
+            print::line(&format!(
+                "the runs of {} killed workers were rescued after {} ms (median), at most {} ms",
+                rescues.count, rescues.median_ms, rescues.max_ms
             ));
         }
-        say(&format!("runs: {}", counted(&self.runs)));
+        print::line(&format!("runs: {}", counted(&self.runs)));
         if !self.failures.is_empty() {
-            say(&format!("failed: {}", counted(&self.failures)));
+            print::line(&format!("failed: {}", counted(&self.failures)));
         }
-        match self.verified {
-            Some(true) => say("errand-api verify: all holds"),
-            Some(false) => say("errand-api verify: NOT all holds"),
-            None => say("errand-api verify: this version has none"),
-        }
-        say(&format!("violations: {}", self.violations.len()));
+        print::line(if self.is_verified {
+            "errand-api verify: no inconsistency"
+        } else {
+            "errand-api verify: INCONSISTENT"
+        });
+        print::line(&format!("violations: {}", self.violations.len()));
         for violation in self.violations.iter().take(50) {
-            say(&format!("  {}: {}", violation.what, violation.detail));
+            print::line(&format!("  {}: {}", violation.guarantee, violation.detail));
         }
     }
 }
 
-impl Kind {
+impl Times {
     fn of(mut times: Vec<u128>) -> Self {
         times.sort_unstable();
         Self {

@@ -2,30 +2,30 @@
 
 use std::{sync::Arc, time::Duration};
 
-use errand_shared::service::lifecycle::Lifecycle;
+use errand_devstack::print;
 use rand::{SeedableRng, rngs::SmallRng};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Result,
     args::Round,
-    book::Book,
     check,
     client::{Client, User},
+    fault::Fault,
     inject::Injector,
-    kinds::Fault,
-    load, probe,
+    load::Load,
     record::Record,
+    recovery,
     report::{Parts, Report},
-    say::say,
     stack::Stack,
+    stored_state::StoredState,
 };
 
-/// Users beside the one whose messages measure recovery.
+/// The users who chat, besides the one whose messages measure recovery.
 const USERS: usize = 6;
-/// How long everything may take until it is up.
-const UP_WITHIN: Duration = Duration::from_mins(1);
-/// How long open runs may take to end once nobody sends any more.
+/// How long the APIs may take until they are ready.
+const READY_WITHIN: Duration = Duration::from_mins(1);
+/// How long open runs may take to finish after the last message.
 const SETTLED_WITHIN: Duration = Duration::from_mins(1);
 
 /// What a round does.
@@ -34,51 +34,52 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) round: Round,
     pub(crate) faults: Vec<Fault>,
-    /// Messages, at least.
+    /// The minimum number of messages.
     pub(crate) chats: usize,
     /// How long a client waits for anything.
-    pub(crate) patience: Duration,
+    pub(crate) client_timeout: Duration,
     pub(crate) keep: bool,
-    /// A feature of the worker that breaks a promise.
-    pub(crate) sabotage: Option<&'static str>,
-    /// SQL that breaks a promise.
-    pub(crate) sabotage_sql: Option<&'static str>,
-    /// Of ten messages so many go through both APIs at once.
+    /// A cargo feature that breaks a guarantee.
+    pub(crate) mutation_feature: Option<&'static str>,
+    /// SQL that breaks a guarantee.
+    pub(crate) mutation_sql: Option<&'static str>,
+    /// The number of messages, of ten, that are sent through both APIs at the same time.
     pub(crate) twins: u32,
 }
 
-/// Does a round.
+/// Runs a round.
 pub(crate) async fn run(plan: &Plan) -> Result<Report> {
-    say("building, and starting Postgres, Redis, the model, 2 APIs and 3 workers");
-    let stack = Stack::start(plan.seed, plan.keep, plan.sabotage).await?;
+    print::line("building, and starting Postgres, Redis, the model, 2 APIs and 3 workers");
+    let mut stack = Stack::start(plan.seed, plan.keep, plan.mutation_feature).await?;
     let record = Arc::new(Record::default());
-    let client = Client::new(stack.api_urls.clone(), Arc::clone(&record), plan.patience)?;
-    let (users, prober) = up(&client).await?;
-    if let Some(sql) = plan.sabotage_sql {
+    let client = Client::new(&stack.api_ports, Arc::clone(&record), plan.client_timeout);
+    let (users, prober) = register_users(&client).await?;
+    if let Some(sql) = plan.mutation_sql {
         stack.execute(sql).await?;
     }
     let began = Instant::now();
-    let loading = Lifecycle::new();
-    load::start(&client, &users, plan.seed, plan.twins, &loading);
-    let (recoveries, takeovers) = all_faults(&stack, &client, &prober, plan).await?;
+    let load = Load::start(&client, &users, plan.seed, plan.twins);
+    let (recoveries, rescues) = inject_all(&stack, &client, &prober, plan).await?;
     while record.count() < plan.chats && began.elapsed() < Duration::from_hours(1) {
         sleep(Duration::from_millis(200)).await;
     }
-    say("settling");
-    loading.stop();
-    if !loading.drained(plan.patience * 2).await {
-        record.broken("every client gets its answers", "some wait for ever");
+    print::line("settling");
+    if !load.stop(plan.client_timeout * 2).await {
+        record.violation("every client receives its answers", "some are still waiting");
     }
     settle(&stack).await?;
     let took = began.elapsed();
-    let book = Book::read(&stack).await?;
-    check::check(&book, &record);
-    let effects = stack.shop.effects();
+    let state = StoredState::read(&stack).await?;
+    check::check(&state, &record);
+    let effects = stack.mcp_server.effects();
     let keys: Vec<_> = effects.into_iter().map(|effect| effect.key).collect();
-    check::elsewhere(&keys, &record);
-    let verified = verify(&stack, &record).await?;
-    stack.end_programs().await;
-    programs(&stack, &record);
+    check::mcp_effects(&keys, &record);
+    let (is_verified, output) = stack.verify().await?;
+    if !is_verified {
+        record.violation("errand-api verify finds no inconsistency", output);
+    }
+    stack.stop_programs().await;
+    check_programs(&stack, &record);
     let restarts = stack
         .programs()
         .map(|program| program.starts().saturating_sub(1))
@@ -87,19 +88,19 @@ pub(crate) async fn run(plan: &Plan) -> Result<Report> {
         seed: plan.seed,
         took,
         recoveries,
-        takeovers,
+        rescues,
         restarts,
-        verified,
+        is_verified,
         record: &record,
     };
-    let report = Report::new(parts, &book);
+    let report = Report::new(parts, &state);
     stack.stop().await?;
     Ok(report)
 }
 
-/// Waits until both APIs are ready, and makes the users.
-async fn up(client: &Client) -> Result<(Vec<User>, User)> {
-    timeout(UP_WITHIN, async {
+/// Waits until both APIs are ready and registers the users.
+async fn register_users(client: &Client) -> Result<(Vec<User>, User)> {
+    timeout(READY_WITHIN, async {
         while !(client.is_ready(0).await && client.is_ready(1).await) {
             sleep(Duration::from_millis(50)).await;
         }
@@ -112,49 +113,51 @@ async fn up(client: &Client) -> Result<(Vec<User>, User)> {
     Ok((users, client.register(USERS).await?))
 }
 
-async fn all_faults(
+/// Injects the faults one after the other. Returns the recovery time of each, and the times until the runs of killed
+/// workers were rescued.
+async fn inject_all(
     stack: &Stack,
     client: &Client,
     prober: &User,
     plan: &Plan,
 ) -> Result<(Vec<(String, Duration)>, Vec<Duration>)> {
-    // The first messages are answered before anything breaks.
-    probe::recovery(client, prober, "the start", Instant::now()).await;
+    // The first messages must be answered before the first fault.
+    recovery::measure(client, prober, "the start", Instant::now()).await;
     let mut injector = Injector {
         stack,
         client,
         user: prober,
         round: plan.round,
-        dice: SmallRng::seed_from_u64(plan.seed),
-        dead: None,
+        rng: SmallRng::seed_from_u64(plan.seed),
+        killed: None,
     };
-    let (mut recoveries, mut takeovers) = (Vec::new(), Vec::new());
+    let (mut recoveries, mut rescues) = (Vec::new(), Vec::new());
     for (number, fault) in plan.faults.iter().enumerate() {
         let began = Instant::now();
+        let name = fault.name();
         let ended = injector
             .inject(*fault)
             .await
-            .map_err(|error| format!("{}: {error}", fault.name()))?;
-        let recovery = probe::recovery(client, prober, &fault.name(), ended).await;
-        let name = fault.name();
-        say(&format!(
+            .map_err(|error| format!("{name}: {error}"))?;
+        let recovery = recovery::measure(client, prober, &name, ended).await;
+        print::line(&format!(
             "{:3} of {}: {name} {:.1?}, answered after {recovery:.2?}",
             number + 1,
             plan.faults.len(),
             ended - began
         ));
         recoveries.push((name, recovery));
-        if let Some(took) = injector.taken_up().await? {
-            say(&format!(
-                "            the dead worker's runs were taken up after {took:.1?}"
+        if let Some(took) = injector.rescue_time().await? {
+            print::line(&format!(
+                "            the killed worker's runs were rescued after {took:.1?}"
             ));
-            takeovers.push(took);
+            rescues.push(took);
         }
     }
-    Ok((recoveries, takeovers))
+    Ok((recoveries, rescues))
 }
 
-/// Waits until no run is open; what still is after that time is found by the comparison.
+/// Waits until no run is open. The comparison finds runs that are open even then.
 async fn settle(stack: &Stack) -> Result<()> {
     let began = Instant::now();
     let open = "SELECT 1 FROM runs WHERE status IN ('queued', 'running', 'waiting_approval') LIMIT 1";
@@ -164,26 +167,14 @@ async fn settle(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-/// Errand's own check.
-async fn verify(stack: &Stack, record: &Record) -> Result<Option<bool>> {
-    let Some((holds, said)) = stack.verify().await? else {
-        return Ok(None);
-    };
-    if !holds {
-        record.broken("errand-api verify finds all in order", said);
-    }
-    Ok(Some(holds))
-}
-
-/// How the programs themselves fared.
-fn programs(stack: &Stack, record: &Record) {
+fn check_programs(stack: &Stack, record: &Record) {
     for program in stack.programs() {
-        for end in program.strange_ends() {
-            record.broken("a program ends with 0, or killed", end);
+        for exit in program.unexpected_exits() {
+            record.violation("a program exits with code 0 or is killed by a fault", exit);
         }
         let log = program.log();
         for line in log.lines().filter(|line| line.contains("panicked at")) {
-            record.broken("no program panics", format!("{}: {line}", program.name()));
+            record.violation("no program panics", format!("{}: {line}", program.name()));
         }
     }
 }

@@ -1,146 +1,119 @@
-//! `up`: everything from the packages to the first answer, and down again.
+//! `up`: everything from the packages to the first answer, until a signal stops it.
 
 mod first_chat;
-mod keeper;
 mod model;
-mod programs;
 mod report;
-mod restarts;
-mod stack;
+mod start;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::backing::Urls;
-use crate::cargo;
+use errand_devstack::cargo;
+use errand_devstack::files::data_dir::DataDir;
+use errand_devstack::packages::{Places, find_or_install};
+use errand_devstack::process::signals::Signals;
+use errand_devstack::programs::Programs;
+use errand_devstack::stack::Stack;
+use errand_devstack::{Result, print};
+
 use crate::cli::UpArgs;
-use crate::error::{Error, Result};
-use crate::folder::Folder;
-use crate::packages::{Places, find_or_install};
-use crate::say::{say, tell};
-use crate::signals::Signals;
-
 use model::Model;
-use stack::Stack;
-
-/// The compiled programs.
-#[derive(Debug)]
-struct Programs {
-    api: PathBuf,
-    worker: PathBuf,
-    /// Only when the demo model is to answer.
-    model: Option<PathBuf>,
-}
 
 /// Runs the subcommand.
 pub(crate) async fn run(args: UpArgs) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    let outside = Urls::outside(&args.outside);
+    let external = args.external.urls();
     let places = Places::of_this_machine();
-    // First of all, because Debian's package also makes the user that root runs Postgres as.
-    let found = match outside {
+    // First, because Debian's package also creates the user that root runs Postgres as.
+    let found = match external {
         Some(_) => None,
-        None => Some(find_or_install(&places, !args.place.no_install)?),
+        None => Some(find_or_install(&places, !args.data.no_install)?),
     };
     let repository = cargo::repository();
-    let folder = Folder::open(args.place.data_dir.as_deref(), &repository)?;
+    let dir = DataDir::open(args.data.data_dir.as_deref(), &repository)?;
     let model = Model::choose(&repository)?;
-    report::begin(&folder, &model, outside.is_some());
+    report::show_start(&dir, &model, external.is_some());
 
     let programs = signals.unless(build(&args, &model)).await?;
     let started = Instant::now();
-    let starting = Stack::start(&args, &folder, found.as_ref(), outside, &programs);
-    let mut stack = signals.unless(starting).await?;
-    say(&format!(
+    let starting = start::start(&args, &dir, found.as_ref(), external, &programs);
+    let (mut stack, api_port) = signals.unless(starting).await?;
+    print::line(&format!(
         "Everything is ready after {:.1} s.",
         started.elapsed().as_secs_f64()
     ));
 
-    let ended = serve(&args, &folder, &mut stack, &mut signals).await;
-    let stopped = stop(stack, &folder, &mut signals).await;
-    ended.and_then(|code| stopped.map(|()| code))
+    let result = serve(&args, &dir, &mut stack, api_port, &mut signals).await;
+    let stopped = stop(stack, &dir, &mut signals).await;
+    result.and_then(|code| stopped.map(|()| code))
 }
 
-/// The compiled programs: from the given folder, else from cargo.
+/// The compiled programs.
 async fn build(args: &UpArgs, model: &Model) -> Result<Programs> {
-    let mut packages = vec!["errand-api", "errand-worker"];
-    packages.extend((*model == Model::Demo).then_some("errand-model"));
-    let paths = if let Some(folder) = &args.bin_dir {
-        packages
-            .iter()
-            .map(|name| in_folder(folder, name))
-            .collect::<Result<_>>()?
-    } else {
-        say("Compiling Errand's programs; the first time this takes some minutes.");
-        cargo::build(&packages, args.profile, &[]).await?
-    };
-    let mut built = paths.into_iter();
-    Ok(Programs {
-        api: built.next().unwrap_or_default(),
-        worker: built.next().unwrap_or_default(),
-        model: built.next(),
-    })
-}
-
-fn in_folder(folder: &Path, name: &str) -> Result<PathBuf> {
-    let path = folder.join(name);
-    if !path.is_file() {
-        return Err(Error::Unusable(format!("there is no program {}", path.display())));
+    let with_model = *model == Model::Demo;
+    if let Some(dir) = &args.bin_dir {
+        return Programs::in_dir(dir, with_model);
     }
-    std::path::absolute(&path).map_err(Error::path("find", &path))
+    print::line("Compiling Errand. The first time takes some minutes.");
+    Programs::build(args.profile.into(), with_model, &[]).await
 }
 
-/// From ready to the signal that ends it.
-async fn serve(args: &UpArgs, folder: &Folder, stack: &mut Stack, signals: &mut Signals) -> Result<ExitCode> {
-    let account = tokio::select! {
-        account = first_chat::first_user(stack.api_port(), folder) => account?,
-        fault = stack.watch() => return Err(fault),
+/// The first chat, and then until a signal.
+async fn serve(
+    args: &UpArgs,
+    dir: &DataDir,
+    stack: &mut Stack,
+    api_port: u16,
+    signals: &mut Signals,
+) -> Result<ExitCode> {
+    let user = tokio::select! {
+        user = first_chat::first_user(api_port, dir) => user?,
+        error = stack.watch() => return Err(error),
         _ = signals.next() => return Ok(ExitCode::SUCCESS),
     };
     let mut code = ExitCode::SUCCESS;
     if !args.no_chat {
         let chat = tokio::select! {
-            chat = first_chat::chat(stack.api_port(), &account, folder) => chat,
-            fault = stack.watch() => return Err(fault),
+            chat = first_chat::chat(api_port, &user, dir) => chat,
+            error = stack.watch() => return Err(error),
             _ = signals.next() => return Ok(ExitCode::SUCCESS),
         };
         match chat {
-            Ok(exchange) => report::exchange(&exchange),
-            Err(fault) => {
-                // Everything is up all the same, and worth a look.
-                tell(&format!(
-                    "The first message got no answer: {fault}. The logs are in {}",
-                    report::logs(folder)
+            Ok(exchange) => report::show_exchange(&exchange),
+            Err(error) => {
+                // Everything is running all the same.
+                print::error_line(&format!(
+                    "The first message was not answered: {error}. The logs are in {}",
+                    dir.log_dir().display()
                 ));
                 code = ExitCode::FAILURE;
             }
         }
     }
-    report::go_on(stack.api_port(), &account, folder);
+    report::show_next_steps(api_port, &user.account, dir);
     if args.exit_after_ready {
         return Ok(code);
     }
-    say("Ctrl-C stops everything and keeps the data.");
+    print::line("Press Ctrl-C to stop everything. The data is kept.");
     tokio::select! {
-        fault = stack.watch() => Err(fault),
+        error = stack.watch() => Err(error),
         _ = signals.next() => Ok(ExitCode::SUCCESS),
     }
 }
 
-/// In good order; a second Ctrl-C cuts it short.
-async fn stop(mut stack: Stack, folder: &Folder, signals: &mut Signals) -> Result<()> {
-    say("Stopping …");
-    let began = Instant::now();
+/// Stops everything in order. A second signal kills what is still running.
+async fn stop(mut stack: Stack, dir: &DataDir, signals: &mut Signals) -> Result<()> {
+    print::line("Stopping …");
+    let started = Instant::now();
     tokio::select! {
         stopped = stack.stop() => stopped?,
-        _ = signals.next() => tell("Once more: what still runs is ended at once."),
+        _ = signals.next() => print::error_line("Second signal: killing what is still running."),
     }
     drop(stack);
-    say(&format!(
+    print::line(&format!(
         "Stopped after {:.1} s. The data is in {} for the next start.",
-        began.elapsed().as_secs_f64(),
-        folder.root().display()
+        started.elapsed().as_secs_f64(),
+        dir.root().display()
     ));
     Ok(())
 }

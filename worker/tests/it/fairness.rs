@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use errand_devstack::Redis;
 use errand_model::{Latency, Options};
-use errand_quickstart::redis::Redis;
 use errand_shared::Uuid;
 use errand_testkit::{TestApp, User, eventually};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_quickstart::redis::Redis;
+use errand_devstack::Redis;
 use errand_testkit::{TestApp, eventually};
 
 /// Commands that Redis has executed.

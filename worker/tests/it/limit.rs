@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use errand_devstack::Redis;
 use errand_model::{Behaviour, Script};
-use errand_quickstart::redis::Redis;
 use errand_testkit::TestApp;
 use futures::future::join_all;
 

@@ -1,7 +1,7 @@
 //! Postgres goes away while runs are in flight: nobody is taken for dead, nothing happens twice.
 
+use errand_devstack::Postgres;
 use errand_model::{Behaviour, ChatRequest, Gate, Script};
-use errand_quickstart::postgres::Postgres;
 use errand_testkit::{TestApp, User};
 
 use crate::{

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use errand_devstack::Redis;
 use errand_model::{Behaviour, Gate, Script};
-use errand_quickstart::redis::Redis;
 use errand_testkit::{Reply, TestApp, User, eventually};
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use errand_devstack::{Postgres, Redis};
 use errand_model::{Behaviour, Gate, Script};
-use errand_quickstart::{postgres::Postgres, redis::Redis};
 use errand_testkit::{TestApp, WorkerProcess, eventually};
 
 use crate::scene::{add_milk, process, runs, swift, tasks};

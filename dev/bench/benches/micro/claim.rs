@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
-use errand_quickstart::postgres::Postgres;
+use errand_devstack::Postgres;
 use errand_shared::{
     Uuid,
     storage::{

@@ -10,7 +10,7 @@ use std::{
 };
 
 use criterion::{Criterion, Throughput};
-use errand_quickstart::redis::Redis;
+use errand_devstack::Redis;
 use errand_shared::{
     Uuid,
     domain::events::{Event, EventData, started_seq},

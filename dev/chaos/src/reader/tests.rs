@@ -1,9 +1,9 @@
-//! Each promise to a reader, broken by hand.
+//! Breaks each guarantee of event streams.
 
 use super::*;
 
-/// What is reported of these events, given as number, type and data, and the answer they come to.
-fn told(events: &[(i64, &str, Value)]) -> (Vec<&'static str>, Option<Value>) {
+/// Processes events of number, type and data. Returns the violations and the final response.
+fn process(events: &[(i64, &str, Value)]) -> (Vec<&'static str>, Option<Value>) {
     let record = Record::default();
     let mut seen = Seen::default();
     let mut answer = None;
@@ -14,10 +14,13 @@ fn told(events: &[(i64, &str, Value)]) -> (Vec<&'static str>, Option<Value>) {
             ..Event::default()
         };
         let envelope = json!({"seq": seq, "type": kind, "run_id": "r", "data": data});
-        answer = seen.take(&record, &event, &envelope);
+        answer = seen.process(&record, &event, &envelope);
     }
-    let broken = record.violations().into_iter().map(|broken| broken.what);
-    (broken.collect(), answer)
+    let violations = record
+        .violations()
+        .into_iter()
+        .map(|violation| violation.guarantee);
+    (violations.collect(), answer)
 }
 
 fn succeeded(reply: &str) -> Value {
@@ -25,8 +28,8 @@ fn succeeded(reply: &str) -> Value {
 }
 
 #[test]
-fn a_run_that_was_begun_anew_and_told_well_breaks_nothing() {
-    let (broken, answer) = told(&[
+fn correct_events_of_a_restarted_run_have_no_violation() {
+    let (violations, answer) = process(&[
         (1, "run.queued", json!({})),
         (2, "message.delta", json!({"text": "Hal"})),
         (3, "message.reset", json!({"text": ""})),
@@ -35,31 +38,31 @@ fn a_run_that_was_begun_anew_and_told_well_breaks_nothing() {
         (6, "message.delta", json!({"text": "ne."})),
         (9, "run.succeeded", succeeded("Done.")),
     ]);
-    assert!(broken.is_empty(), "{broken:?}");
+    assert!(violations.is_empty(), "{violations:?}");
     assert_eq!(answer.unwrap()["message"], "Done.");
 }
 
 #[test]
-fn half_an_answer_told_twice_is_reported() {
+fn text_that_is_streamed_twice_is_reported() {
     let twice = [
         (2, "message.delta", json!({"text": "Do"})),
         (3, "message.delta", json!({"text": "Done."})),
         (4, "run.succeeded", succeeded("Done.")),
     ];
-    assert_eq!(told(&twice).0, ["nobody is told what the reply does not hold"]);
+    assert_eq!(process(&twice).0, ["streamed text is part of the stored reply"]);
 }
 
 #[test]
-fn a_number_that_does_not_grow_is_reported() {
+fn a_repeated_event_number_is_reported() {
     let same = [(2, "run.started", json!({})), (2, "run.started", json!({}))];
-    assert_eq!(told(&same).0, ["a reader is told nothing twice"]);
+    assert_eq!(process(&same).0, ["no event is sent twice"]);
 }
 
 #[test]
-fn a_tool_call_that_is_not_in_the_end_is_reported() {
+fn a_tool_result_that_is_not_stored_is_reported() {
     let phantom = [
         (2, "tool.finished", json!({"result": {"success": false}})),
         (3, "run.succeeded", succeeded("Done.")),
     ];
-    assert_eq!(told(&phantom).0, ["a tool call that was told has happened"]);
+    assert_eq!(process(&phantom).0, ["every streamed tool result is stored"]);
 }

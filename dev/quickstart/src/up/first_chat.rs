@@ -1,59 +1,54 @@
-//! The first user and the first message, through the API as anybody would.
+//! Registers the first user and sends the first message, over HTTP like any client.
 
 use std::fs;
 use std::path::Path;
 
-use hyper::{Method, StatusCode};
-use serde_json::{Value, json};
+use errand_devstack::client::{self, Account, Answer, Client, Request, StatusCode};
+use errand_devstack::files::data_dir::DataDir;
+use errand_devstack::files::secret::write_private;
+use errand_devstack::{Error, Result};
 
-use crate::error::{Error, Result};
-use crate::folder::Folder;
-use crate::http::{self, Answer};
-use crate::secret::write_private;
+use serde_json::{Value, json};
 
 /// The first user's e-mail.
 pub(super) const EMAIL: &str = "you@example.com";
 
-/// The secret file of the first user's password.
+/// The name of the secret that is the first user's password.
 pub(super) const PASSWORD_FILE: &str = "first-user-password";
 
-/// What the very first start asks.
+/// The message of the first start.
 const FIRST_MESSAGE: &str = "Add a task to try Errand";
 
-/// What every later start asks: the first start's task is there.
+/// The message of later starts: it shows the task of the first.
 const LATER_MESSAGE: &str = "Show me all my tasks";
 
-/// How often a run that is not over is asked for, each time for some 50 s.
-const ASK_AGAIN: usize = 5;
+/// How often a run that has not finished is read.
+const ATTEMPTS: usize = 5;
 
-/// A logged-in user.
+/// How long each read waits for its end.
+const WAIT_SECONDS: u64 = 50;
+
+/// The first user, logged in.
 #[derive(Debug)]
-pub(super) struct Account {
-    /// The user's id, as in the API's paths.
-    pub(super) id: String,
-    /// The access token.
-    pub(super) token: String,
-    /// How long the token lives.
-    pub(super) minutes: u64,
-    /// Whether it was made just now.
-    pub(super) is_new: bool,
+pub(super) struct FirstUser {
+    pub(super) account: Account,
+    /// Whether this start has registered the user.
+    is_new: bool,
 }
 
-/// Registers the first user, or logs in when it is there already.
-pub(super) async fn first_user(port: u16, folder: &Folder) -> Result<Account> {
-    let password = folder.secret(PASSWORD_FILE)?;
-    let register = json!({ "email": EMAIL, "password": password.expose(), "name": "You" });
-    let answer = call(port, Method::POST, "/auth/register", None, Some(&register)).await?;
+/// Registers the first user, or logs in if an earlier start has registered it.
+pub(super) async fn first_user(port: u16, dir: &DataDir) -> Result<FirstUser> {
+    let password = dir.secret(PASSWORD_FILE)?;
+    let answer = send(port, client::register(EMAIL, password.expose(), "You")).await?;
     match answer.status {
-        StatusCode::CREATED => account(&answer, true),
+        StatusCode::CREATED => user(&answer, true),
         StatusCode::CONFLICT => {
-            let login = json!({ "email": EMAIL, "password": password.expose() });
-            let answer = call(port, Method::POST, "/auth/login", None, Some(&login)).await?;
+            let answer = send(port, client::login(EMAIL, password.expose())).await?;
             match answer.status {
-                StatusCode::OK => account(&answer, false),
+                StatusCode::OK => user(&answer, false),
                 StatusCode::UNAUTHORIZED => Err(Error::Unusable(format!(
                     "{EMAIL} exists in this database with another password than the one in {}",
-                    folder.secret_file(PASSWORD_FILE).display()
+                    dir.secret_file(PASSWORD_FILE).display()
                 ))),
                 _ => Err(unexpected("POST /auth/login", &answer)),
             }
@@ -62,48 +57,34 @@ pub(super) async fn first_user(port: u16, folder: &Folder) -> Result<Account> {
     }
 }
 
-fn account(answer: &Answer, is_new: bool) -> Result<Account> {
-    let id = answer.body.pointer("/user/id").and_then(Value::as_str);
-    let seconds = answer
-        .body
-        .get("expires_in")
-        .and_then(Value::as_u64)
-        .unwrap_or_default();
-    match (id, answer.text("access_token")) {
-        (Some(id), Some(token)) => Ok(Account {
-            id: id.to_owned(),
-            token: token.to_owned(),
-            minutes: seconds / 60,
-            is_new,
-        }),
-        _ => Err(unexpected("logging in", answer)),
-    }
+fn user(answer: &Answer, is_new: bool) -> Result<FirstUser> {
+    let account = Account::from_answer(answer).ok_or_else(|| unexpected("the login", answer))?;
+    Ok(FirstUser { account, is_new })
 }
 
 /// A question and its answer.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    /// What was sent.
+    /// The message.
     pub(super) question: &'static str,
-    /// What came back.
+    /// The reply.
     pub(super) answer: String,
 }
 
-/// Sends a message and waits for its answer: the first message until one has
-/// been answered, another one at every later start.
-pub(super) async fn chat(port: u16, account: &Account, folder: &Folder) -> Result<Exchange> {
-    let mark = folder.root().join("first-message-answered");
-    let question = if mark.exists() && !account.is_new {
+/// Sends a message and waits for its answer. Later starts send another message, once the first one has been answered.
+pub(super) async fn chat(port: u16, user: &FirstUser, dir: &DataDir) -> Result<Exchange> {
+    let mark = dir.root().join("first-message-answered");
+    let question = if mark.exists() && !user.is_new {
         LATER_MESSAGE
     } else {
         FIRST_MESSAGE
     };
-    let answer = ask(port, account, question).await?;
-    note(&mark)?;
+    let answer = ask(port, &user.account, question).await?;
+    create(&mark)?;
     Ok(Exchange { question, answer })
 }
 
-fn note(mark: &Path) -> Result<()> {
+fn create(mark: &Path) -> Result<()> {
     if fs::exists(mark).map_err(Error::path("read", mark))? {
         Ok(())
     } else {
@@ -112,78 +93,72 @@ fn note(mark: &Path) -> Result<()> {
 }
 
 async fn ask(port: u16, account: &Account, question: &str) -> Result<String> {
-    let token = Some(account.token.as_str());
-    let path = format!("/api/{}/chat", account.id);
-    let mut answer = call(
-        port,
-        Method::POST,
-        &path,
-        token,
-        Some(&json!({ "message": question })),
-    )
-    .await?;
-    for _ in 0..ASK_AGAIN {
+    let mut answer = send(port, account.chat(&json!({ "message": question }))).await?;
+    for _ in 0..ATTEMPTS {
         if answer.status != StatusCode::ACCEPTED {
             break;
         }
-        let run = answer
-            .text("run_id")
-            .ok_or_else(|| unexpected("the chat", &answer))?;
-        let path = format!("/api/{}/runs/{run}?wait=50", account.id);
-        answer = call(port, Method::GET, &path, token, None).await?;
+        let body = answer.json();
+        let run = text(&body, "run_id").ok_or_else(|| unexpected("the chat", &answer))?;
+        answer = send(port, account.get_run(run, WAIT_SECONDS)).await?;
     }
-    let succeeded = answer.text("status").is_none_or(|status| status == "succeeded");
-    match answer.text("message") {
-        Some(message) if answer.status == StatusCode::OK && succeeded => Ok(message.to_owned()),
+    let body = answer.json();
+    let has_succeeded = text(&body, "status").is_none_or(|status| status == "succeeded");
+    match text(&body, "message") {
+        Some(message) if answer.status == StatusCode::OK && has_succeeded => Ok(message.to_owned()),
         _ => Err(unexpected("the chat", &answer)),
     }
 }
 
-async fn call(
-    port: u16,
-    method: Method,
-    path: &str,
-    token: Option<&str>,
-    body: Option<&Value>,
-) -> Result<Answer> {
-    let sent = http::send(port, method.clone(), path, token, body).await;
-    sent.map_err(|fault| Error::Unusable(format!("{method} {path} on the API failed: {fault}")))
+fn text<'a>(body: &'a Value, member: &str) -> Option<&'a str> {
+    body.get(member)?.as_str()
+}
+
+async fn send(port: u16, request: Request) -> Result<Answer> {
+    let line = request.line();
+    let result = Client::new(port).send(request).await;
+    result.map_err(|error| Error::Unusable(format!("{line} failed: {error}")))
 }
 
 fn unexpected(what: &str, answer: &Answer) -> Error {
-    Error::Unusable(format!("{what} was answered with {}", answer.problem()))
+    Error::Unusable(format!("{what} returned {}", answer.problem()))
 }
 
 #[cfg(test)]
 mod tests {
+    use errand_devstack::client::canned::Canned;
+    use errand_devstack::files::temp_dir::TempDir;
+
     use super::*;
-    use crate::http::canned::Canned;
-    use crate::scratch::Scratch;
 
     const LOGGED_IN: &str =
         r#"{"user":{"id":"u1"},"access_token":"tok","token_type":"bearer","expires_in":3600}"#;
     const ANSWERED: &str = r#"{"status":"succeeded","message":"Done.","run_id":"r1"}"#;
 
-    fn open_folder(scratch: &Scratch) -> Folder {
+    fn open_data_dir(parent: &TempDir) -> DataDir {
         use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o711)).unwrap();
-        Folder::open(None, scratch.path()).unwrap()
+        fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        DataDir::open(None, parent.path()).unwrap()
     }
 
     #[tokio::test]
-    async fn the_first_start_registers_and_adds_a_task_and_the_second_logs_in_and_lists() {
-        let scratch = Scratch::new(None).unwrap();
-        let folder = open_folder(&scratch);
+    async fn the_first_start_registers_and_adds_a_task_and_the_second_logs_in_and_lists_it() {
+        let parent = TempDir::for_services().unwrap();
+        let dir = open_data_dir(&parent);
         let server = Canned::serve(vec![(201, LOGGED_IN), (200, ANSWERED)]);
-        let account = first_user(server.port, &folder).await.unwrap();
+        let user = first_user(server.port, &dir).await.unwrap();
         assert_eq!(
-            (account.id.as_str(), account.minutes, account.is_new),
-            ("u1", 60, true)
+            (
+                user.account.id.as_str(),
+                user.account.expires_in.as_secs(),
+                user.is_new
+            ),
+            ("u1", 3600, true)
         );
-        let first = chat(server.port, &account, &folder).await.unwrap();
+        let first = chat(server.port, &user, &dir).await.unwrap();
         assert_eq!((first.question, first.answer.as_str()), (FIRST_MESSAGE, "Done."));
         let requests = server.requests();
-        assert!(requests[0].contains(folder.secret(PASSWORD_FILE).unwrap().expose()));
+        assert!(requests[0].contains(dir.secret(PASSWORD_FILE).unwrap().expose()));
         assert!(requests[1].starts_with("POST /api/u1/chat "));
 
         let taken = r#"{"detail":"The e-mail is taken"}"#;
@@ -194,17 +169,17 @@ mod tests {
             (202, pending),
             (200, ANSWERED),
         ]);
-        let account = first_user(server.port, &folder).await.unwrap();
-        assert!(!account.is_new);
-        let later = chat(server.port, &account, &folder).await.unwrap();
+        let user = first_user(server.port, &dir).await.unwrap();
+        assert!(!user.is_new);
+        let later = chat(server.port, &user, &dir).await.unwrap();
         assert_eq!((later.question, later.answer.as_str()), (LATER_MESSAGE, "Done."));
         assert!(server.requests()[3].starts_with("GET /api/u1/runs/r1?wait=50 "));
     }
 
     #[tokio::test]
-    async fn a_first_message_without_an_answer_is_sent_again_by_the_next_start() {
-        let scratch = Scratch::new(None).unwrap();
-        let folder = open_folder(&scratch);
+    async fn the_next_start_sends_an_unanswered_first_message_again() {
+        let parent = TempDir::for_services().unwrap();
+        let dir = open_data_dir(&parent);
         let failed = r#"{"status":"failed","detail":"Agent execution failed: no key"}"#;
         let server = Canned::serve(vec![
             (201, LOGGED_IN),
@@ -213,26 +188,23 @@ mod tests {
             (200, LOGGED_IN),
             (200, ANSWERED),
         ]);
-        let account = first_user(server.port, &folder).await.unwrap();
-        let message = chat(server.port, &account, &folder)
-            .await
-            .unwrap_err()
-            .to_string();
+        let user = first_user(server.port, &dir).await.unwrap();
+        let message = chat(server.port, &user, &dir).await.unwrap_err().to_string();
         assert!(message.contains("Agent execution failed: no key"), "{message}");
-        let account = first_user(server.port, &folder).await.unwrap();
+        let user = first_user(server.port, &dir).await.unwrap();
         assert_eq!(
-            chat(server.port, &account, &folder).await.unwrap().question,
+            chat(server.port, &user, &dir).await.unwrap().question,
             FIRST_MESSAGE
         );
         server.requests();
     }
 
     #[tokio::test]
-    async fn another_password_in_the_database_is_said_with_the_file() {
-        let scratch = Scratch::new(None).unwrap();
-        let folder = open_folder(&scratch);
+    async fn another_password_in_the_database_is_reported_with_the_file() {
+        let parent = TempDir::for_services().unwrap();
+        let dir = open_data_dir(&parent);
         let server = Canned::serve(vec![(409, "{}"), (401, "{}")]);
-        let message = first_user(server.port, &folder).await.unwrap_err().to_string();
+        let message = first_user(server.port, &dir).await.unwrap_err().to_string();
         assert!(
             message.contains("another password") && message.contains(PASSWORD_FILE),
             "{message}"

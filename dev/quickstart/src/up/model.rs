@@ -1,24 +1,22 @@
-//! Which model answers: the one that the environment or `.env` names, else the
-//! demo model.
+//! Chooses the model: the one that the environment or `.env` configures, else the demo model.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use errand_devstack::{Error, Result};
 
-/// Who answers.
+/// The model that answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Model {
-    /// Our own `errand-model`, started beside the workers.
+    /// The demo model, which is started with the workers.
     Demo,
-    /// An OpenAI-compatible server that the user has set up; its base URL.
+    /// An OpenAI-compatible server, by its base URL.
     Configured(String),
 }
 
 impl Model {
-    /// Looks at the environment first, then at the repository's `.env`, as the
-    /// programs do. An empty value counts as none.
+    /// Reads the environment and then the repository's `.env`, as the programs do. Empty values are ignored.
     pub(super) fn choose(repository: &Path) -> Result<Self> {
         let file = read_env_file(&repository.join(".env"))?;
         let set = |name: &str| match std::env::var_os(name) {
@@ -38,8 +36,8 @@ impl Model {
 }
 
 fn read_env_file(path: &Path) -> Result<HashMap<String, String>> {
-    // Its errors show the line, which may hold a key.
-    let unreadable = || Error::Unusable(format!("{}: not readable as NAME=value lines", path.display()));
+    // The errors of dotenvy contain the line, which may be a key.
+    let unreadable = || Error::Unusable(format!("{}: not lines of the form NAME=value", path.display()));
     match dotenvy::from_path_iter(path) {
         Ok(lines) => lines.collect::<Result<_, _>>().map_err(|_hidden| unreadable()),
         Err(dotenvy::Error::Io(fault)) if fault.kind() == ErrorKind::NotFound => Ok(HashMap::new()),
@@ -49,8 +47,9 @@ fn read_env_file(path: &Path) -> Result<HashMap<String, String>> {
 
 #[cfg(test)]
 mod tests {
+    use errand_devstack::files::temp_dir::TempDir;
+
     use super::*;
-    use crate::scratch::Scratch;
 
     fn choose(settings: &[(&str, &str)]) -> Model {
         Model::from_settings(|name| {
@@ -62,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_demo_model_answers_unless_another_is_set_up() {
+    fn the_demo_model_answers_unless_another_is_configured() {
         assert_eq!(choose(&[]), Model::Demo);
         assert_eq!(choose(&[("OPENAI_API_KEY", " ")]), Model::Demo);
         assert_eq!(
@@ -76,9 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_env_file_is_said_without_what_is_in_it() {
-        let scratch = Scratch::new(None).unwrap();
-        let path = scratch.path().join(".env");
+    fn a_malformed_env_file_is_reported_without_its_contents() {
+        let dir = TempDir::for_services().unwrap();
+        let path = dir.path().join(".env");
         assert!(read_env_file(&path).unwrap().is_empty());
         std::fs::write(&path, "OPENAI_API_KEY=k\n").unwrap();
         assert_eq!(read_env_file(&path).unwrap()["OPENAI_API_KEY"], "k");

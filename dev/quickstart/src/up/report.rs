@@ -1,78 +1,75 @@
-//! What `up` shows: where things are, the first answer, how to go on.
+//! What `up` prints: where things are, the first chat, and the next steps.
 
-use super::first_chat::{Account, EMAIL, Exchange, PASSWORD_FILE};
+use errand_devstack::client::Account;
+use errand_devstack::files::data_dir::DataDir;
+use errand_devstack::print;
+
+use super::first_chat::{EMAIL, Exchange, PASSWORD_FILE};
 use super::model::Model;
-use crate::folder::Folder;
-use crate::say::say;
 
-/// What this start will do.
-pub(super) fn begin(folder: &Folder, model: &Model, outside: bool) {
-    say(&format!(
-        "Data, logs and secrets are in {}",
-        folder.root().display()
-    ));
-    if outside {
-        say("Postgres and Redis: the ones given by flags");
+/// What is about to start.
+pub(super) fn show_start(dir: &DataDir, model: &Model, has_external_services: bool) {
+    print::line(&format!("Data, logs and secrets are in {}", dir.root().display()));
+    if has_external_services {
+        print::line("Postgres and Redis: the services given by flags");
     }
     match model {
-        Model::Demo => say("Model: the demo model (set OPENAI_API_KEY for a real one)"),
-        Model::Configured(base) => say(&format!("Model: {base}")),
+        Model::Demo => print::line("Model: the demo model (set OPENAI_API_KEY to use a real one)"),
+        Model::Configured(base) => print::line(&format!("Model: {base}")),
     }
 }
 
 /// The first message and its answer.
-pub(super) fn exchange(exchange: &Exchange) {
-    say(&format!(
+pub(super) fn show_exchange(exchange: &Exchange) {
+    print::line(&format!(
         "\nYou:    {}\nErrand: {}",
         exchange.question,
         indented(&exchange.answer)
     ));
 }
 
-/// The addresses, and a line to copy.
-pub(super) fn go_on(port: u16, account: &Account, folder: &Folder) {
+/// The addresses, and commands to copy.
+pub(super) fn show_next_steps(port: u16, account: &Account, dir: &DataDir) {
     let base = format!("http://127.0.0.1:{port}");
     let Account {
-        id, token, minutes, ..
+        id,
+        token,
+        expires_in,
     } = account;
-    say(&format!(
+    let minutes = expires_in.as_secs() / 60;
+    print::line(&format!(
         "
 API      {base}
 Docs     {base}/docs
 Health   {base}/healthz
 Logs     {}
 
-Go on as {EMAIL} (the token is good for {minutes} minutes):
+Chat as {EMAIL} (the token is valid for {minutes} minutes):
 
 curl -s {base}/api/{id}/chat \\
   -H 'Authorization: Bearer {token}' \\
   -H 'Content-Type: application/json' \\
   -d '{{\"message\": \"Show me all my tasks\"}}'
 
-A fresh token:
+Get a new token:
 
 curl -s {base}/auth/login -H 'Content-Type: application/json' \\
   -d \"{{\\\"email\\\": \\\"{EMAIL}\\\", \\\"password\\\": \\\"$(cat {})\\\"}}\"
 ",
-        logs(folder),
-        shell_word(&folder.secret_file(PASSWORD_FILE).to_string_lossy()),
+        dir.log_dir().display(),
+        shell_word(&dir.secret_file(PASSWORD_FILE).to_string_lossy()),
     ));
 }
 
-/// The folder of the logs.
-pub(super) fn logs(folder: &Folder) -> String {
-    folder.root().join("logs").display().to_string()
-}
-
-/// The answer's later lines stand under its first.
+/// Indents the lines after the first.
 fn indented(answer: &str) -> String {
     answer.trim_end().replace('\n', "\n        ")
 }
 
-/// One word for a shell, whatever is in it.
+/// Quotes a word for a shell if necessary.
 fn shell_word(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
-    if text.chars().all(plain) {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+    if text.chars().all(is_plain) {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))
@@ -84,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_quoted_for_the_shell_when_it_must_be() {
+    fn a_path_is_quoted_for_the_shell_if_necessary() {
         assert_eq!(shell_word("/home/you/.errand/key"), "/home/you/.errand/key");
         assert_eq!(shell_word("/home/you's x"), r"'/home/you'\''s x'");
     }

@@ -1,10 +1,6 @@
-//! The private servers and the program itself, with the real Postgres and Redis.
+//! The program itself, with the real Postgres and Redis.
 
 #[cfg(test)]
-mod folder;
-#[cfg(test)]
-mod postgres;
+mod dir;
 #[cfg(test)]
 mod program;
-#[cfg(test)]
-mod redis;

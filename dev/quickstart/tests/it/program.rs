@@ -1,4 +1,4 @@
-//! The program itself: what `services` gives to a command, keeps and ends.
+//! The program itself: `services` with a command, with durable data, and with missing packages.
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
@@ -6,17 +6,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use errand_quickstart::packages::find_here;
+use errand_devstack::packages::find_here;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::folder::Folder;
+use crate::dir::Dir;
 
 fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_errand-quickstart"))
 }
 
-/// `services --durable` on the folder, running.
+/// `services --durable` with a data directory, running.
 struct Running {
     child: Child,
     output: BufReader<ChildStdout>,
@@ -24,8 +24,8 @@ struct Running {
 }
 
 impl Running {
-    fn start(folder: &Folder) -> Self {
-        let mut child = durable(folder).stdout(Stdio::piped()).spawn().unwrap();
+    fn start(dir: &Dir) -> Self {
+        let mut child = durable(dir).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut exports = String::new();
         output.read_line(&mut exports).unwrap();
@@ -40,8 +40,8 @@ impl Running {
         }
     }
 
-    /// Sends the signal and gives the exit code once it has ended.
-    fn end(mut self, signal: Signal) -> Option<i32> {
+    /// Sends a signal, waits for the exit and returns the exit code.
+    fn stop(mut self, signal: Signal) -> Option<i32> {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
         let mut rest = String::new();
         self.output.read_line(&mut rest).unwrap();
@@ -49,20 +49,20 @@ impl Running {
     }
 }
 
-fn durable(folder: &Folder) -> Command {
+fn durable(dir: &Dir) -> Command {
     let mut command = program();
     command
         .args(["services", "--durable", "--data-dir"])
-        .arg(folder.path().join("data"));
+        .arg(dir.path().join("data"));
     command
 }
 
-fn noted_pids(folder: &Folder) -> Vec<String> {
-    let run = folder.path().join("data/run");
-    let notes = std::fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
-    notes
-        .map(|note| {
-            std::fs::read_to_string(note)
+fn recorded_pids(dir: &Dir) -> Vec<String> {
+    let run = dir.path().join("data/run");
+    let files = std::fs::read_dir(run).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .map(|file| {
+            std::fs::read_to_string(file)
                 .unwrap()
                 .split(' ')
                 .next()
@@ -73,7 +73,7 @@ fn noted_pids(folder: &Folder) -> Vec<String> {
 }
 
 #[test]
-fn a_command_gets_private_services_whatever_the_environment_says_and_its_exit_code_is_ours() {
+fn a_command_gets_private_services_and_its_exit_code_is_returned() {
     let script = r#"printf '%s %s' "$DATABASE_URL" "$REDIS_URL"; exit 7"#;
     let output = program()
         .args(["services", "--", "sh", "-c", script])
@@ -91,53 +91,53 @@ fn a_command_gets_private_services_whatever_the_environment_says_and_its_exit_co
 }
 
 #[test]
-fn a_durable_start_keeps_others_out_ends_in_good_order_and_comes_back_the_same() {
-    let folder = Folder::new();
-    let first = Running::start(&folder);
+fn a_durable_start_locks_its_directory_stops_in_order_and_keeps_its_addresses() {
+    let dir = Dir::new();
+    let first = Running::start(&dir);
     let exports = first.exports.clone();
 
-    let second = durable(&folder).output().unwrap();
+    let second = durable(&dir).output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     let message = String::from_utf8(second.stderr).unwrap();
     assert!(
-        message.contains(&format!("another quick start (process {})", first.child.id())),
+        message.contains(&format!("another quickstart (process {})", first.child.id())),
         "{message}"
     );
 
-    let pids = noted_pids(&folder);
+    let pids = recorded_pids(&dir);
     assert_eq!(pids.len(), 2);
-    assert_eq!(first.end(Signal::SIGTERM), Some(0));
+    assert_eq!(first.stop(Signal::SIGTERM), Some(0));
     assert!(
         pids.iter()
             .all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
     );
-    assert!(noted_pids(&folder).is_empty());
+    assert!(recorded_pids(&dir).is_empty());
 
-    let again = Running::start(&folder);
+    let again = Running::start(&dir);
     assert_eq!(again.exports, exports);
-    assert_eq!(again.end(Signal::SIGINT), Some(0));
+    assert_eq!(again.stop(Signal::SIGINT), Some(0));
 }
 
 #[test]
-fn a_start_after_a_killed_one_works_and_leaves_one_of_each() {
-    let folder = Folder::new();
-    let first = Running::start(&folder);
-    let pids = noted_pids(&folder);
-    assert_eq!(first.end(Signal::SIGKILL), None);
+fn a_start_after_a_killed_one_stops_the_leftover_processes() {
+    let dir = Dir::new();
+    let first = Running::start(&dir);
+    let pids = recorded_pids(&dir);
+    assert_eq!(first.stop(Signal::SIGKILL), None);
 
-    let again = Running::start(&folder);
-    let new_pids = noted_pids(&folder);
+    let again = Running::start(&dir);
+    let new_pids = recorded_pids(&dir);
     assert_eq!(new_pids.len(), 2);
     for pid in pids {
         assert!(!new_pids.contains(&pid));
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         assert!(command.is_empty(), "process {pid} still runs");
     }
-    assert_eq!(again.end(Signal::SIGTERM), Some(0));
+    assert_eq!(again.stop(Signal::SIGTERM), Some(0));
 }
 
 #[test]
-fn a_bad_flag_is_exit_code_2() {
+fn an_invalid_flag_is_exit_code_2() {
     let output = program().args(["--workers", "0"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let output = program()
@@ -148,31 +148,31 @@ fn a_bad_flag_is_exit_code_2() {
 }
 
 #[test]
-fn missing_packages_are_said_and_nothing_is_started() {
-    let folder = Folder::new();
-    let output = durable(&folder)
+fn missing_packages_are_reported_and_nothing_is_started() {
+    let dir = Dir::new();
+    let output = durable(&dir)
         .arg("--no-install")
-        .env("ERRAND_TEST_REDIS_SERVER", folder.path().join("nowhere"))
+        .env("ERRAND_TEST_REDIS_SERVER", dir.path().join("nowhere"))
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("Redis is not installed"), "{message}");
-    assert!(!folder.path().join("data").exists());
+    assert!(!dir.path().join("data").exists());
 }
 
-/// A script in the folder's `fake` that stands for a system program.
-fn fake(folder: &Folder, name: &str, script: &str) {
-    let path = folder.path().join("fake").join(name);
+/// A script that replaces a system program.
+fn fake(dir: &Dir, name: &str, script: &str) {
+    let path = dir.path().join("fake").join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]
-fn missing_packages_are_installed_where_that_is_possible() {
-    let folder = Folder::new();
-    let (server, log) = (folder.path().join("redis-server"), folder.path().join("apt.log"));
+fn missing_packages_are_installed_if_possible() {
+    let dir = Dir::new();
+    let (server, log) = (dir.path().join("redis-server"), dir.path().join("apt.log"));
     let real = find_here().unwrap().redis_server;
     let install = format!(
         "echo \"$DEBIAN_FRONTEND $*\" >> '{}'\ntest \"$1\" = update || ln -s '{}' '{}'",
@@ -180,15 +180,15 @@ fn missing_packages_are_installed_where_that_is_possible() {
         real.display(),
         server.display()
     );
-    fake(&folder, "apt-get", &install);
-    // What an ordinary user's start goes through; root's needs none.
-    fake(&folder, "sudo", "shift; exec \"$@\"");
+    fake(&dir, "apt-get", &install);
+    // Only an ordinary user's start uses sudo.
+    fake(&dir, "sudo", "shift; exec \"$@\"");
     let path = format!(
         "{}:{}",
-        folder.path().join("fake").display(),
+        dir.path().join("fake").display(),
         std::env::var_os("PATH").unwrap().display()
     );
-    let output = durable(&folder)
+    let output = durable(&dir)
         .args(["--", "true"])
         .env("PATH", path)
         .env("ERRAND_TEST_REDIS_SERVER", &server)
@@ -207,25 +207,25 @@ fn missing_packages_are_installed_where_that_is_possible() {
 }
 
 #[test]
-fn a_failed_installation_says_the_command() {
-    let folder = Folder::new();
-    fake(&folder, "apt-get", "echo 'E: no network' >&2; exit 100");
-    fake(&folder, "sudo", "shift; exec \"$@\"");
+fn a_failed_installation_is_reported_with_the_command() {
+    let dir = Dir::new();
+    fake(&dir, "apt-get", "echo 'E: no network' >&2; exit 100");
+    fake(&dir, "sudo", "shift; exec \"$@\"");
     let path = format!(
         "{}:{}",
-        folder.path().join("fake").display(),
+        dir.path().join("fake").display(),
         std::env::var_os("PATH").unwrap().display()
     );
-    let output = durable(&folder)
+    let output = durable(&dir)
         .env("PATH", path)
-        .env("ERRAND_TEST_REDIS_SERVER", folder.path().join("nowhere"))
+        .env("ERRAND_TEST_REDIS_SERVER", dir.path().join("nowhere"))
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(
-        message.contains("E: no network") && message.contains("by hand"),
+        message.contains("E: no network") && message.contains("Install the packages"),
         "{message}"
     );
-    assert!(!folder.path().join("data").exists());
+    assert!(!dir.path().join("data").exists());
 }
