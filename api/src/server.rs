@@ -188,7 +188,7 @@ fn group_posts(settings: &ApiSettings, pool: &Pool, ended: &Lifecycle) -> GroupC
     let pool = pool.clone();
     GroupCommit::start(most, ended, move |batch: Arc<[Post]>| {
         let pool = pool.clone();
-        async move { posts::store_quickly(&pool, &batch, max_open).await }
+        async move { posts::store(&pool, &batch, max_open).await }
     })
 }
 

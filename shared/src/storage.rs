@@ -1,7 +1,10 @@
-//! All SQL, a file a subject. Functions take a connection or an executor: the caller owns the transaction.
+//! All SQL of the product, one file per subject. Functions take a connection or an executor: the caller owns the transaction.
 //!
-//! What a chat writes (a post, a claim, a finish) is one statement over arrays of rows: one round trip and one commit,
-//! for one row or for many.
+//! Everything that one chat writes (a post, a claim, a step, a finish) is one statement over arrays of rows, so that a batch
+//! of any size costs one round trip and one commit. Long statements are in `.sql` files beside the function that runs them.
+//! [`runs`] defines the conditions that many statements repeat, such as "open run".
+//!
+//! It must not know HTTP, Redis or the model.
 
 pub mod admin_runs;
 pub mod audit;
@@ -13,7 +16,6 @@ pub mod journal;
 pub mod messages;
 #[cfg(feature = "mutation-fence")]
 pub mod mutation;
-pub mod overview;
 pub mod pool;
 pub mod queue;
 pub mod retention;
@@ -33,21 +35,22 @@ use crate::{
     service::config::StoreSettings,
 };
 
-/// How much later than Postgres's own time-out of a statement its answer is given up.
+/// How much longer than Postgres's own statement timeout a program waits for an answer.
 const ANSWER_SLACK: Duration = Duration::from_secs(1);
 
 /// Whether a commit waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// What a person was promised: a posted message, a finished run.
+    /// For everything that a user was promised: a stored message, a finished run.
     Flushed,
-    /// What is done again if a crash of Postgres loses it: claims, steps of built-in tools, heartbeats.
+    /// For everything that is repeated if a crash of Postgres loses it: claims, steps of built-in tools, heartbeats.
     Relaxed,
 }
 
-/// How statements are planned: once a connection, because their plans do not depend on the values and planning one of them
-/// anew would cost more than running it; and by indexes, row by row. Left to itself Postgres reads whole tables and whole
-/// partial indexes while it takes them for small, as in a fresh database, and keeps such a plan until it has looked again.
+/// Planner settings of every connection. Plans are made once per connection, because they do not depend on the parameters
+/// and planning costs more than execution. They may use only indexes and nested loops: in a small or a new database the
+/// planner would otherwise choose plans that read whole tables or whole partial indexes, and the connection would keep them
+/// after the tables have grown.
 pub const PLANNING: [(&str, &str); 7] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("jit", "off"),
@@ -58,10 +61,10 @@ pub const PLANNING: [(&str, &str); 7] = [
     ("enable_material", "off"),
 ];
 
-/// Options for a connection as the settings say.
+/// Returns connection options for the settings.
 ///
 /// # Errors
-/// If the URL is not one of Postgres.
+/// The URL is not a Postgres URL.
 pub fn connect_options(
     settings: &StoreSettings,
     durability: Durability,
@@ -77,28 +80,28 @@ pub fn connect_options(
     Ok(options)
 }
 
-/// A pool of the settings' size.
+/// Creates a pool of the size in the settings.
 ///
 /// # Errors
-/// If the URL is not one of Postgres.
+/// The URL is not a Postgres URL.
 pub fn pool(settings: &StoreSettings, durability: Durability) -> Result<Pool, sqlx::Error> {
     pool_of(settings, durability, settings.database_pool_size as usize)
 }
 
-/// A pool of a size of its own.
+/// Creates a pool of at most `size` connections.
 ///
 /// # Errors
-/// If the URL is not one of Postgres.
+/// The URL is not a Postgres URL.
 pub fn pool_of(settings: &StoreSettings, durability: Durability, size: usize) -> Result<Pool, sqlx::Error> {
     let pool = Pool::new(
         connect_options(settings, durability)?,
         size,
         settings.database_acquire_timeout_ms,
     )?;
-    Ok(pool.answering_within(settings.database_statement_timeout_ms + ANSWER_SLACK))
+    Ok(pool.with_answer_timeout(settings.database_statement_timeout_ms + ANSWER_SLACK))
 }
 
-/// Whether an error says that Postgres is away or overloaded, rather than that the statement was wrong.
+/// Whether the error means that Postgres is unreachable or overloaded, rather than that the statement was wrong.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -107,7 +110,7 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // 08 connection, 25006 read-only, 53 out of resources, 57 ended by an operator or a time-out.
+        // 08: connection; 25006: read-only; 53: insufficient resources; 57: stopped by an operator or a timeout.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("08") || code == "25006" || code.starts_with("53") || code.starts_with("57")
         }),
@@ -115,18 +118,18 @@ pub fn is_outage(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether an error is the violation of the constraint or unique index with this name.
+/// Whether the error is a violation of the constraint or unique index with this name.
 pub fn violates(error: &sqlx::Error, constraint: &str) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.constraint() == Some(constraint))
 }
 
-/// Whether an error says that the row's user is no longer there.
+/// Whether the error means that the user of a row does not exist.
 pub fn violates_user(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error)
         if error.constraint().is_some_and(|constraint| constraint.ends_with("_user_id_fkey")))
 }
 
-/// Decodes a status column; `run_fields` in the schema keeps unknown ones out.
+/// Decodes a status column. The check `run_fields` in the schema rejects unknown statuses.
 ///
 /// # Errors
 /// [`sqlx::Error::Decode`] if a newer program stored a status that this one does not know.

@@ -109,7 +109,7 @@ fn reads_a_growing_table(line: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_statement_reads_a_growing_table_from_end_to_end() {
+async fn no_statement_scans_a_growing_table() {
     let messages =
         variable("ERRAND_PLAN_MESSAGES").map_or(DEFAULT_MESSAGES, |messages| messages.parse().unwrap());
     let database = Database::new().await;
@@ -125,7 +125,7 @@ async fn no_statement_reads_a_growing_table_from_end_to_end() {
 
 /// A plan that is made while the tables are empty is kept for some time.
 #[tokio::test]
-async fn nor_does_one_that_is_planned_in_a_fresh_database() {
+async fn no_statement_planned_in_an_empty_database_scans_a_growing_table() {
     let database = Database::new().await;
     let mut connection = PgConnection::connect_with(database.options()).await.unwrap();
     let bad = plan_all(&mut connection).await;

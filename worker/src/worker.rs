@@ -257,7 +257,7 @@ async fn hand_back(context: &Context) {
             context.publish_queued(&queued);
             context.notifier.notify_ready(queued.user_id, queued.run_id);
         }
-        workers::leave(&context.pool, context.worker_id).await
+        workers::deregister(&context.pool, context.worker_id).await
     };
     match tokio::time::timeout(HAND_BACK, handed_back).await {
         Ok(Ok(())) => {}

@@ -51,12 +51,12 @@ pub(crate) async fn register(
             users::create(&mut *transaction, Uuid::now_v7(), &email, &name, &hash, "user").await?
         else {
             transaction.rollback().await?;
-            connection.keep();
+            connection.release();
             return Ok(None);
         };
         store(app, &mut transaction, user.id, Uuid::now_v7(), &refresh_token).await?;
         transaction.commit().await?;
-        connection.keep();
+        connection.release();
         Ok(Some(user))
     });
     match created.await? {
@@ -89,10 +89,10 @@ pub(crate) async fn log_in(
     let stored = app.database(async {
         let mut connection = app.pool.get().await?;
         let mut transaction = connection.begin().await?;
-        auth_tokens::forget_expired(&mut *transaction, user.id).await?;
+        auth_tokens::delete_expired(&mut *transaction, user.id).await?;
         store(app, &mut transaction, user.id, Uuid::now_v7(), &refresh_token).await?;
         transaction.commit().await?;
-        connection.keep();
+        connection.release();
         Ok(())
     });
     stored.await?;
@@ -109,16 +109,16 @@ pub(crate) async fn refresh(app: &App, token: Option<&str>) -> Result<Session, A
     let traded = app.database(async {
         let mut connection = app.pool.get().await?;
         let mut transaction = connection.begin().await?;
-        let user = match auth_tokens::present(&mut transaction, &refresh::hash(token)).await? {
-            RefreshOutcome::Good { family_id, user_id } => {
+        let user = match auth_tokens::redeem(&mut transaction, &refresh::hash(token)).await? {
+            RefreshOutcome::Valid { family_id, user_id } => {
                 store(app, &mut transaction, user_id, family_id, &next).await?;
                 users::find(&mut *transaction, user_id).await?
             }
-            RefreshOutcome::Bad => None,
+            RefreshOutcome::Invalid => None,
         };
         // A bad one too: it may have revoked its family.
         transaction.commit().await?;
-        connection.keep();
+        connection.release();
         Ok(user)
     });
     match traded.await? {
@@ -134,7 +134,7 @@ pub(crate) async fn log_out(app: &App, token: &str) -> Result<(), ApiError> {
         let mut transaction = connection.begin().await?;
         auth_tokens::revoke_family(&mut transaction, &refresh::hash(token)).await?;
         transaction.commit().await?;
-        connection.keep();
+        connection.release();
         Ok(())
     });
     revoked.await

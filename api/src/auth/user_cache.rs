@@ -66,12 +66,12 @@ impl UserCache {
 
     async fn find_outside(&self, subject: String, name: &str) -> Result<Uuid, ApiError> {
         let look_up = self.bounded(async {
-            if let Some(user) = users::find_outside(&self.pool, &self.issuer, &subject).await? {
+            if let Some(user) = users::find_external(&self.pool, &self.issuer, &subject).await? {
                 return Ok(user.id);
             }
             let new_id = Uuid::now_v7();
             let user =
-                users::find_or_create_outside(&self.pool, new_id, &self.issuer, &subject, name).await?;
+                users::find_or_create_external(&self.pool, new_id, &self.issuer, &subject, name).await?;
             Ok(user.id)
         });
         Box::pin(self.outside.try_get_with(subject.clone(), look_up))

@@ -133,13 +133,13 @@ async fn take_in(app: &App, message: NewMessage) -> Result<Accepted, ApiError> {
             };
             Ok(Accepted::Fresh(Box::new(fresh), wait))
         }
-        PostOutcome::NoConversation => Err(no_conversation(post.conversation_id)),
-        PostOutcome::TooManyOpen => Err(ApiError::OpenRuns),
-        PostOutcome::Running(active_run_id) => Err(ApiError::Running { active_run_id }),
-        PostOutcome::LookAgain => Err(ApiError::Busy(
+        PostOutcome::ConversationNotFound => Err(no_conversation(post.conversation_id)),
+        PostOutcome::TooManyOpenRuns => Err(ApiError::OpenRuns),
+        PostOutcome::RunInProgress(active_run_id) => Err(ApiError::Running { active_run_id }),
+        PostOutcome::ConversationChanged => Err(ApiError::Busy(
             "The conversation is too busy to tell whether a message of it is being answered; try again.",
         )),
-        PostOutcome::KeyKnown => match known(app, &message, deadline).await? {
+        PostOutcome::KeyAlreadyUsed => match known(app, &message, deadline).await? {
             Some(run_id) => Ok(Accepted::Known(run_id)),
             None => Err(gone()),
         },
@@ -189,7 +189,7 @@ async fn store(app: &App, post: &Post, deadline: Instant) -> Result<PostOutcome,
             // Its conversation was deleted, or changed, at the same moment: another try finds that out.
             let again = match &done {
                 Err(error) => storage::violates(error, "idempotency_keys_run_id_fkey"),
-                Ok(outcome) => *outcome == PostOutcome::LookAgain,
+                Ok(outcome) => *outcome == PostOutcome::ConversationChanged,
             };
             if !again {
                 break;
@@ -221,7 +221,7 @@ async fn write(app: &App, post: &Post) -> Result<PostOutcome, sqlx::Error> {
         return app.posts.write(post.clone()).await;
     }
     let max_open = i64::from(app.settings.chat.max_open_runs_per_user);
-    let alone = posts::store(&app.pool, std::slice::from_ref(post), max_open).await?;
+    let alone = posts::store_batch(&app.pool, std::slice::from_ref(post), max_open).await?;
     alone.into_iter().next().ok_or(sqlx::Error::RowNotFound)
 }
 

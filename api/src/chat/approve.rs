@@ -28,7 +28,7 @@ pub(crate) async fn decide(
 ) -> Result<ChatResponse, ApiError> {
     // Postgres takes no such text, and no call has it.
     let decided = if tool_call_id.contains('\0') {
-        DecisionOutcome::NoCall
+        DecisionOutcome::CallNotFound
     } else {
         app.database(store(app, user_id, run_id, tool_call_id, approve))
             .await?
@@ -39,8 +39,8 @@ pub(crate) async fn decide(
             app.notifier.publish_queued(&queued, app.clock.now());
             app.notifier.notify_ready(user_id, run_id);
         }
-        DecisionOutcome::Stored | DecisionOutcome::Already => {}
-        DecisionOutcome::Otherwise => {
+        DecisionOutcome::Stored | DecisionOutcome::SameAsBefore => {}
+        DecisionOutcome::Conflicting => {
             let other = if approve { "declined" } else { "approved" };
             return Err(ApiError::Conflict(format!("This call was {other} before")));
         }
@@ -49,12 +49,12 @@ pub(crate) async fn decide(
                 "This call does not wait for approval any more".to_owned(),
             ));
         }
-        DecisionOutcome::NoCall => {
+        DecisionOutcome::CallNotFound => {
             return Err(ApiError::NotFound(
                 "No such tool call waits for approval".to_owned(),
             ));
         }
-        DecisionOutcome::NoRun => return Err(chat::no_run(run_id)),
+        DecisionOutcome::RunNotFound => return Err(chat::no_run(run_id)),
     }
     let run = app.database(runs::response(&app.pool, user_id, run_id)).await?;
     run.ok_or_else(|| chat::no_run(run_id))
@@ -71,9 +71,9 @@ async fn store(
     let mut transaction = connection.begin().await?;
     let decided = match approvals::lock(&mut transaction, user_id, run_id).await? {
         Some(_) => approvals::decide(&mut transaction, run_id, tool_call_id, approve).await?,
-        None => DecisionOutcome::NoRun,
+        None => DecisionOutcome::RunNotFound,
     };
     transaction.commit().await?;
-    connection.keep();
+    connection.release();
     Ok(decided)
 }

@@ -5,7 +5,7 @@ use errand_shared::{
     domain::{events::final_seq, run::RunStatus},
     signals::wire::WorkerCommand,
     storage::{
-        journal::pending_calls::{self, Closing},
+        journal::pending_calls::{self, EndingRun},
         runs::{
             self, CancelTarget, RunView,
             finish::{self, Ending, Finish, Finished},
@@ -73,14 +73,14 @@ async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Result<(), Api
 /// Ends runs that nobody holds, under the locks of both statements: what is left of their steps is answered first.
 async fn finish(app: &App, finishes: &[Finish]) -> Result<Vec<Finished>, sqlx::Error> {
     let run_ids: Vec<_> = finishes.iter().map(|finish| finish.run_id).collect();
-    let closings: Vec<_> = finishes.iter().map(Closing::from).collect();
+    let closings: Vec<_> = finishes.iter().map(EndingRun::from).collect();
     let mut connection = app.pool.get().await?;
     let mut transaction = connection.begin().await?;
     finish::lock(&mut transaction, &run_ids).await?;
-    pending_calls::close(&mut *transaction, &closings).await?;
-    let done = finish::finish(&mut *transaction, finishes).await?;
+    pending_calls::settle(&mut *transaction, &closings).await?;
+    let done = finish::finish_batch(&mut *transaction, finishes).await?;
     transaction.commit().await?;
-    connection.keep();
+    connection.release();
     Ok(done)
 }
 

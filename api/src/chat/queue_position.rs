@@ -10,7 +10,7 @@ use std::{
 
 use errand_shared::{
     Uuid,
-    storage::stats::{self, Pace},
+    storage::stats::{self, Throughput},
 };
 use serde::Serialize;
 use tokio::{
@@ -55,7 +55,7 @@ pub(crate) struct QueueEstimator {
 #[derive(Debug)]
 struct Seen {
     runs: HashMap<Uuid, i64>,
-    pace: Pace,
+    pace: Throughput,
 }
 
 impl QueueEstimator {
@@ -76,8 +76,8 @@ impl QueueEstimator {
             return;
         }
         let read = async {
-            let waiting = stats::waiting(&app.pool, MOST_QUEUED).await?;
-            let pace = stats::pace(&app.pool, DEAD_AFTER_SECONDS).await?;
+            let waiting = stats::queued_per_user(&app.pool, MOST_QUEUED).await?;
+            let pace = stats::throughput(&app.pool, DEAD_AFTER_SECONDS).await?;
             Ok::<_, sqlx::Error>((waiting, pace))
         };
         let seen = match timeout(PATIENCE, read).await {
@@ -99,10 +99,10 @@ impl Seen {
         let own = self.runs.get(&user_id).copied().unwrap_or(1);
         let others = self.runs.iter().filter(|(user, _)| **user != user_id);
         let place = own + others.map(|(_, runs)| *runs.min(&own)).sum::<i64>();
-        let estimate = self.pace.service_seconds.filter(|_| self.pace.places > 0);
+        let estimate = self.pace.service_seconds.filter(|_| self.pace.slots > 0);
         QueuePlace {
             place,
-            estimate_seconds: estimate.map(|service| number(place) * service / number(self.pace.places)),
+            estimate_seconds: estimate.map(|service| number(place) * service / number(self.pace.slots)),
         }
     }
 }
@@ -121,8 +121,8 @@ mod tests {
         let [ada, bob, eve] = [1, 2, 3].map(Uuid::from_u128);
         let seen = Seen {
             runs: HashMap::from([(ada, 10_000), (bob, 2)]),
-            pace: Pace {
-                places: 4,
+            pace: Throughput {
+                slots: 4,
                 service_seconds: Some(2.0),
             },
         };

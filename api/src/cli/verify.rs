@@ -11,7 +11,7 @@ use clap::Args;
 use errand_shared::{
     service::config::{StoreSettings, milliseconds, seconds},
     storage::{
-        audit::{self, Check, Found, Limits},
+        audit::{self, AuditLimits, Check, Found},
         schema::{self, Compatibility},
     },
 };
@@ -59,8 +59,8 @@ pub struct VerifySettings {
 }
 
 impl VerifySettings {
-    fn limits(&self) -> Limits {
-        Limits {
+    fn limits(&self) -> AuditLimits {
+        AuditLimits {
             rescue_seconds: (self.worker_dead_after_ms + self.rescue_interval_ms + self.slack_ms)
                 .as_secs_f64(),
             alive_seconds: self.worker_dead_after_ms.as_secs_f64(),

@@ -44,7 +44,7 @@ pub(crate) async fn listen(waiter: Waiter, readers: Subscribers, redis: RedisCli
 async fn hear(waiter: &Waiter, readers: &Subscribers, redis: &RedisClient) -> Result<(), RedisError> {
     let (mut sink, mut news) = redis.subscriber().await?.split();
     let (finals, parked) = (redis.finals_channel(), redis.parked_channel());
-    redis.in_time(sink.subscribe(&[&finals, &parked])).await?;
+    redis.with_timeout(sink.subscribe(&[&finals, &parked])).await?;
     waiter.is_hearing();
     let hearing = async {
         while let Some(message) = news.next().await {
@@ -78,13 +78,13 @@ async fn keep_subscribed(
         let names =
             |users: &[Uuid]| -> Vec<_> { users.iter().map(|user| redis.user_channel(*user)).collect() };
         for page in changes.subscribe.chunks(PAGE) {
-            redis.in_time(sink.subscribe(names(page))).await?;
+            redis.with_timeout(sink.subscribe(names(page))).await?;
             readers.are_heard(page);
             // Who came before the channel was heard has looked, or looks, too early.
             readers.resync(page);
         }
         for page in changes.unsubscribe.chunks(PAGE) {
-            redis.in_time(sink.unsubscribe(names(page))).await?;
+            redis.with_timeout(sink.unsubscribe(names(page))).await?;
         }
         readers.changed().await;
     }

@@ -60,7 +60,7 @@ async fn attempt(
         within(deadline, transaction.rollback()).await
     };
     match ended {
-        Ok(()) => connection.keep(),
+        Ok(()) => connection.release(),
         Err(fault @ ApiError::DatabaseAway { .. }) if outcome.success => return Err(Fault::InCommit(fault)),
         // Postgres has refused the commit, and so undone it.
         Err(fault) if outcome.success => return Err(Fault::Before(fault)),

@@ -110,7 +110,7 @@ impl DatabaseGauges {
         if next.is_some_and(|next| began < next) {
             return;
         }
-        let read = timeout(PATIENCE, stats::read(&app.pool, MOST_OPEN, DEAD_AFTER_SECONDS)).await;
+        let read = timeout(PATIENCE, stats::gauges(&app.pool, MOST_OPEN, DEAD_AFTER_SECONDS)).await;
         let gauges = match read {
             Ok(Ok(gauges)) => Some(gauges),
             Ok(Err(error)) => {

@@ -16,11 +16,11 @@ use errand_shared::{
     Uuid,
     domain::clock::first_id_at,
     storage::{
-        overview,
         queue::{
             control,
             workers::{self, WorkerInfo},
         },
+        stats,
     },
 };
 use serde::Serialize;
@@ -111,7 +111,7 @@ struct QueueState {
     responses((status = 200, description = "The overview", body = Overview), AdminRefusals)
 )]
 async fn see_overview(State(app): State<App>, _admin: Admin) -> Result<Json<Overview>, ApiError> {
-    let open = app.database(overview::open_runs(&app.pool, MOST_OPEN)).await?;
+    let open = app.database(stats::open_runs(&app.pool, MOST_OPEN)).await?;
     let (recent, workers) = recent_and_workers(&app).await?;
     let recent_seconds = capacity::reckon(&recent, MOST_RECENT, &workers).sample_seconds;
     Ok(Json(Overview {
@@ -146,12 +146,12 @@ async fn see_capacity(State(app): State<App>, _admin: Admin) -> Result<Json<Capa
     Ok(Json(capacity::reckon(&recent, MOST_RECENT, &workers)))
 }
 
-async fn recent_and_workers(app: &App) -> Result<(overview::Recent, Vec<WorkerInfo>), ApiError> {
+async fn recent_and_workers(app: &App) -> Result<(stats::RecentRuns, Vec<WorkerInfo>), ApiError> {
     let since = first_id_at(app.clock.now() - RECENT);
     let recent = app
-        .database(overview::recent(&app.pool, since, MOST_RECENT))
+        .database(stats::recent_runs(&app.pool, since, MOST_RECENT))
         .await?;
-    let workers = app.database(workers::seen(&app.pool, MOST_WORKERS)).await?;
+    let workers = app.database(workers::list(&app.pool, MOST_WORKERS)).await?;
     Ok((recent, workers))
 }
 

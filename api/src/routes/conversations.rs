@@ -217,7 +217,7 @@ async fn delete(
     let mut transaction = connection.begin().await?;
     if !conversations::lock(&mut *transaction, user_id, conversation_id).await? {
         transaction.rollback().await?;
-        connection.keep();
+        connection.release();
         return Ok(None);
     }
     let open = runs::request_cancel_all(&mut *transaction, user_id, conversation_id).await?;
@@ -225,7 +225,7 @@ async fn delete(
     let so_far = runs::views(&mut *transaction, &run_ids, false).await?;
     conversations::delete(&mut *transaction, user_id, conversation_id).await?;
     transaction.commit().await?;
-    connection.keep();
+    connection.release();
     let at = app.clock.now();
     let cancelled = |run: RunView| RunEnd {
         user_id: run.user_id,

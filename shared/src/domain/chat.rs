@@ -15,7 +15,7 @@ pub struct ChatResponse {
     /// The reply of the agent. Empty unless the run succeeded.
     pub message: String,
     /// Every tool call of the run in order, including failed ones.
-    pub tool_calls: Vec<ToolCallRecord>,
+    pub tool_calls: Vec<ToolCallView>,
     /// The tokens of all model calls of the run.
     pub usage: Usage,
     /// The ID of the run.
@@ -32,7 +32,8 @@ pub struct ChatResponse {
 
 /// A tool call of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ToolCallRecord {
+#[schema(as = ToolCallRecord)]
+pub struct ToolCallView {
     /// The ID of the call, unique within the run.
     pub tool_call_id: String,
     /// The name of the tool.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::{
-    chat::{ChatResponse, RunProblem, ToolCallRecord, Usage},
+    chat::{ChatResponse, RunProblem, ToolCallView, Usage},
     run::RunStatus,
     timing::RunTiming,
 };
@@ -150,7 +150,7 @@ pub enum EventData<'a> {
     #[serde(rename = "run.cancelled")]
     Cancelled {
         /// The completed tool calls, whose effects remain.
-        done: Cow<'a, [ToolCallRecord]>,
+        done: Cow<'a, [ToolCallView]>,
         /// The tokens used until the cancellation.
         usage: Usage,
     },

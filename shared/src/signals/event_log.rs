@@ -169,7 +169,7 @@ pub async fn read(redis: &RedisClient, run_id: Uuid) -> Result<Vec<LogEntry>, Re
     let mut command = redis::cmd("XRANGE");
     command.arg(redis.run_key(run_id)).arg("-").arg("+");
     let mut connection = redis.commands();
-    let reply: StreamRangeReply = redis.in_time(command.query_async(&mut connection)).await?;
+    let reply: StreamRangeReply = redis.with_timeout(command.query_async(&mut connection)).await?;
     Ok(reply
         .ids
         .into_iter()

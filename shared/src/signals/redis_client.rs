@@ -78,7 +78,7 @@ impl RedisClient {
     /// # Errors
     /// If Redis cannot be reached within the time limit.
     pub async fn subscriber(&self) -> Result<PubSub, RedisError> {
-        self.in_time(self.client.get_async_pubsub()).await
+        self.with_timeout(self.client.get_async_pubsub()).await
     }
 
     /// The prefix of the per-user queues of notifications.
@@ -135,7 +135,7 @@ impl RedisClient {
     ///
     /// # Errors
     /// The command's error, or a time-out.
-    pub async fn in_time<T>(
+    pub async fn with_timeout<T>(
         &self,
         command: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisError> {

@@ -1,4 +1,4 @@
-//! Runs as an admin sees them: whose, where they stand, why they failed; never what anybody said.
+//! Runs as admins see them: owner, status, timing and errors, but no message text and no arguments of tools.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,69 +8,69 @@ use uuid::Uuid;
 
 use crate::{domain::run::RunStatus, storage::status_column};
 
-/// Steps of a run that are shown, at most.
-const STEPS: i64 = 1000;
+/// Maximum number of steps that [`steps`] returns.
+const MAX_STEPS: i64 = 1000;
 
-/// A run as an admin sees it.
+/// A run as admins see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RunDetails {
     /// The run.
     pub run_id: Uuid,
     /// Its conversation.
     pub conversation_id: Uuid,
-    /// Whose it is.
+    /// The user who owns it.
     pub user_id: Uuid,
-    /// Where it stands.
+    /// Its status.
     pub status: RunStatus,
-    /// How often it was claimed.
+    /// How many times it was claimed.
     pub attempt: i32,
-    /// Claims that ended in a fault of the run itself, since it was posted or last tried again.
+    /// Attempts that ended with an error of the run itself, since it was posted or last retried by its user.
     pub failures: i32,
-    /// Workers that died under it, since then.
+    /// How many times its worker died, since then.
     pub rescues: i32,
-    /// Why it failed, as its user is told; null unless it did.
+    /// Why it failed, in words for its user; null unless it failed.
     #[schema(required = true)]
     pub reason: Option<String>,
-    /// What went wrong last, for an operator.
+    /// The last error, for operators.
     #[schema(required = true)]
     pub last_error: Option<String>,
-    /// The worker that holds it or held it at its end.
+    /// The worker that executes it, or that finished it.
     #[schema(required = true)]
     pub worker_id: Option<Uuid>,
-    /// The model that answered last; null until the run has ended.
+    /// The model that answered last; null until the run has finished.
     #[schema(required = true)]
     pub model: Option<String>,
-    /// Tokens sent, once the run has ended.
+    /// Tokens sent, once the run has finished.
     pub prompt_tokens: i64,
-    /// Tokens received, once the run has ended.
+    /// Tokens received, once the run has finished.
     pub completion_tokens: i64,
-    /// When its message came.
+    /// When its message was posted.
     pub created_at: DateTime<Utc>,
-    /// When it was queued, the last time if it was tried again.
+    /// When it was queued, most recently if its user retried it.
     pub queued_at: DateTime<Utc>,
-    /// Before when nobody claims it.
+    /// The earliest time at which it can be claimed.
     pub available_at: DateTime<Utc>,
-    /// When it was first claimed since then.
+    /// When it was first claimed after it was queued.
     #[schema(required = true)]
     pub first_claimed_at: Option<DateTime<Utc>>,
     /// When it was last claimed.
     #[schema(required = true)]
     pub claimed_at: Option<DateTime<Utc>>,
-    /// Until when it must have ended.
+    /// When it must have finished.
     #[schema(required = true)]
     pub deadline_at: Option<DateTime<Utc>>,
-    /// When somebody asked for its end.
+    /// When its cancellation was requested.
     #[schema(required = true)]
     pub cancel_requested_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// When it finished.
     #[schema(required = true)]
     pub finished_at: Option<DateTime<Utc>>,
-    /// When its steps were removed, because they had been kept for long enough.
+    /// When retention deleted its steps.
     #[schema(required = true)]
     pub journal_dropped_at: Option<DateTime<Utc>>,
 }
 
-/// The columns of a dossier.
+/// The columns of [`RunDetails`].
 #[derive(Debug)]
 struct Row {
     id: Uuid,
@@ -98,7 +98,7 @@ struct Row {
 }
 
 impl Row {
-    fn dossier(self) -> Result<RunDetails, sqlx::Error> {
+    fn into_details(self) -> Result<RunDetails, sqlx::Error> {
         Ok(RunDetails {
             run_id: self.id,
             conversation_id: self.conversation_id,
@@ -126,65 +126,43 @@ impl Row {
     }
 }
 
-/// Which runs.
+/// Selects runs. The default selects all.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Which {
-    /// Only those of this state.
+pub struct RunFilter {
+    /// Only runs with this status.
     pub status: Option<RunStatus>,
-    /// Only those of this user.
+    /// Only runs of this user.
     pub user_id: Option<Uuid>,
-    /// Only those before this one.
+    /// Only runs with a lower id than this.
     pub before: Option<Uuid>,
 }
 
-/// A page of runs, the newest first by their ids, which grow with time.
+/// Returns a page of runs, newest first. Ids grow with time, so this is the order of the ids.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn page(
     executor: impl PgExecutor<'_>,
-    which: Which,
+    filter: RunFilter,
     limit: i64,
 ) -> Result<Vec<RunDetails>, sqlx::Error> {
-    let rows = sqlx::query_as!(
+    let rows = sqlx::query_file_as!(
         Row,
-        r#"
-        -- A branch for each way to find the rows, with the states written out, so that each has its index.
-        WITH chosen AS MATERIALIZED (
-            (SELECT id FROM runs WHERE $2::uuid IS NOT NULL AND user_id = $2 AND ($1::text IS NULL OR status = $1)
-                AND id < $3 ORDER BY id DESC LIMIT $4)
-            UNION ALL
-            (SELECT id FROM runs WHERE $2 IS NULL AND ($1 IS NULL OR $1 = 'succeeded' AND status = 'succeeded')
-                AND id < $3 ORDER BY id DESC LIMIT $4)
-            UNION ALL
-            (SELECT id FROM runs WHERE $2 IS NULL AND $1 IN ('failed', 'cancelled') AND status = $1
-                AND status IN ('failed', 'cancelled') AND id < $3 ORDER BY id DESC LIMIT $4)
-            UNION ALL
-            (SELECT id FROM (SELECT id FROM runs WHERE $2 IS NULL AND $1 IN ('queued', 'running', 'waiting_approval')
-                AND status = $1 AND status IN ('queued', 'running', 'waiting_approval') AND id < $3 OFFSET 0) open
-                ORDER BY id DESC LIMIT $4)
-        )
-        SELECT r.id, r.conversation_id, r.user_id, r.status, r.attempt, r.failures, r.rescues, r.failure_reason,
-            r.last_error, r.worker_id, r.model, r.prompt_tokens, r.completion_tokens, r.created_at, r.queued_at,
-            r.available_at, r.first_claimed_at, r.claimed_at, r.deadline_at, r.cancel_requested_at, r.finished_at,
-            r.journal_dropped_at
-        FROM chosen c JOIN runs r ON r.id = c.id
-        ORDER BY r.id DESC LIMIT $4
-        "#,
-        which.status.map(RunStatus::as_str),
-        which.user_id,
-        which.before.unwrap_or(Uuid::max()),
+        "src/storage/admin_runs/page.sql",
+        filter.status.map(RunStatus::as_str),
+        filter.user_id,
+        filter.before.unwrap_or(Uuid::max()),
         limit
     )
     .fetch_all(executor)
     .await?;
-    rows.into_iter().map(Row::dossier).collect()
+    rows.into_iter().map(Row::into_details).collect()
 }
 
-/// One run. None if there is no such run.
+/// Finds a run.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn find(executor: impl PgExecutor<'_>, run_id: Uuid) -> Result<Option<RunDetails>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
@@ -198,10 +176,10 @@ pub async fn find(executor: impl PgExecutor<'_>, run_id: Uuid) -> Result<Option<
     )
     .fetch_optional(executor)
     .await?;
-    row.map(Row::dossier).transpose()
+    row.map(Row::into_details).transpose()
 }
 
-/// A step of a run as an admin sees it.
+/// A step of a run as admins see it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct StepSummary {
     /// Its number, from 0.
@@ -214,34 +192,34 @@ pub struct StepSummary {
     pub prompt_tokens: i64,
     /// Tokens received.
     pub completion_tokens: i64,
-    /// How long the model took, in milliseconds.
+    /// Duration of the model call in milliseconds.
     pub model_ms: i32,
-    /// How long the tools took, in milliseconds.
+    /// Duration of the tool calls in milliseconds.
     pub tools_ms: i32,
-    /// When its tools began; of the last step, when the run ended.
+    /// When its tools started; for the last step, when the run finished.
     pub created_at: DateTime<Utc>,
-    /// The tools that were called.
+    /// The tool calls.
     pub tool_calls: Vec<ToolCallSummary>,
 }
 
-/// A tool call as an admin sees it: not with what, nor what came of it.
+/// A tool call as admins see it: without arguments and result.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ToolCallSummary {
     /// The model's id of the call.
     pub tool_call_id: String,
     /// The tool.
     pub tool_name: String,
-    /// Whether it did what it was asked for.
+    /// Whether the call succeeded.
     pub success: bool,
-    /// The code of its failure, such as `TASK_NOT_FOUND`.
+    /// The error code, such as `TASK_NOT_FOUND`.
     #[schema(required = true)]
     pub error: Option<String>,
 }
 
-/// The journalled steps of a run, in order.
+/// Returns the recorded steps of a run, in order.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn steps(executor: impl PgExecutor<'_>, run_id: Uuid) -> Result<Vec<StepSummary>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
@@ -253,7 +231,7 @@ pub async fn steps(executor: impl PgExecutor<'_>, run_id: Uuid) -> Result<Vec<St
         FROM steps s WHERE s.run_id = $1 ORDER BY s.step LIMIT $2
         "#,
         run_id,
-        STEPS
+        MAX_STEPS
     )
     .fetch_all(executor)
     .await?;

@@ -1,9 +1,10 @@
-//! The promises as statements over the whole book: each check counts what it looked at and names what breaks it.
+//! The checks of `errand-api verify`: what Errand promises, as statements over the whole database. Each check counts the rows that
+//! it examined and lists those that violate the promise.
 //!
-//! A check is one statement, so it sees the book as it was at one moment, whatever is written meanwhile. It reads tables
-//! from end to end, which no other statement may: each begins with the mark `/* verify */`. Only the first offenders and
-//! the counts come back, so that the caller's memory is bounded; Postgres's is by `WORK_MEM`. No constraint or index
-//! is taken for granted, for a check must see what came in while one was gone.
+//! A check is one statement, so it sees one snapshot regardless of concurrent writes. It reads whole tables, which no other
+//! statement may do; the mark `/* verify */` at its beginning exempts it from the test of the query plans. It returns counts and the
+//! first violations only, so the caller's memory is bounded; that of Postgres is bounded by `WORK_MEM`. A check relies on no
+//! constraint or index, because it must find rows that were written while one was missing.
 
 mod calls;
 mod conversations;
@@ -18,63 +19,63 @@ use sqlx::{PgConnection, postgres::PgConnectOptions};
 use super::{Durability, connect_options};
 use crate::service::config::StoreSettings;
 
-/// What one sort or hash of a check may take of Postgres's memory before it goes on in a file.
+/// How much memory one sort or hash of a check may use before it continues in a temporary file.
 const WORK_MEM: &str = "32MB";
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Rows that were looked at.
+    /// Number of rows examined.
     pub examined: i64,
-    /// How many of them break the promise.
+    /// How many of them violate the promise.
     pub violations: i64,
-    /// The first of those, by name.
+    /// The first violations, such as `run <id>`.
     pub offenders: Vec<String>,
 }
 
-/// From when on something that waits counts as stuck, and how much is said of it.
+/// When a waiting run counts as stuck, and how many violations are listed.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Seconds after its worker's last heartbeat, or after its deadline, by which somebody must have taken up a run.
+pub struct AuditLimits {
+    /// Seconds after its worker's last heartbeat, or after its deadline, by which a run must have been rescued.
     pub rescue_seconds: f64,
-    /// Age of a heartbeat in seconds up to which a worker counts as alive.
+    /// Maximum age of a live worker's heartbeat in seconds.
     pub alive_seconds: f64,
-    /// Seconds that a run may wait to be claimed while there is room for it.
+    /// Maximum seconds that a ready run may wait while workers have free slots.
     pub queued_seconds: f64,
-    /// Offenders that a check names, at most.
+    /// Maximum number of violations that a check lists.
     pub offenders: i64,
 }
 
-/// A promise that can be checked.
+/// A check. [`Check::promise`] says what it verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Check {
-    /// See [`Check::promise`], as for all of them.
+    /// User messages and runs.
     Messages,
-    /// Fields of a run go with its state.
+    /// Columns of finished and open runs.
     Ends,
     /// Replies.
     Replies,
-    /// Final events.
+    /// Numbers of final events.
     FinalEvents,
-    /// Owners.
+    /// Owners of runs and messages.
     Owners,
     /// Idempotency keys.
     Keys,
-    /// One run at a time.
+    /// One executing run per conversation.
     OneAtATime,
-    /// Order of runs.
+    /// Order of the runs of a conversation.
     Order,
-    /// Sequence numbers.
+    /// Sequence numbers of messages.
     Sequences,
     /// Order of a run's messages.
     Layout,
-    /// The journal.
+    /// Steps and tool calls.
     Journal,
-    /// Calls that were journalled before they were made.
+    /// Calls of deferred steps, and their approvals.
     Consents,
-    /// Tool rows among the messages.
+    /// Tool results among the messages.
     ToolRows,
-    /// Tool calls at the reply.
+    /// Tool calls of the replies.
     ReplyCalls,
     /// Token counts.
     Usage,
@@ -86,16 +87,16 @@ pub enum Check {
     Orphans,
     /// Runs past their deadline.
     Overdue,
-    /// Runs that nobody claims.
+    /// Ready runs that no worker claims.
     Waiting,
-    /// Where tasks come from; only on demand.
+    /// Calls that created and deleted tasks. Only on demand.
     Origins,
-    /// Open runs; only on demand.
+    /// Open runs. Only on demand.
     Settled,
 }
 
 impl Check {
-    /// All that hold on any database at any moment.
+    /// The checks that must pass in any database at any time.
     pub const ALWAYS: [Self; 20] = [
         Self::Messages,
         Self::Ends,
@@ -119,7 +120,7 @@ impl Check {
         Self::Waiting,
     ];
 
-    /// The name, as it is shown.
+    /// The name, as users see it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Messages => "messages",
@@ -147,43 +148,45 @@ impl Check {
         }
     }
 
-    /// What must hold, as a sentence.
+    /// The promise, as a sentence.
     pub const fn promise(self) -> &'static str {
         match self {
-            Self::Messages => "each user message has one run, each run one user message",
-            Self::Ends => "a final run has its end, an open one has none",
-            Self::Replies => "a succeeded run has one reply, any other none",
-            Self::FinalEvents => "a final run's last event has a number of the run's epoch",
+            Self::Messages => "each user message has one run, and each run has one user message",
+            Self::Ends => "a finished run has a finish time, an open run has none",
+            Self::Replies => "a run that succeeded has one reply, any other run has none",
+            Self::FinalEvents => "the final event of a finished run has a number of the run's epoch",
             Self::Owners => "runs and messages belong to their conversation's user",
             Self::Keys => "an idempotency key names a run of its user",
-            Self::OneAtATime => "a conversation has one live run at most",
-            Self::Order => "runs of a conversation go and end in the order of their messages",
+            Self::OneAtATime => "a conversation has at most one run that is running or awaits approval",
+            Self::Order => "runs of a conversation execute and finish in the order of their messages",
             Self::Sequences => "message numbers are unique and not above the conversation's counter",
-            Self::Layout => "a run's tool rows and reply stand together, after what came before them",
-            Self::Journal => "each step and each tool call is journalled once",
+            Self::Layout => "a run's tool results and reply are consecutive and follow the earlier messages",
+            Self::Journal => "each step and each tool call is recorded once",
             Self::Consents => {
-                "a call asked for beforehand is made as asked, answered by the end, and only with the consent it needs"
+                "a deferred call is made as recorded, has a result when the run finishes, and succeeds only with the approval it needs"
             }
-            Self::ToolRows => "the tool rows of a final run are its journal's calls; an open run has none",
-            Self::ReplyCalls => "a reply's tool calls are its journal's",
-            Self::Usage => "a final run's tokens are the sum over its steps",
+            Self::ToolRows => {
+                "the tool messages of a finished run are its recorded calls; an open run has none"
+            }
+            Self::ReplyCalls => "a reply's tool calls are the recorded calls",
+            Self::Usage => "the token counts of a finished run are the sums over its steps",
             Self::TaskNumbers => "task numbers are unique and not above their user's counter",
-            Self::Effects => "no two tool calls added or deleted one task, and what was deleted is gone",
-            Self::Orphans => "no run is held by a dead worker for longer than the rescue takes",
-            Self::Overdue => {
-                "no run is held past its deadline, or parked past its time, for longer than the rescue takes"
+            Self::Effects => {
+                "no two tool calls added or deleted the same task, and deleted tasks do not exist"
             }
-            Self::Waiting => "no run waits though there is room for it",
-            Self::Origins => "each task ever made has its one call, and each that is gone has its own",
+            Self::Orphans => "no run belongs to a dead worker for longer than a rescue takes",
+            Self::Overdue => "no run is past its deadline or its approval for longer than a rescue takes",
+            Self::Waiting => "no ready run waits while workers have free slots",
+            Self::Origins => "each task was added by one call, and each missing task was deleted by one call",
             Self::Settled => "no run is open",
         }
     }
 
-    /// Looks.
+    /// Executes the check.
     ///
     /// # Errors
-    /// A fault of Postgres, a time-out among them.
-    pub async fn run(self, connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+    /// A database error, also a timeout.
+    pub async fn run(self, connection: &mut PgConnection, limits: AuditLimits) -> Result<Found, sqlx::Error> {
         match self {
             Self::Messages => runs::messages(connection, limits).await,
             Self::Ends => runs::ends(connection, limits).await,
@@ -211,23 +214,23 @@ impl Check {
     }
 }
 
-/// Options for the connection of the checks: it can't write, waits for no lock, and gives a statement up after
-/// `patience` rather than after the time-out that requests have.
+/// Returns connection options for the checks: read-only, with a short lock timeout, and with `timeout` as the statement timeout
+/// instead of that of requests.
 ///
 /// # Errors
-/// If the URL is not one of Postgres.
-pub fn options(settings: &StoreSettings, patience: Duration) -> Result<PgConnectOptions, sqlx::Error> {
-    let patience = patience.as_millis().to_string();
+/// The URL is not a Postgres URL.
+pub fn options(settings: &StoreSettings, timeout: Duration) -> Result<PgConnectOptions, sqlx::Error> {
+    let timeout = timeout.as_millis().to_string();
     Ok(connect_options(settings, Durability::Flushed)?
         .application_name("errand verify")
         .options([
             ("default_transaction_read_only", "on"),
-            ("statement_timeout", patience.as_str()),
+            ("statement_timeout", timeout.as_str()),
             ("lock_timeout", "10s"),
-            // Ends the statement when nobody waits for it any more.
+            // Cancels the statement when the client has disconnected.
             ("client_connection_check_interval", "5s"),
             ("work_mem", WORK_MEM),
-            // Each statement runs once and reads everything, and its plan may well depend on what is in the tables.
+            // Each statement is executed once and reads everything, so its plan should depend on the contents of the tables.
             ("plan_cache_mode", "force_custom_plan"),
             ("enable_seqscan", "on"),
             ("enable_bitmapscan", "on"),

@@ -1,4 +1,4 @@
-//! Refresh tokens: random, stored hashed, changed at each use; one that is used twice revokes its family.
+//! Refresh tokens: random, stored as hashes, replaced at each use. Using a token twice revokes all tokens of its login.
 
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -8,9 +8,9 @@ use uuid::Uuid;
 pub struct NewToken<'a> {
     /// SHA-256 of the token.
     pub hash: &'a [u8],
-    /// The login it comes from.
+    /// The login that it belongs to.
     pub family_id: Uuid,
-    /// Whose it is.
+    /// The user.
     pub user_id: Uuid,
     /// Seconds until it expires.
     pub ttl_seconds: f64,
@@ -19,7 +19,7 @@ pub struct NewToken<'a> {
 /// Stores a token.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn store(executor: impl PgExecutor<'_>, token: NewToken<'_>) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"
@@ -36,25 +36,25 @@ pub async fn store(executor: impl PgExecutor<'_>, token: NewToken<'_>) -> Result
     .map(drop)
 }
 
-/// What a presented token is worth.
+/// The outcome of redeeming a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshOutcome {
-    /// It was good and is now used: issue the next of its family.
-    Good {
-        /// The login it comes from.
+    /// The token was valid and is now used: issue the next one of its family.
+    Valid {
+        /// The login that it belongs to.
         family_id: Uuid,
-        /// Whose it is.
+        /// The user.
         user_id: Uuid,
     },
-    /// Unknown, expired or revoked; or used before, which has revoked its family.
-    Bad,
+    /// The token is unknown, expired or revoked; or it was used before, and its family is now revoked.
+    Invalid,
 }
 
-/// Uses a token, in the caller's transaction, which must be committed even for a bad one.
+/// Redeems a token. The caller must commit the transaction, also for an invalid token.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn present(connection: &mut PgConnection, hash: &[u8]) -> Result<RefreshOutcome, sqlx::Error> {
+/// A database error.
+pub async fn redeem(connection: &mut PgConnection, hash: &[u8]) -> Result<RefreshOutcome, sqlx::Error> {
     lock_family(connection, hash).await?;
     let used = sqlx::query!(
         r#"
@@ -67,29 +67,29 @@ pub async fn present(connection: &mut PgConnection, hash: &[u8]) -> Result<Refre
     .fetch_optional(&mut *connection)
     .await?;
     if let Some(token) = used {
-        return Ok(RefreshOutcome::Good {
+        return Ok(RefreshOutcome::Valid {
             family_id: token.family_id,
             user_id: token.user_id,
         });
     }
     revoke(connection, hash).await?;
-    Ok(RefreshOutcome::Bad)
+    Ok(RefreshOutcome::Invalid)
 }
 
-/// Revokes the family of a token, known or not, in the caller's transaction: a logout.
+/// Revokes the family of a token: a logout. Does nothing if the token is unknown.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn revoke_family(connection: &mut PgConnection, hash: &[u8]) -> Result<(), sqlx::Error> {
     lock_family(connection, hash).await?;
     revoke(connection, hash).await
 }
 
-/// Forgets a user's expired tokens, which are bad whether known or not.
+/// Deletes a user's expired tokens.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn forget_expired(executor: impl PgExecutor<'_>, user_id: Uuid) -> Result<(), sqlx::Error> {
+/// A database error.
+pub async fn delete_expired(executor: impl PgExecutor<'_>, user_id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "DELETE FROM refresh_tokens WHERE user_id = $1 AND expires_at <= now()",
         user_id
@@ -99,8 +99,8 @@ pub async fn forget_expired(executor: impl PgExecutor<'_>, user_id: Uuid) -> Res
     .map(drop)
 }
 
-/// Makes uses of one family go one at a time: a revocation that does not wait for a use under way would miss the token
-/// which that use is about to store.
+/// Serialises operations on one family. Otherwise a revocation could miss the token that a concurrent refresh is about to
+/// store.
 async fn lock_family(connection: &mut PgConnection, hash: &[u8]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"
@@ -157,23 +157,23 @@ mod tests {
         )
         .await
         .unwrap();
-        RefreshOutcome::Good { family_id, user_id }
+        RefreshOutcome::Valid { family_id, user_id }
     }
 
-    async fn use_it(pool: &PgPool, hash: &[u8]) -> RefreshOutcome {
+    async fn try_redeem(pool: &PgPool, hash: &[u8]) -> RefreshOutcome {
         let mut transaction = pool.begin().await.unwrap();
-        let presented = present(&mut transaction, hash).await.unwrap();
+        let outcome = redeem(&mut transaction, hash).await.unwrap();
         transaction.commit().await.unwrap();
-        presented
+        outcome
     }
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn a_token_used_twice_revokes_its_family_and_no_other(pool: PgPool) {
-        let good = log_in(&pool, b"first", 60.0).await;
+    async fn token_used_twice_revokes_its_family_and_no_other(pool: PgPool) {
+        let valid = log_in(&pool, b"first", 60.0).await;
         let other = log_in(&pool, b"other", 60.0).await;
-        assert_eq!(use_it(&pool, b"first").await, good);
-        let RefreshOutcome::Good { family_id, user_id } = good else {
-            panic!("not good")
+        assert_eq!(try_redeem(&pool, b"first").await, valid);
+        let RefreshOutcome::Valid { family_id, user_id } = valid else {
+            panic!("the token is not valid")
         };
         store(
             &pool,
@@ -186,25 +186,25 @@ mod tests {
         )
         .await
         .unwrap();
-        assert_eq!(use_it(&pool, b"first").await, RefreshOutcome::Bad);
-        assert_eq!(use_it(&pool, b"second").await, RefreshOutcome::Bad);
-        assert_eq!(use_it(&pool, b"other").await, other);
+        assert_eq!(try_redeem(&pool, b"first").await, RefreshOutcome::Invalid);
+        assert_eq!(try_redeem(&pool, b"second").await, RefreshOutcome::Invalid);
+        assert_eq!(try_redeem(&pool, b"other").await, other);
     }
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn unknown_and_expired_tokens_are_bad(pool: PgPool) {
+    async fn unknown_and_expired_tokens_are_invalid(pool: PgPool) {
         log_in(&pool, b"expired", 0.0).await;
-        assert_eq!(use_it(&pool, b"expired").await, RefreshOutcome::Bad);
-        assert_eq!(use_it(&pool, b"unknown").await, RefreshOutcome::Bad);
+        assert_eq!(try_redeem(&pool, b"expired").await, RefreshOutcome::Invalid);
+        assert_eq!(try_redeem(&pool, b"unknown").await, RefreshOutcome::Invalid);
     }
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn a_revocation_waits_for_a_use_under_way_and_takes_its_next_token_too(pool: PgPool) {
-        let good = log_in(&pool, b"first", 60.0).await;
+    async fn revocation_waits_for_a_concurrent_refresh_and_revokes_its_new_token(pool: PgPool) {
+        let valid = log_in(&pool, b"first", 60.0).await;
         let mut refresh = pool.begin().await.unwrap();
-        assert_eq!(present(&mut refresh, b"first").await.unwrap(), good);
-        let RefreshOutcome::Good { family_id, user_id } = good else {
-            panic!("not good")
+        assert_eq!(redeem(&mut refresh, b"first").await.unwrap(), valid);
+        let RefreshOutcome::Valid { family_id, user_id } = valid else {
+            panic!("the token is not valid")
         };
         let logout = async {
             let mut transaction = pool.begin().await.unwrap();
@@ -212,7 +212,7 @@ mod tests {
             transaction.commit().await.unwrap();
         };
         let finish = async {
-            // Until the logout waits for the lock.
+            // Wait until the logout waits for the lock.
             while sqlx::query_scalar!(
                 r#"SELECT count(*) AS "count!" FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"#
@@ -238,6 +238,6 @@ mod tests {
             refresh.commit().await.unwrap();
         };
         tokio::join!(logout, finish);
-        assert_eq!(use_it(&pool, b"second").await, RefreshOutcome::Bad);
+        assert_eq!(try_redeem(&pool, b"second").await, RefreshOutcome::Invalid);
     }
 }

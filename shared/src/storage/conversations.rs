@@ -1,4 +1,4 @@
-//! Conversations.
+//! Conversations: list, find, rename, delete.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -14,22 +14,23 @@ pub struct Conversation {
     /// The title.
     #[schema(min_length = 1, max_length = 255)]
     pub title: String,
-    /// The agent that it has chosen, or null for the default one.
+    /// The agent, or null for the default agent.
     #[schema(required = true)]
     pub agent: Option<String>,
     /// Its first open run, or null.
     #[schema(required = true)]
     pub active_run_id: Option<Uuid>,
-    /// Since when.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When something last happened in it.
+    /// When a message was last added, or the title changed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// A user's conversations, newest `updated_at` first, after `(updated_at, id)` if given.
+/// Returns a page of a user's conversations, most recently updated first. `after` is the `(updated_at, id)` of the last
+/// conversation of the previous page.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn page(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
@@ -42,7 +43,8 @@ pub async fn page(
         r#"
         SELECT c.id, c.title, c.agent, c.created_at, c.updated_at,
             (SELECT r.id FROM runs r WHERE r.user_id = c.user_id AND r.conversation_id = c.id
-                AND r.status IN ('queued', 'running', 'waiting_approval') ORDER BY r.seq LIMIT 1) AS active_run_id
+                AND r.status IN ('queued', 'running', 'waiting_approval') -- open run
+                ORDER BY r.seq LIMIT 1) AS active_run_id
         FROM conversations c
         WHERE c.user_id = $1 AND ($2::timestamptz IS NULL OR (c.updated_at, c.id) < ($2, $3::uuid))
         ORDER BY c.updated_at DESC, c.id DESC LIMIT $4
@@ -56,10 +58,10 @@ pub async fn page(
     .await
 }
 
-/// One conversation of a user.
+/// Finds a conversation of a user.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn find(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
@@ -70,7 +72,8 @@ pub async fn find(
         r#"
         SELECT c.id, c.title, c.agent, c.created_at, c.updated_at,
             (SELECT r.id FROM runs r WHERE r.user_id = c.user_id AND r.conversation_id = c.id
-                AND r.status IN ('queued', 'running', 'waiting_approval') ORDER BY r.seq LIMIT 1) AS active_run_id
+                AND r.status IN ('queued', 'running', 'waiting_approval') -- open run
+                ORDER BY r.seq LIMIT 1) AS active_run_id
         FROM conversations c WHERE c.user_id = $1 AND c.id = $2
         "#,
         user_id,
@@ -80,10 +83,10 @@ pub async fn find(
     .await
 }
 
-/// Renames a conversation and returns it. None if it is not there or not this user's.
+/// Renames a conversation and returns it. None if it does not exist or belongs to another user.
 ///
 /// # Errors
-/// A fault of Postgres; also if the title breaks the table's rules.
+/// A database error, also if the title violates a constraint.
 pub async fn rename(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
@@ -96,7 +99,8 @@ pub async fn rename(
         UPDATE conversations c SET title = $3, updated_at = now() WHERE c.user_id = $1 AND c.id = $2
         RETURNING c.id, c.title, c.agent, c.created_at, c.updated_at,
             (SELECT r.id FROM runs r WHERE r.user_id = c.user_id AND r.conversation_id = c.id
-                AND r.status IN ('queued', 'running', 'waiting_approval') ORDER BY r.seq LIMIT 1) AS active_run_id
+                AND r.status IN ('queued', 'running', 'waiting_approval') -- open run
+                ORDER BY r.seq LIMIT 1) AS active_run_id
         "#,
         user_id,
         id,
@@ -106,11 +110,11 @@ pub async fn rename(
     .await
 }
 
-/// Locks a conversation that is about to be deleted: until the transaction ends no message comes in and no run ends.
-/// False if it is not there or not this user's.
+/// Locks a conversation before its deletion: until the transaction ends, no message is added and no run finishes.
+/// False if it does not exist or belongs to another user.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn lock(executor: impl PgExecutor<'_>, user_id: Uuid, id: Uuid) -> Result<bool, sqlx::Error> {
     let found = sqlx::query_scalar!(
         "SELECT id FROM conversations WHERE user_id = $1 AND id = $2 FOR UPDATE",
@@ -122,10 +126,10 @@ pub async fn lock(executor: impl PgExecutor<'_>, user_id: Uuid, id: Uuid) -> Res
     Ok(found.is_some())
 }
 
-/// Deletes a conversation with all that is in it. False if it is not there or not this user's.
+/// Deletes a conversation with its messages and runs. False if it does not exist or belongs to another user.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn delete(executor: impl PgExecutor<'_>, user_id: Uuid, id: Uuid) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
         "DELETE FROM conversations WHERE user_id = $1 AND id = $2",

@@ -1,10 +1,12 @@
-//! GroupCommit commit: what arrives while a batch is being written is written together by the next one.
+//! Group commit: requests that arrive while a batch is being written are written together by the next batch.
 //!
-//! There is no timer. A writer that wakes lets every task that is ready go first, once: a lone request is written as good as
-//! at once, by itself. Under load, batches grow as long as the disk and Postgres take, so that a hundred requests share one
-//! statement, one commit and one flush. When many wait although one batch is under way, as on a slow disk, a second writer
-//! helps. Nobody is answered before the commit of their batch. Knows
-//! neither what is written nor how.
+//! There is no timer. On wake-up a writer yields once so that other ready tasks can enqueue, then writes everything waiting. A
+//! single request is written immediately, in a batch of one. Under load, batches grow with the latency of Postgres and the disk,
+//! so that a hundred requests share one statement, one commit and one flush. If many requests wait although a batch is
+//! being written, for example on a slow disk, the overflow writer writes another batch at the same time. A request gets its
+//! outcome after the commit of its batch.
+//!
+//! This module knows neither the statement nor the requests.
 
 use std::{fmt, future::Future, io, sync::Arc};
 
@@ -13,38 +15,38 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use super::is_outage;
 use crate::service::{lifecycle::Lifecycle, runtime::drain_ready};
 
-/// Requests that wait for a batch; more wait for a place.
-const INBOX: usize = 4096;
-/// The part of a full batch that must wait before a second writer helps: batches that are much smaller cost Postgres more
-/// than the wait for the one before.
-const HELP_AT: usize = 4;
+/// Maximum number of requests that wait for a batch. Further callers wait before they enqueue.
+const QUEUE_SIZE: usize = 4096;
+/// The overflow writer starts when this fraction (one in …) of a full batch waits. Much smaller batches would cost Postgres more
+/// than waiting for the current batch costs the requests.
+const OVERFLOW_FRACTION: usize = 4;
 
-/// One request and whoever waits for its outcome.
-struct Entry<I, O> {
+/// A request and the channel to its caller.
+struct Request<I, O> {
     item: I,
     outcome: Outcome<O>,
 }
 
 type Outcome<O> = oneshot::Sender<Result<O, sqlx::Error>>;
 
-/// Collects requests for one kind of statement; cheap to clone.
+/// Collects requests for one kind of statement. Cheap to clone.
 pub struct GroupCommit<I, O> {
-    inbox: mpsc::Sender<Entry<I, O>>,
-    help: Arc<Help>,
+    queue: mpsc::Sender<Request<I, O>>,
+    overflow: Arc<Overflow>,
 }
 
-/// When the second writer is wanted.
-struct Help {
-    /// So many requests wait.
-    at: usize,
-    wanted: Notify,
+/// When the overflow writer writes a batch.
+struct Overflow {
+    /// Minimum number of waiting requests.
+    threshold: usize,
+    wake: Notify,
 }
 
 impl<I, O> Clone for GroupCommit<I, O> {
     fn clone(&self) -> Self {
         Self {
-            inbox: self.inbox.clone(),
-            help: Arc::clone(&self.help),
+            queue: self.queue.clone(),
+            overflow: Arc::clone(&self.overflow),
         }
     }
 }
@@ -60,57 +62,58 @@ where
     I: Clone + Send + Sync + 'static,
     O: Send + 'static,
 {
-    /// A group whose writers run on the lifecycle's tracker until it is stopped and what waits is written.
+    /// Starts the writers. They run on the lifecycle's tracker until it is stopped and all waiting requests are written.
     ///
-    /// `write` writes up to `most` requests with one commit and gives one outcome each, in their order.
-    pub fn start<W, F>(most: usize, lifecycle: &Lifecycle, write: W) -> Self
+    /// `write` writes at most `max` requests with one commit and returns one outcome per request, in their order.
+    pub fn start<W, F>(max: usize, lifecycle: &Lifecycle, write: W) -> Self
     where
         W: Fn(Arc<[I]>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Vec<O>, sqlx::Error>> + Send + 'static,
     {
-        let (inbox, waiting) = mpsc::channel(INBOX);
+        let (queue, waiting) = mpsc::channel(QUEUE_SIZE);
         let waiting = Arc::new(Mutex::new(waiting));
         let write = Arc::new(write);
-        let help = Arc::new(Help {
-            at: most.div_ceil(HELP_AT),
-            wanted: Notify::new(),
+        let overflow = Arc::new(Overflow {
+            threshold: max.div_ceil(OVERFLOW_FRACTION),
+            wake: Notify::new(),
         });
-        lifecycle.spawn(write_all(
+        lifecycle.spawn(write_batches(
             Arc::clone(&waiting),
-            most,
+            max,
             Arc::clone(&write),
             lifecycle.clone(),
         ));
-        lifecycle.spawn(write_when_many_wait(
+        lifecycle.spawn(write_overflow(
             waiting,
-            most,
+            max,
             write,
-            Arc::clone(&help),
+            Arc::clone(&overflow),
             lifecycle.clone(),
         ));
-        Self { inbox, help }
+        Self { queue, overflow }
     }
 
-    /// Writes one request with whatever else waits. A request given up before its batch began is not written.
+    /// Writes a request, together with the others that wait. A request whose future is dropped before its batch starts is not
+    /// written.
     ///
     /// # Errors
-    /// A fault of Postgres, as for the statement alone; [`sqlx::Error::PoolClosed`] once the lifecycle has stopped.
+    /// A database error, as if the request were executed alone. [`sqlx::Error::PoolClosed`] once the lifecycle is stopped.
     pub async fn write(&self, item: I) -> Result<O, sqlx::Error> {
-        let (outcome, told) = oneshot::channel();
-        self.inbox
-            .send(Entry { item, outcome })
+        let (outcome, written) = oneshot::channel();
+        self.queue
+            .send(Request { item, outcome })
             .await
             .map_err(|_ended| sqlx::Error::PoolClosed)?;
-        if INBOX - self.inbox.capacity() >= self.help.at {
-            self.help.wanted.notify_one();
+        if QUEUE_SIZE - self.queue.capacity() >= self.overflow.threshold {
+            self.overflow.wake.notify_one();
         }
-        told.await.map_err(|_ended| sqlx::Error::PoolClosed)?
+        written.await.map_err(|_ended| sqlx::Error::PoolClosed)?
     }
 }
 
-async fn write_all<I, O, W, F>(
-    waiting: Arc<Mutex<mpsc::Receiver<Entry<I, O>>>>,
-    most: usize,
+async fn write_batches<I, O, W, F>(
+    waiting: Arc<Mutex<mpsc::Receiver<Request<I, O>>>>,
+    max: usize,
     write: Arc<W>,
     lifecycle: Lifecycle,
 ) where
@@ -119,27 +122,27 @@ async fn write_all<I, O, W, F>(
     W: Fn(Arc<[I]>) -> F + Send + Sync,
     F: Future<Output = Result<Vec<O>, sqlx::Error>> + Send,
 {
-    let mut entries = Vec::with_capacity(most);
+    let mut requests = Vec::with_capacity(max);
     loop {
         {
             let mut waiting = waiting.lock().await;
             tokio::select! {
-                received = waiting.recv_many(&mut entries, most) => if received == 0 { return },
-                // What came before the stop is still written; nothing comes after it.
+                received = waiting.recv_many(&mut requests, max) => if received == 0 { return },
+                // Requests that arrived before the stop are still written. Later ones are rejected.
                 () = lifecycle.stopped(), if !waiting.is_closed() => waiting.close(),
             }
-            drain_ready(&mut waiting, &mut entries, most).await;
+            drain_ready(&mut waiting, &mut requests, max).await;
         }
-        write_taken(&mut entries, &*write).await;
+        write_taken(&mut requests, &*write).await;
     }
 }
 
-/// The second writer: takes a batch whenever enough wait for one. What waits at the stop it leaves to the first.
-async fn write_when_many_wait<I, O, W, F>(
-    waiting: Arc<Mutex<mpsc::Receiver<Entry<I, O>>>>,
-    most: usize,
+/// The overflow writer: writes a batch whenever enough requests wait. At the stop, the main writer writes what remains.
+async fn write_overflow<I, O, W, F>(
+    waiting: Arc<Mutex<mpsc::Receiver<Request<I, O>>>>,
+    max: usize,
     write: Arc<W>,
-    help: Arc<Help>,
+    overflow: Arc<Overflow>,
     lifecycle: Lifecycle,
 ) where
     I: Clone + Send + Sync,
@@ -147,41 +150,41 @@ async fn write_when_many_wait<I, O, W, F>(
     W: Fn(Arc<[I]>) -> F + Send + Sync,
     F: Future<Output = Result<Vec<O>, sqlx::Error>> + Send,
 {
-    let mut entries = Vec::with_capacity(most);
+    let mut requests = Vec::with_capacity(max);
     loop {
         tokio::select! {
-            () = help.wanted.notified() => {}
+            () = overflow.wake.notified() => {}
             () = lifecycle.stopped() => return,
         }
         {
             let mut waiting = waiting.lock().await;
-            while entries.len() < most
-                && (!entries.is_empty() || waiting.len() >= help.at)
-                && let Ok(entry) = waiting.try_recv()
+            while requests.len() < max
+                && (!requests.is_empty() || waiting.len() >= overflow.threshold)
+                && let Ok(request) = waiting.try_recv()
             {
-                entries.push(entry);
+                requests.push(request);
             }
         }
-        write_taken(&mut entries, &*write).await;
+        write_taken(&mut requests, &*write).await;
     }
 }
 
-async fn write_taken<I, O, W, F>(entries: &mut Vec<Entry<I, O>>, write: &W)
+async fn write_taken<I, O, W, F>(requests: &mut Vec<Request<I, O>>, write: &W)
 where
     I: Clone + Send + Sync,
     O: Send,
     W: Fn(Arc<[I]>) -> F + Send + Sync,
     F: Future<Output = Result<Vec<O>, sqlx::Error>> + Send,
 {
-    let (items, outcomes): (Vec<_>, Vec<_>) = entries
+    let (items, outcomes): (Vec<_>, Vec<_>) = requests
         .drain(..)
-        .filter(|entry| !entry.outcome.is_closed())
-        .map(|entry| (entry.item, entry.outcome))
+        .filter(|request| !request.outcome.is_closed())
+        .map(|request| (request.item, request.outcome))
         .unzip();
     write_batch(items.into(), outcomes, write).await;
 }
 
-/// Writes a batch; one that Postgres refuses is written again one by one, so that a bad request fails alone.
+/// Writes a batch. If Postgres rejects it, writes its requests one by one, so that only the bad request fails.
 async fn write_batch<I, O, W, F>(items: Arc<[I]>, outcomes: Vec<Outcome<O>>, write: &W)
 where
     I: Clone + Send + Sync,
@@ -195,32 +198,32 @@ where
     match write(Arc::clone(&items)).await {
         Ok(written) => {
             for (outcome, written) in outcomes.into_iter().zip(written) {
-                tell(outcome, Ok(written));
+                reply(outcome, Ok(written));
             }
         }
         Err(error) if items.len() == 1 => {
             if let Some(outcome) = outcomes.into_iter().next() {
-                tell(outcome, Err(error));
+                reply(outcome, Err(error));
             }
         }
         Err(error @ sqlx::Error::Database(_)) if !is_outage(&error) => {
-            tracing::warn!(%error, requests = items.len(), "a batch was refused; writing one by one");
+            tracing::warn!(%error, requests = items.len(), "Postgres rejected a batch; writing its requests one by one");
             for (outcome, item) in outcomes.into_iter().zip(&*items) {
                 let written = write(Arc::from([item.clone()])).await;
                 let written = written.and_then(|mut one| one.pop().ok_or(sqlx::Error::RowNotFound));
-                tell(outcome, written);
+                reply(outcome, written);
             }
         }
         Err(error) => {
             for outcome in outcomes {
-                tell(outcome, Err(same_outage(&error)));
+                reply(outcome, Err(copy_outage(&error)));
             }
         }
     }
 }
 
-/// The same fault once more, for each of those that it concerns.
-fn same_outage(error: &sqlx::Error) -> sqlx::Error {
+/// Copies an outage, for each request of the batch.
+fn copy_outage(error: &sqlx::Error) -> sqlx::Error {
     match error {
         sqlx::Error::PoolTimedOut => sqlx::Error::PoolTimedOut,
         sqlx::Error::PoolClosed => sqlx::Error::PoolClosed,
@@ -228,8 +231,8 @@ fn same_outage(error: &sqlx::Error) -> sqlx::Error {
     }
 }
 
-fn tell<O>(outcome: Outcome<O>, written: Result<O, sqlx::Error>) {
-    // Whoever has gone away finds what was written by its id.
+fn reply<O>(outcome: Outcome<O>, written: Result<O, sqlx::Error>) {
+    // The caller may be gone. It can look up the row by its id.
     drop(outcome.send(written));
 }
 
@@ -240,11 +243,11 @@ mod tests {
 
     use super::*;
 
-    /// A writer that waits for a permit before each batch and answers each number with its batch's size.
-    fn sizes(most: usize, lifecycle: &Lifecycle) -> (GroupCommit<u32, usize>, Arc<Semaphore>) {
+    /// A group whose writers wait for a permit before each batch and return the size of the batch for each number.
+    fn sizes(max: usize, lifecycle: &Lifecycle) -> (GroupCommit<u32, usize>, Arc<Semaphore>) {
         let gate = Arc::new(Semaphore::new(0));
         let opened = Arc::clone(&gate);
-        let group = GroupCommit::start(most, lifecycle, move |batch: Arc<[u32]>| {
+        let group = GroupCommit::start(max, lifecycle, move |batch: Arc<[u32]>| {
             let gate = Arc::clone(&opened);
             async move {
                 gate.acquire().await.unwrap().forget();
@@ -257,7 +260,7 @@ mod tests {
         (group, gate)
     }
 
-    /// Lets the writers take what waits.
+    /// Lets the writers take the waiting requests.
     async fn settle() {
         for _ in 0..16 {
             tokio::task::yield_now().await;
@@ -265,29 +268,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lone_request_is_written_at_once() {
+    async fn single_request_is_written_immediately() {
         let (group, gate) = sizes(8, &Lifecycle::new());
         gate.add_permits(1);
         assert_eq!(group.write(1).await.unwrap(), 1);
     }
 
     #[tokio::test]
-    async fn what_comes_while_a_batch_is_under_way_is_written_together() {
+    async fn requests_that_arrive_during_a_batch_are_written_together() {
         let (group, gate) = sizes(64, &Lifecycle::new());
-        let mut alone = Box::pin(group.write(0));
-        assert!(alone.as_mut().now_or_never().is_none());
+        let mut first = Box::pin(group.write(0));
+        assert!(first.as_mut().now_or_never().is_none());
         settle().await;
         let mut together = Box::pin(join_all((0..10).map(|number| group.write(number))));
         assert!(together.as_mut().now_or_never().is_none());
         gate.add_permits(2);
-        assert_eq!(alone.await.unwrap(), 1);
+        assert_eq!(first.await.unwrap(), 1);
         let sizes: Vec<_> = together.await.into_iter().map(Result::unwrap).collect();
         assert_eq!(sizes, [10; 10]);
     }
 
-    /// A task that is woken by another goes before those that were ready already.
+    /// Tokio runs a task that was just woken before those that were already ready. Hence the writer's yield.
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn what_is_ready_when_the_first_comes_is_written_with_it() {
+    async fn ready_tasks_enqueue_before_the_first_batch_is_written() {
         let (group, gate) = sizes(64, &Lifecycle::new());
         gate.add_permits(10);
         let mut outside = JoinSet::new();
@@ -304,30 +307,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_many_wait_a_second_writer_helps() {
+    async fn overflow_writer_starts_when_many_requests_wait() {
         let (group, gate) = sizes(8, &Lifecycle::new());
-        let mut alone = Box::pin(group.write(0));
-        assert!(alone.as_mut().now_or_never().is_none());
+        let mut first = Box::pin(group.write(0));
+        assert!(first.as_mut().now_or_never().is_none());
         settle().await;
         let mut one = Box::pin(group.write(1));
         assert!(one.as_mut().now_or_never().is_none());
         settle().await;
-        // Both writers wait for the gate now: the second has taken these.
+        // Now both writers wait for a permit: the overflow writer has taken these two.
         let mut second = Box::pin(group.write(2));
         assert!(second.as_mut().now_or_never().is_none());
         settle().await;
         let mut together = Box::pin(join_all((0..10).map(|number| group.write(number))));
         assert!(together.as_mut().now_or_never().is_none());
         gate.add_permits(4);
-        assert_eq!(alone.await.unwrap(), 1);
-        assert_eq!(one.await.unwrap(), 2, "two of eight are enough for help");
+        assert_eq!(first.await.unwrap(), 1);
+        assert_eq!(
+            one.await.unwrap(),
+            2,
+            "two waiting requests of at most eight start the overflow writer"
+        );
         assert_eq!(second.await.unwrap(), 2);
         let sizes: Vec<_> = together.await.into_iter().map(Result::unwrap).collect();
-        assert_eq!(sizes, [8, 8, 8, 8, 8, 8, 8, 8, 2, 2], "at most eight in one");
+        assert_eq!(
+            sizes,
+            [8, 8, 8, 8, 8, 8, 8, 8, 2, 2],
+            "a batch has at most eight requests"
+        );
     }
 
     #[tokio::test]
-    async fn an_outage_is_told_to_all_of_the_batch_and_to_nobody_else() {
+    async fn outage_fails_all_requests_of_the_batch_and_no_others() {
         let (group, gate) = sizes(8, &Lifecycle::new());
         let mut together = Box::pin(join_all([7, 13].map(|number| group.write(number))));
         assert!(together.as_mut().now_or_never().is_none());
@@ -340,17 +351,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_given_up_before_its_batch_is_not_written() {
+    async fn request_dropped_before_its_batch_is_not_written() {
         let (group, gate) = sizes(8, &Lifecycle::new());
-        let mut given_up = Box::pin(group.write(13));
-        assert!(given_up.as_mut().now_or_never().is_none());
-        drop(given_up);
+        let mut dropped = Box::pin(group.write(13));
+        assert!(dropped.as_mut().now_or_never().is_none());
+        drop(dropped);
         gate.add_permits(1);
         assert_eq!(group.write(7).await.unwrap(), 1);
     }
 
     #[tokio::test]
-    async fn what_waits_at_the_stop_is_written_and_nothing_after_it() {
+    async fn waiting_requests_are_written_at_the_stop_and_later_ones_are_rejected() {
         let lifecycle = Lifecycle::new();
         let (group, gate) = sizes(1, &lifecycle);
         let mut waiting = Box::pin(join_all((0..5).map(|number| group.write(number))));

@@ -1,21 +1,21 @@
-//! Keys with which callers make a post safe to repeat.
+//! Idempotency keys: a caller that repeats a post with the same key gets the first run. [`super::queue::posts`] stores them.
 
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// The run that a key stands for.
+/// A key that was used before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownKey {
-    /// SHA-256 of the first request's parsed fields.
+    /// SHA-256 of the parsed fields of the first request.
     pub fingerprint: Vec<u8>,
-    /// The first request's run; none once its conversation was deleted.
+    /// The run of the first request. None after its conversation was deleted.
     pub run_id: Option<Uuid>,
 }
 
-/// Finds what a user's key stands for.
+/// Finds a key of a user.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn find(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,

@@ -1,4 +1,4 @@
-//! The messages of a conversation.
+//! The messages of a conversation, as its user reads them.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -6,38 +6,38 @@ use sqlx::PgExecutor;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::chat::ToolCallRecord;
+use crate::domain::chat::ToolCallView;
 
 /// A stored message as its user sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Message {
     /// The id.
     pub id: Uuid,
-    /// Its place in the conversation.
+    /// Its sequence number within the conversation, from 1.
     pub seq: i64,
     /// `user`, `assistant` or `tool`.
     pub role: String,
-    /// The text; of a tool its result as JSON.
+    /// The text. For a tool: its result as JSON.
     pub content: String,
-    /// Of the assistant: every tool call of the run as users see them; else null.
-    #[schema(value_type = Option<Vec<ToolCallRecord>>, required = true)]
+    /// For the assistant: every tool call of the run. Otherwise null.
+    #[schema(value_type = Option<Vec<ToolCallView>>, required = true)]
     pub tool_calls: Option<serde_json::Value>,
-    /// Of a tool: the model's id of the call.
+    /// For a tool: the model's id of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
-    /// Of a tool: its name.
+    /// For a tool: its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The run it belongs to.
+    /// The run that it belongs to.
     pub run_id: Uuid,
-    /// Since when.
+    /// When it was stored.
     pub created_at: DateTime<Utc>,
 }
 
-/// The newest messages of a conversation below `before`, newest first.
+/// Returns a page of messages with sequence numbers below `before`, newest first.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn page(
     executor: impl PgExecutor<'_>,
     conversation_id: Uuid,

@@ -1,8 +1,8 @@
-//! Connections to Postgres, kept and bounded by `deadpool`.
+//! The pool of connections to Postgres, based on `deadpool`.
 //!
-//! sqlx's own pool asks Postgres for a sign of life at every return of a connection, which is one round trip more for
-//! each statement. Here a connection goes back only when its last work is known to have left it in order; one that was
-//! given up half-way is closed instead, and one that has lain idle is asked before it is used.
+//! sqlx's own pool pings Postgres whenever a connection is returned, which costs one more round trip per statement. This pool
+//! takes a connection back only if its last work left it in order, and closes it otherwise, for example if that work was
+//! dropped halfway. A connection that was idle is pinged before it is used again.
 
 use std::{
     fmt, io,
@@ -20,81 +20,89 @@ use sqlx::{
     postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-/// How long a connection may lie idle before it is asked for a sign of life: shorter than Postgres takes to restart, so
-/// that nobody is turned away for a connection that broke meanwhile.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
-/// How long Postgres may take to answer a statement unless somebody says otherwise.
-const LONGEST_ANSWER: Duration = Duration::from_mins(1);
-/// How long the sign of life may take.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+/// How long a connection may be idle before it is pinged: shorter than a restart of Postgres, so that no request fails because
+/// of a connection that broke in the meantime.
+const MAX_UNCHECKED_IDLE: Duration = Duration::from_secs(1);
+/// The default limit on how long Postgres may take to answer a statement.
+const DEFAULT_ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a ping may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A pool that connects when it is used, so that a process can start while Postgres is down. Cheap to clone.
+/// A pool that connects on first use, so that a process can start while Postgres is down. Cheap to clone.
 ///
-/// As an executor it takes a connection for one statement; for a transaction, [`Self::get`] one.
+/// As an executor, it takes a connection for one statement. For a transaction, take one with [`Self::get`].
 #[derive(Clone)]
 pub struct Pool {
     connections: managed::Pool<Manager>,
-    /// How long Postgres may take to answer.
-    answer: Duration,
+    answer_timeout: Duration,
 }
 
-/// How much of a pool is in use.
+/// The connections of a pool.
 #[derive(Clone, Copy, Debug)]
-pub struct Usage {
-    /// Connections that somebody has taken.
+pub struct PoolUsage {
+    /// Connections in use.
     pub busy: usize,
-    /// Connections that wait to be taken.
+    /// Open connections that are not in use.
     pub idle: usize,
-    /// Connections, at most.
+    /// Maximum number of connections.
     pub max: usize,
-    /// Who waits for one.
+    /// Callers that wait for a connection.
     pub waiting: usize,
 }
 
 impl Pool {
-    /// A pool of at most `size` connections; a taker waits at most `patience` for one.
+    /// Creates a pool of at most `size` connections. A caller waits at most `acquire_timeout` for a connection.
     ///
     /// # Errors
-    /// Never with the runtime that this sets.
-    pub fn new(options: PgConnectOptions, size: usize, patience: Duration) -> Result<Self, sqlx::Error> {
+    /// None in practice: the only error is a missing runtime, and this sets one.
+    pub fn new(
+        options: PgConnectOptions,
+        size: usize,
+        acquire_timeout: Duration,
+    ) -> Result<Self, sqlx::Error> {
         managed::Pool::builder(Manager { options })
             .max_size(size)
-            // The one that was used last: its process in Postgres still has in the caches what it needs.
+            // The connection that was used last: its Postgres process has the warmest caches.
             .queue_mode(QueueMode::Lifo)
-            .wait_timeout(Some(patience))
-            .create_timeout(Some(patience))
-            .recycle_timeout(Some(SIGN_OF_LIFE))
+            .wait_timeout(Some(acquire_timeout))
+            .create_timeout(Some(acquire_timeout))
+            .recycle_timeout(Some(PING_TIMEOUT))
             .runtime(Runtime::Tokio1)
             .build()
             .map(|connections| Self {
                 connections,
-                answer: LONGEST_ANSWER,
+                answer_timeout: DEFAULT_ANSWER_TIMEOUT,
             })
             .map_err(|error| sqlx::Error::Configuration(error.into()))
     }
 
-    /// With another bound on how long Postgres may take to answer a statement. It must be longer than Postgres gives
-    /// itself, and is for connections that have died without a word.
+    /// Sets how long Postgres may take to answer a statement. Must be longer than the statement timeout of Postgres itself: it
+    /// detects connections that broke without an error.
     #[must_use]
-    pub const fn answering_within(mut self, answer: Duration) -> Self {
-        self.answer = answer;
+    pub const fn with_answer_timeout(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout;
         self
     }
 
-    /// Bounds work of so many statements on a connection of this pool. Its outcome is unknown if it takes longer.
+    /// Limits the duration of work that executes this number of statements on a connection of this pool. If it takes longer, its
+    /// outcome is unknown.
     ///
     /// # Errors
-    /// That it took too long, as a fault of the connection.
-    pub async fn in_time<T>(&self, statements: u32, work: impl Future<Output = T>) -> Result<T, sqlx::Error> {
-        tokio::time::timeout(self.answer.saturating_mul(statements), work)
+    /// A timeout, as an I/O error.
+    pub async fn with_timeout<T>(
+        &self,
+        statements: u32,
+        work: impl Future<Output = T>,
+    ) -> Result<T, sqlx::Error> {
+        tokio::time::timeout(self.answer_timeout.saturating_mul(statements), work)
             .await
             .map_err(|elapsed| io::Error::new(io::ErrorKind::TimedOut, elapsed).into())
     }
 
-    /// Takes a connection. It is closed when dropped unless [`Connection::keep`] was called.
+    /// Takes a connection. It is closed when dropped, unless [`Connection::release`] was called.
     ///
     /// # Errors
-    /// If none is free in time, or Postgres can't be reached.
+    /// No connection became free in time, or Postgres is unreachable.
     pub async fn get(&self) -> Result<Connection, sqlx::Error> {
         match self.connections.get().await {
             Ok(object) => Ok(Connection(Some(object))),
@@ -107,11 +115,11 @@ impl Pool {
         }
     }
 
-    /// How much of the pool is in use.
-    pub fn usage(&self) -> Usage {
+    /// Returns how much of the pool is in use.
+    pub fn usage(&self) -> PoolUsage {
         let status = self.connections.status();
         let idle = status.available.min(status.size);
-        Usage {
+        PoolUsage {
             busy: status.size - idle,
             idle,
             max: status.max_size,
@@ -119,7 +127,7 @@ impl Pool {
         }
     }
 
-    /// Closes the pool: nobody gets a connection any more.
+    /// Closes the pool: callers get no more connections.
     pub fn close(&self) {
         self.connections.close();
     }
@@ -131,19 +139,19 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// A connection that somebody has taken.
+/// A connection in use.
 pub struct Connection(Option<Object<Manager>>);
 
 impl Connection {
-    /// Puts the connection back: its work is done and has left it in order.
-    pub fn keep(mut self) {
+    /// Returns the connection to the pool. Call this when its work is complete and has left it in order.
+    pub fn release(mut self) {
         drop(self.0.take());
     }
 
-    /// Puts the connection back if what its last statement came to shows that it is in order.
-    fn keep_after<T>(self, outcome: Result<&T, &sqlx::Error>) {
+    /// Returns the connection to the pool if the outcome of its last statement shows that it is in order.
+    fn release_if_healthy<T>(self, outcome: Result<&T, &sqlx::Error>) {
         match outcome {
-            Ok(_) | Err(sqlx::Error::Database(_) | sqlx::Error::RowNotFound) => self.keep(),
+            Ok(_) | Err(sqlx::Error::Database(_) | sqlx::Error::RowNotFound) => self.release(),
             Err(_) => drop(self),
         }
     }
@@ -166,20 +174,26 @@ impl fmt::Debug for Connection {
 impl Deref for Connection {
     type Target = PgConnection;
 
-    #[expect(clippy::expect_used, reason = "only what consumes the connection empties it")]
+    #[expect(
+        clippy::expect_used,
+        reason = "only methods that consume the connection empty it"
+    )]
     fn deref(&self) -> &PgConnection {
-        self.0.as_deref().expect("a connection in use")
+        self.0.as_deref().expect("the connection is in use")
     }
 }
 
 impl DerefMut for Connection {
-    #[expect(clippy::expect_used, reason = "only what consumes the connection empties it")]
+    #[expect(
+        clippy::expect_used,
+        reason = "only methods that consume the connection empty it"
+    )]
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.0.as_deref_mut().expect("a connection in use")
+        self.0.as_deref_mut().expect("the connection is in use")
     }
 }
 
-/// Makes connections, and asks those that have lain idle.
+/// Opens connections, and pings idle ones.
 struct Manager {
     options: PgConnectOptions,
 }
@@ -193,14 +207,14 @@ impl managed::Manager for Manager {
     }
 
     async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
-        if metrics.last_used() < TRUSTED_FOR {
+        if metrics.last_used() < MAX_UNCHECKED_IDLE {
             return Ok(());
         }
         connection.ping().await.map_err(RecycleError::Backend)
     }
 }
 
-/// One statement on a connection of the pool.
+/// Executes one statement on a connection of the pool.
 impl<'p> Executor<'p> for &'_ Pool {
     type Database = Postgres;
 
@@ -213,11 +227,13 @@ impl<'p> Executor<'p> for &'_ Pool {
         E: 'q + Execute<'q, Postgres>,
     {
         let pool = self.clone();
-        // All rows at once: ours are few, and the connection is free the sooner.
+        // Reads all rows at once: they are few, and the connection is free sooner.
         async move {
             let mut connection = pool.get().await?;
-            let rows: Vec<_> = pool.in_time(1, connection.fetch_many(query).collect()).await?;
-            connection.keep_after(
+            let rows: Vec<_> = pool
+                .with_timeout(1, connection.fetch_many(query).collect())
+                .await?;
+            connection.release_if_healthy(
                 rows.iter()
                     .try_for_each(|row| row.as_ref().map(drop))
                     .as_ref()
@@ -237,8 +253,8 @@ impl<'p> Executor<'p> for &'_ Pool {
         let pool = self.clone();
         async move {
             let mut connection = pool.get().await?;
-            let row = pool.in_time(1, connection.fetch_optional(query)).await?;
-            connection.keep_after(row.as_ref());
+            let row = pool.with_timeout(1, connection.fetch_optional(query)).await?;
+            connection.release_if_healthy(row.as_ref());
             row
         }
         .boxed()
@@ -255,8 +271,10 @@ impl<'p> Executor<'p> for &'_ Pool {
         let pool = self.clone();
         async move {
             let mut connection = pool.get().await?;
-            let statement = pool.in_time(1, connection.prepare_with(sql, parameters)).await?;
-            connection.keep_after(statement.as_ref());
+            let statement = pool
+                .with_timeout(1, connection.prepare_with(sql, parameters))
+                .await?;
+            connection.release_if_healthy(statement.as_ref());
             statement
         }
         .boxed()

@@ -1,29 +1,29 @@
-//! What goes when its time is over: journals of finished runs, idempotency keys, refresh tokens.
+//! Retention: deletes journals of finished runs, idempotency keys and refresh tokens once they are old enough.
 //!
-//! Each statement takes a bounded batch, the oldest first, and passes over what somebody else has locked, so that any
-//! number of workers may do this at any time. A row that is locked stays where it is, so its `ctid` finds it again. Ids
-//! of runs grow with time, so that no table needs an index by age for it.
+//! Each statement deletes a limited batch, oldest first, and skips rows that another transaction has locked, so any number of
+//! workers may do this at any time. A locked row does not move, so its `ctid` identifies it. Run ids grow with time, so
+//! no table needs an index by age.
 
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// What a batch of journals came to.
+/// The outcome of a batch of journals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DroppedJournals {
-    /// Runs whose journal was dropped.
+    /// Number of runs whose journal was deleted.
     pub runs: i64,
-    /// The last run that was looked at, from which to go on; none if there was none.
+    /// The last run that was examined: continue after it. None if there was no run.
     pub last: Option<Uuid>,
 }
 
-/// Drops the steps and tool calls of runs that succeeded more than `days` ago, and marks those runs. Looks at `limit`
-/// journals of runs after `after` and before `before`, by their ids.
+/// Deletes the steps and tool calls of runs that succeeded more than `days` ago, and marks those runs. Examines `limit` journals
+/// of runs with ids between `after` and `before`.
 ///
-/// Of such a run the reply has the tool calls, the messages their results, and the row the tokens. Failed and cancelled
-/// runs keep their journal: they may be tried again and go on from it, and have no reply.
+/// Everything that users see is kept: the reply has the tool calls, the messages have their results, and the run has the
+/// token counts. Failed and cancelled runs keep their journal: they have no reply, and a retry continues from the journal.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn drop_journals(
     executor: impl PgExecutor<'_>,
     after: Uuid,
@@ -34,19 +34,21 @@ pub async fn drop_journals(
     sqlx::query_as!(
         DroppedJournals,
         r#"
-        WITH seen AS MATERIALIZED (
+        WITH candidates AS MATERIALIZED (
+            -- Every journal has a step 0.
             SELECT run_id FROM steps WHERE step = 0 AND run_id > $1 AND run_id < $2 ORDER BY run_id LIMIT $4
         ), due AS MATERIALIZED (
-            SELECT r.id FROM seen s JOIN runs r ON r.id = s.run_id
+            -- Locks the runs that are old enough.
+            SELECT r.id FROM candidates s JOIN runs r ON r.id = s.run_id
             WHERE r.status = 'succeeded' AND r.finished_at < now() - make_interval(days => $3)
             ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED
         ), marked AS (
             UPDATE runs r SET journal_dropped_at = now() FROM due d WHERE r.id = d.id
         ), dropped AS (
-            -- Their tool calls go with them.
+            -- Cascades to their tool calls.
             DELETE FROM steps s USING due d WHERE s.run_id = d.id
         )
-        SELECT (SELECT count(*) FROM due) AS "runs!", (SELECT run_id FROM seen ORDER BY run_id DESC LIMIT 1) AS last
+        SELECT (SELECT count(*) FROM due) AS "runs!", (SELECT run_id FROM candidates ORDER BY run_id DESC LIMIT 1) AS last
         "#,
         after,
         before,
@@ -57,11 +59,11 @@ pub async fn drop_journals(
     .await
 }
 
-/// Forgets keys that are more than `hours` old, of runs before `before` by their ids. Returns how many.
+/// Deletes idempotency keys that are more than `hours` old, of runs with ids below `before`. Returns how many.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn forget_keys(
+/// A database error.
+pub async fn delete_keys(
     executor: impl PgExecutor<'_>,
     before: Uuid,
     hours: i32,
@@ -83,11 +85,11 @@ pub async fn forget_keys(
     .map(|done| done.rows_affected())
 }
 
-/// The same for keys whose run is gone with its conversation.
+/// Like [`delete_keys`], for keys whose run was deleted with its conversation.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn forget_keys_without_runs(
+/// A database error.
+pub async fn delete_keys_without_run(
     executor: impl PgExecutor<'_>,
     hours: i32,
     limit: i64,
@@ -107,11 +109,11 @@ pub async fn forget_keys_without_runs(
     .map(|done| done.rows_affected())
 }
 
-/// Forgets refresh tokens that have expired, which are bad whether known or not. Returns how many.
+/// Deletes expired refresh tokens. Returns how many.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn forget_tokens(executor: impl PgExecutor<'_>, limit: i64) -> Result<u64, sqlx::Error> {
+/// A database error.
+pub async fn delete_expired_tokens(executor: impl PgExecutor<'_>, limit: i64) -> Result<u64, sqlx::Error> {
     sqlx::query!(
         r#"
         DELETE FROM refresh_tokens t USING (

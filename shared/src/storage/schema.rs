@@ -1,4 +1,4 @@
-//! Migrations, and whether this program can live with the schema it finds.
+//! Migrations, and whether this program is compatible with the schema of the database.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use crate::service::config::StoreSettings;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
-/// The generation of the schema that this program was written for. Each migration that adds to
-/// `schema_generations` raises it.
+/// The generation of the schema that this program was written for. A migration that inserts into `schema_generations` raises
+/// it.
 pub const GENERATION: i32 = 8;
 
-/// Brings the schema up to this program's generation. Any number of processes may try at once: the migrator holds an
-/// advisory lock. Migrations of a newer program are left alone.
+/// Applies the missing migrations. Any number of processes may do this at the same time: the migrator takes an advisory lock.
+/// Migrations of a newer program are ignored.
 ///
 /// # Errors
-/// If Postgres can't be reached or refuses a statement.
+/// Postgres is unreachable or rejects a statement.
 pub async fn migrate(options: PgConnectOptions) -> Result<(), sqlx::Error> {
-    // A migration may take longer than any statement of a request.
+    // A migration may take longer than the statements of a request.
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .connect_with(options.options([("statement_timeout", "0")]))
@@ -36,36 +36,36 @@ pub async fn migrate(options: PgConnectOptions) -> Result<(), sqlx::Error> {
         .map_err(|error| sqlx::Error::Migrate(Box::new(error)))
 }
 
-/// Migrates as soon as Postgres can be reached, trying again with growing pauses until then.
+/// Applies the missing migrations as soon as Postgres is reachable. Retries with increasing delays until then.
 ///
 /// # Errors
-/// If the URL is not one of Postgres.
+/// The URL is not a Postgres URL.
 pub async fn migrate_when_reachable(settings: &StoreSettings) -> Result<(), sqlx::Error> {
     let options = connect_options(settings, Durability::Flushed)?;
-    let patience = ExponentialBuilder::default()
+    let backoff = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(2))
         .without_max_times()
         .with_jitter();
     (|| migrate(options.clone()))
-        .retry(patience)
+        .retry(backoff)
         .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Postgres"))
         .await
 }
 
-/// Whether this program can live with the schema.
+/// Whether this program is compatible with the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compatibility {
-    /// It can.
+    /// The program can use the schema.
     Compatible,
-    /// The schema lacks what this program needs: it has yet to be migrated.
+    /// The schema lacks something that this program needs: migrations are missing.
     TooOld {
-        /// The generation found.
+        /// The generation of the schema.
         found: i32,
     },
-    /// The schema has dropped what this program needs.
+    /// A migration of a newer program removed something that this program needs.
     TooNew {
-        /// The oldest generation of program that can live with the schema.
+        /// The oldest generation of program that can use the schema.
         oldest_program: i32,
     },
 }
@@ -73,7 +73,7 @@ pub enum Compatibility {
 /// Compares the schema with [`GENERATION`].
 ///
 /// # Errors
-/// If Postgres can't be asked, or the schema was never migrated.
+/// A database error, also if the schema was never migrated.
 pub async fn compatibility(executor: impl PgExecutor<'_>) -> Result<Compatibility, sqlx::Error> {
     let newest = sqlx::query!(
         "SELECT generation, oldest_program FROM schema_generations ORDER BY generation DESC LIMIT 1"
@@ -93,7 +93,7 @@ pub async fn compatibility(executor: impl PgExecutor<'_>) -> Result<Compatibilit
     })
 }
 
-/// A number that changes with the migrations' content, by which a test's template of the schema is named.
+/// A hash of the migrations. Tests use it to name their template databases.
 pub fn fingerprint() -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();

@@ -1,7 +1,7 @@
-//! The to-do items of a user.
+//! The tasks (to-do items) of a user.
 //!
-//! Every statement is bound to the user. Whoever writes locks the user's counter row first, so that the writers of one
-//! user take turns: two runs that touch the same tasks in opposite order cannot deadlock.
+//! Every statement is restricted to one user. Writers lock the user's counter row first, so two runs that change the same
+//! tasks in opposite order cannot deadlock.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -12,56 +12,56 @@ use uuid::Uuid;
 /// A to-do item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Task {
-    /// A small number of that user's own: 1, 2, 3 …, never used again.
+    /// The task's number among the user's tasks: 1, 2, 3 …, never reused.
     #[schema(minimum = 1)]
     pub id: i64,
     /// 1 to 255 characters.
     pub title: String,
-    /// 1 to 2000 characters, or none.
+    /// 1 to 2000 characters, or null.
     pub description: Option<String>,
-    /// Whether it is done.
+    /// Whether the task is completed.
     pub completed: bool,
-    /// When it was added.
+    /// When the task was added.
     pub created_at: DateTime<Utc>,
-    /// When it last changed.
+    /// When the task last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// Which of a user's tasks are meant. The default is all.
+/// Selects tasks of a user. The default selects all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter<'a> {
-    /// Only completed ones, or only open ones.
+    /// Only completed or only open tasks.
     pub completed: Option<bool>,
-    /// Only those with this text in title or description, whatever its case. No character is a wildcard.
+    /// Only tasks with this text in the title or the description, ignoring case. There are no wildcards.
     pub search: Option<&'a str>,
 }
 
-/// What is to change of a task. The default changes nothing.
+/// Changes to a task. The default changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change<'a> {
     /// The new title.
     pub title: Option<&'a str>,
-    /// The new description; an empty one clears it.
+    /// The new description. An empty text removes it.
     pub description: Option<&'a str>,
-    /// Whether it is done.
+    /// Whether the task is completed.
     pub completed: Option<bool>,
 }
 
 /// A task to add.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTask<'a> {
-    /// Whose.
+    /// The user.
     pub user_id: Uuid,
-    /// What it is called.
+    /// The title.
     pub title: &'a str,
-    /// What else is to say; an empty text is none.
+    /// The description. An empty text means none.
     pub description: Option<&'a str>,
 }
 
-/// Adds a task under the user's next number; [`add_all`] for one.
+/// [`add_all`] for one task.
 ///
 /// # Errors
-/// As [`add_all`].
+/// As for [`add_all`].
 pub async fn add(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
@@ -77,40 +77,17 @@ pub async fn add(
     added.into_iter().next().ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Adds tasks of any users, each under its user's next number in the order given; one statement for all.
+/// Adds tasks of any users with one statement. Each task gets its user's next number, in the order given.
 ///
 /// # Errors
-/// A fault of Postgres; also if there is no such user, or if a text breaks the table's rules.
+/// A database error, also if a user does not exist or a text violates a constraint.
 pub async fn add_all(executor: impl PgExecutor<'_>, tasks: &[NewTask<'_>]) -> Result<Vec<Task>, sqlx::Error> {
     let user_ids: Vec<_> = tasks.iter().map(|task| task.user_id).collect();
     let titles: Vec<_> = tasks.iter().map(|task| task.title).collect();
     let descriptions: Vec<_> = tasks.iter().map(|task| task.description).collect();
-    sqlx::query_as!(
+    sqlx::query_file_as!(
         Task,
-        r#"
-        WITH input AS MATERIALIZED (
-            SELECT i.*, row_number() OVER (PARTITION BY i.user_id ORDER BY i.ord) AS nth,
-                count(*) OVER (PARTITION BY i.user_id) AS many
-            FROM unnest($1::uuid[], $2::text[], $3::text[])
-                WITH ORDINALITY AS i (user_id, title, description, ord)
-        ), counter AS (
-            INSERT INTO task_counters AS c (user_id, last_number)
-            SELECT user_id, count(*) FROM input GROUP BY user_id ORDER BY user_id
-            ON CONFLICT (user_id) DO UPDATE SET last_number = c.last_number + EXCLUDED.last_number
-            RETURNING c.user_id, c.last_number
-        ), numbered AS MATERIALIZED (
-            SELECT i.*, c.last_number - i.many + i.nth AS number
-            FROM input i JOIN counter c ON c.user_id = i.user_id
-        ), added AS (
-            INSERT INTO tasks (user_id, number, title, description)
-            SELECT user_id, number, title, NULLIF(description, '') FROM numbered
-            RETURNING *
-        )
-        SELECT a.number AS "id!", a.title AS "title!", a.description, a.completed AS "completed!",
-            a.created_at AS "created_at!", a.updated_at AS "updated_at!"
-        FROM added a JOIN numbered n ON n.user_id = a.user_id AND n.number = a.number
-        ORDER BY n.ord
-        "#,
+        "src/storage/tasks/add_all.sql",
         &user_ids,
         &titles as &[&str],
         &descriptions as &[Option<&str>],
@@ -119,10 +96,10 @@ pub async fn add_all(executor: impl PgExecutor<'_>, tasks: &[NewTask<'_>]) -> Re
     .await
 }
 
-/// A page of the user's tasks by number, and how many there are over all pages, also when the page lies beyond them.
+/// Returns a page of the user's tasks by number, and the total over all pages, also for a page beyond the last.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn list(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
@@ -155,7 +132,7 @@ pub async fn list(
     let total = rows.first().map_or(0, |row| row.total);
     let tasks = rows
         .into_iter()
-        // A page beyond the end is one row that holds the total and no task.
+        // A page beyond the last is one row that contains the total and no task.
         .filter_map(|row| {
             Some(Task {
                 id: row.id?,
@@ -170,10 +147,10 @@ pub async fn list(
     Ok((tasks, total))
 }
 
-/// One task of the user. None if there is no such task.
+/// Finds a task of the user. None if there is no such task.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn get(executor: impl PgExecutor<'_>, user_id: Uuid, id: i64) -> Result<Option<Task>, sqlx::Error> {
     sqlx::query_as!(
         Task,
@@ -188,10 +165,10 @@ pub async fn get(executor: impl PgExecutor<'_>, user_id: Uuid, id: i64) -> Resul
     .await
 }
 
-/// Marks a task as done or as open. None if there is no such task.
+/// Marks a task as completed or as open. None if there is no such task.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn set_completed(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
@@ -210,10 +187,10 @@ pub async fn set_completed(
     .await
 }
 
-/// Changes a task. `updated_at` moves only if something is different afterwards. None if there is no such task.
+/// Changes a task. `updated_at` changes only if another column does. None if there is no such task.
 ///
 /// # Errors
-/// A fault of Postgres; also if a text breaks the table's rules.
+/// A database error, also if a text violates a constraint.
 pub async fn update(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
@@ -223,7 +200,7 @@ pub async fn update(
     sqlx::query_as!(
         Task,
         r#"
-        WITH turn AS (SELECT user_id FROM task_counters WHERE user_id = $1 FOR UPDATE)
+        WITH counter AS (SELECT user_id FROM task_counters WHERE user_id = $1 FOR UPDATE)
         UPDATE tasks AS t SET
             title = COALESCE($3, t.title),
             description = CASE WHEN $4::text IS NULL THEN t.description ELSE NULLIF($4, '') END,
@@ -232,8 +209,8 @@ pub async fn update(
                 WHEN (COALESCE($3, t.title), COALESCE($4, t.description, ''), COALESCE($5, t.completed))
                      = (t.title, COALESCE(t.description, ''), t.completed) THEN t.updated_at
                 ELSE now() END
-        FROM turn
-        WHERE t.user_id = turn.user_id AND t.number = $2
+        FROM counter
+        WHERE t.user_id = counter.user_id AND t.number = $2
         RETURNING t.number AS id, t.title, t.description, t.completed, t.created_at, t.updated_at
         "#,
         user_id,
@@ -249,7 +226,7 @@ pub async fn update(
 /// Deletes a task and returns it as it was. None if there is no such task.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn delete(
     executor: impl PgExecutor<'_>,
     user_id: Uuid,
@@ -258,9 +235,9 @@ pub async fn delete(
     sqlx::query_as!(
         Task,
         r#"
-        WITH turn AS (SELECT user_id FROM task_counters WHERE user_id = $1 FOR UPDATE)
-        DELETE FROM tasks AS t USING turn
-        WHERE t.user_id = turn.user_id AND t.number = $2
+        WITH counter AS (SELECT user_id FROM task_counters WHERE user_id = $1 FOR UPDATE)
+        DELETE FROM tasks AS t USING counter
+        WHERE t.user_id = counter.user_id AND t.number = $2
         RETURNING t.number AS id, t.title, t.description, t.completed, t.created_at, t.updated_at
         "#,
         user_id,

@@ -1,28 +1,28 @@
-//! Users.
+//! Users, with a password or from an external identity provider.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-/// A user as everybody may see them.
+/// A user, without the password hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The id.
     pub id: Uuid,
-    /// The e-mail; none for a user of an outside identity provider that tells none.
+    /// The e-mail address. None for a user of an external identity provider that does not supply it.
     pub email: Option<String>,
-    /// What they are called.
+    /// The name.
     pub name: String,
     /// `user` or `admin`.
     pub role: String,
-    /// Since when.
+    /// When the user was created.
     pub created_at: DateTime<Utc>,
 }
 
-/// Stores a new user. None if the e-mail is taken, whatever its case.
+/// Creates a user. None if the e-mail address is taken, ignoring case.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn create(
     executor: impl PgExecutor<'_>,
     id: Uuid,
@@ -48,10 +48,10 @@ pub async fn create(
     .await
 }
 
-/// Finds a user by e-mail, whatever its case, with the hash of the password.
+/// Finds a user by e-mail address, ignoring case, with the password hash.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn find_by_email(
     executor: impl PgExecutor<'_>,
     email: &str,
@@ -77,7 +77,7 @@ pub async fn find_by_email(
 /// Finds a user by id.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<User>, sqlx::Error> {
     sqlx::query_as!(
         User,
@@ -88,11 +88,11 @@ pub async fn find(executor: impl PgExecutor<'_>, id: Uuid) -> Result<Option<User
     .await
 }
 
-/// Finds the user of an outside identity provider.
+/// Finds a user of an external identity provider.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn find_outside(
+/// A database error.
+pub async fn find_external(
     executor: impl PgExecutor<'_>,
     issuer: &str,
     subject: &str,
@@ -107,11 +107,11 @@ pub async fn find_outside(
     .await
 }
 
-/// Finds or makes the user of an outside identity provider.
+/// Finds or creates a user of an external identity provider.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn find_or_create_outside(
+/// A database error.
+pub async fn find_or_create_external(
     executor: impl PgExecutor<'_>,
     new_id: Uuid,
     issuer: &str,

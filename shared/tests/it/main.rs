@@ -1,28 +1,28 @@
-//! The SQL that everything else stands on, on a database a test: see each file's name.
+//! The statements of `storage`, each test on a database of its own.
 
 #[cfg(test)]
-mod book;
-#[cfg(test)]
-mod checks;
+mod audit;
 #[cfg(test)]
 mod claims;
 #[cfg(test)]
-mod finishes;
+mod constraints;
 #[cfg(test)]
-mod group;
+mod deferred_steps;
+#[cfg(test)]
+mod finish;
+#[cfg(test)]
+mod group_commit;
 #[cfg(test)]
 mod leases;
 #[cfg(test)]
-mod lone;
-#[cfg(test)]
-mod open_steps;
-#[cfg(test)]
 mod posts;
+#[cfg(test)]
+mod single_row;
 #[cfg(test)]
 mod states;
 #[cfg(test)]
 mod steps;
 #[cfg(test)]
-mod strays;
+mod stuck_runs;
 #[cfg(test)]
-mod verify;
+mod test_db;

@@ -1,14 +1,14 @@
-//! Random schedules of everything that anybody may do to a run, crashes, repeats and late comers included: after each
-//! action the rows are what the model of docs/run-states.md says.
+//! Random schedules of all operations on runs, including crashes, repeats and stale leases. After every action, the rows match a
+//! model of `docs/run-states.md`.
 
-mod consents;
+mod approvals;
+mod execution;
+mod fixed;
+mod harness;
 mod model;
-mod rare;
 mod rescuer;
 mod rows;
 mod schedule;
-mod stage;
-mod turns;
 
 use proptest::{
     collection::vec,
@@ -16,16 +16,16 @@ use proptest::{
     test_runner::{TestError, TestRunner},
 };
 
-use self::{schedule::action, stage::Stage};
-use crate::book::Book;
+use self::{harness::Harness, schedule::action};
+use crate::test_db::TestDb;
 
 #[test]
-fn the_rows_are_what_the_model_of_the_states_says_after_every_action_of_every_schedule() {
+fn rows_match_the_model_after_every_action_of_random_schedules() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let book = runtime.block_on(Book::new());
+    let db = runtime.block_on(TestDb::new());
     let mut runner = TestRunner::new(ProptestConfig {
         cases: 64,
         max_shrink_iters: 1000,
@@ -34,10 +34,10 @@ fn the_rows_are_what_the_model_of_the_states_says_after_every_action_of_every_sc
     });
     let outcome = runner.run(&vec(action(), 1..60), |schedule| {
         runtime.block_on(async {
-            let mut stage = Stage::set(&book).await;
+            let mut harness = Harness::new(&db).await;
             for action in &schedule {
-                stage.act(action).await;
-                stage.compare().await;
+                harness.act(action).await;
+                harness.compare().await;
             }
         });
         Ok(())

@@ -171,7 +171,8 @@ impl ModelLimit {
         let mut call = self.correct.prepare_invoke();
         call.key(key).arg(difference);
         let mut connection = self.redis.commands();
-        let corrected: Result<i64, RedisError> = self.redis.in_time(call.invoke_async(&mut connection)).await;
+        let corrected: Result<i64, RedisError> =
+            self.redis.with_timeout(call.invoke_async(&mut connection)).await;
         if let Err(error) = corrected {
             tracing::debug!(%error, "a call's tokens are not counted");
         }
@@ -195,7 +196,10 @@ impl ModelLimit {
                 .arg(rate.at_once);
         }
         let mut connection = self.redis.commands();
-        let wait: i64 = self.redis.in_time(call.invoke_async(&mut connection)).await?;
+        let wait: i64 = self
+            .redis
+            .with_timeout(call.invoke_async(&mut connection))
+            .await?;
         Ok(u64::try_from(wait).ok().map(Duration::from_micros))
     }
 }

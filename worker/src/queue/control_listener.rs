@@ -38,7 +38,7 @@ pub(crate) async fn listen(context: Arc<Context>, redis: RedisClient) {
 async fn hear(context: &Context, redis: &RedisClient) -> Result<(), RedisError> {
     let mut subscriber = redis.subscriber().await?;
     redis
-        .in_time(subscriber.subscribe(redis.control_channel()))
+        .with_timeout(subscriber.subscribe(redis.control_channel()))
         .await?;
     context.metrics.listening.set(1);
     // Somebody may have begun to read while nobody listened; if not, the next event of each run finds that out.

@@ -11,8 +11,8 @@ use errand_shared::{
     },
     signals::delivery::DeliveryState,
     storage::journal::{
-        pending_calls::{self, Closing, OpenOutcome},
-        steps::{self, CallRecord, StepRecord},
+        pending_calls::{self, DeferOutcome, EndingRun},
+        steps::{self, RecordedCall, StepRecord},
     },
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
@@ -36,7 +36,7 @@ impl<'a> Drive<'a> {
         step: StepRecord,
         calls: &[PlannedCall],
         agent: &Agent,
-    ) -> Result<(Vec<CallRecord>, Option<Box<Committing<'a>>>), RunFailure> {
+    ) -> Result<(Vec<RecordedCall>, Option<Box<Committing<'a>>>), RunFailure> {
         self.telling.tools_started(calls).await;
         let began = Instant::now();
         let Context { steps, pool, .. } = self.context;
@@ -89,24 +89,25 @@ impl<'a> Drive<'a> {
         let lease = &errand_shared::storage::mutation::unfenced(pool, lease).await;
         let asked = deferred_step::asked(calls, |call| agent.needs_consent(call));
         let seconds = settings.approval.approval_timeout_seconds.into();
-        let opened = pending_calls::open(pool, lease.run_id, lease.token, &step, &asked, seconds).await?;
+        let opened =
+            pending_calls::defer_step(pool, lease.run_id, lease.token, &step, &asked, seconds).await?;
         match opened {
-            OpenOutcome::Parked(parked) => {
+            DeferOutcome::AwaitingApproval(parked) => {
                 failpoints::hit(Failpoint::ApprovalRequested);
                 count(self.context, model_time(&step), &[], Duration::ZERO);
                 let waiting = calls.iter().filter(|call| agent.needs_consent(call));
                 self.telling.parked(parked, waiting);
                 Ok(true)
             }
-            OpenOutcome::Open => {
+            DeferOutcome::Recorded => {
                 self.is_left = true;
                 Ok(false)
             }
-            OpenOutcome::CancelRequested => {
+            DeferOutcome::CancelRequested => {
                 self.open_step = Some(step);
                 Err(RunFailure::Cancelled)
             }
-            OpenOutcome::LeaseLost => Err(RunFailure::LeaseLost),
+            DeferOutcome::LeaseLost => Err(RunFailure::LeaseLost),
         }
     }
 
@@ -121,7 +122,7 @@ impl<'a> Drive<'a> {
         left: &Left<'_>,
         model: Duration,
         flight: &mut Flight,
-    ) -> Result<Vec<CallRecord>, RunFailure> {
+    ) -> Result<Vec<RecordedCall>, RunFailure> {
         self.telling.tools_started(calls).await;
         let began = Instant::now();
         let made = self.make_all_left(step_number(step), calls, agent, left, flight);
@@ -143,7 +144,7 @@ impl<'a> Drive<'a> {
         agent: &Agent,
         left: &Left<'_>,
         flight: &mut Flight,
-    ) -> Result<Vec<CallRecord>, RunFailure> {
+    ) -> Result<Vec<RecordedCall>, RunFailure> {
         let pool = &self.context.pool;
         let lease = self.lease;
         #[cfg(feature = "mutation-fence")]
@@ -190,12 +191,12 @@ impl<'a> Drive<'a> {
             return Ok(());
         }
         let Self { context, lease, .. } = self;
-        let closing = Closing {
+        let closing = EndingRun {
             run_id: lease.run_id,
             token: Some(lease.token),
             final_event_seq: final_seq(lease.epoch),
         };
-        pending_calls::close(&context.pool, &[closing]).await
+        pending_calls::settle(&context.pool, &[closing]).await
     }
 
     /// Reads the calls that are journalled, as the run's user sees them.
@@ -209,7 +210,7 @@ impl<'a> Drive<'a> {
 /// A step whose calls are made and that is being committed.
 pub(super) struct Committing<'a> {
     step: Arc<ToolStep>,
-    performing: BoxFuture<'a, Result<Vec<CallRecord>, RunFailure>>,
+    performing: BoxFuture<'a, Result<Vec<RecordedCall>, RunFailure>>,
     feedback: Arc<DeliveryState>,
     /// What the model took over the step.
     model: Duration,
@@ -231,13 +232,13 @@ impl Committing<'_> {
 }
 
 /// A step is committed.
-fn reached(context: &Context, model: Duration, records: &[CallRecord], began: Instant) {
+fn reached(context: &Context, model: Duration, records: &[RecordedCall], began: Instant) {
     count(context, model, records, began.elapsed());
     failpoints::hit(Failpoint::StepCommitted);
 }
 
 /// Counts a step and its calls, for which model and tools took so long.
-pub(super) fn count(context: &Context, model: Duration, calls: &[CallRecord], tools: Duration) {
+pub(super) fn count(context: &Context, model: Duration, calls: &[RecordedCall], tools: Duration) {
     let metrics = &context.metrics;
     observe(&metrics.step_duration, model + tools);
     if calls.is_empty() {

@@ -9,10 +9,10 @@ use errand_shared::{
     storage::{
         Pool,
         journal::{
-            pending_calls::{self, Answer, Asked},
-            steps::{self, CallRecord, RecordOutcome},
+            pending_calls::{self, CallResult, PendingCall},
+            steps::{self, RecordOutcome, RecordedCall},
         },
-        queue::claims::{AskedCall, Lease},
+        queue::claims::Lease,
     },
 };
 use errand_task_tools::ToolOutcome;
@@ -24,30 +24,32 @@ use super::{failure::RunFailure, step_transaction};
 const STATEMENTS_A_STEP: u32 = 4;
 
 /// The calls as they are journalled before they are made.
-pub(crate) fn asked(calls: &[PlannedCall], needs_consent: impl Fn(&PlannedCall) -> bool) -> Vec<Asked> {
+pub(crate) fn asked(calls: &[PlannedCall], needs_consent: impl Fn(&PlannedCall) -> bool) -> Vec<PendingCall> {
     calls
         .iter()
-        .map(|call| Asked {
+        .map(|call| PendingCall {
             index: place(call),
             tool_call_id: call.id.clone(),
             tool_name: call.name.clone(),
             arguments: call.journal_arguments(),
             refusal: call.arguments.as_ref().err().cloned(),
-            needs_consent: needs_consent(call),
+            needs_approval: needs_consent(call),
+            approved: None,
+            started: false,
         })
         .collect()
 }
 
 /// What the journal says of calls before they are made, by their places.
 #[derive(Debug, Default)]
-pub(crate) struct Left<'a>(HashMap<i16, &'a AskedCall>);
+pub(crate) struct Left<'a>(HashMap<i16, &'a PendingCall>);
 
 impl<'a> Left<'a> {
     /// What an earlier attempt has left of the run's last step.
     pub(crate) fn of(lease: &'a Lease) -> Self {
         let last = lease.journal.last();
-        let asked = last.map(|step| step.asked.as_slice()).unwrap_or_default();
-        Self(asked.iter().map(|call| (call.call_index, call)).collect())
+        let asked = last.map(|step| step.pending.as_slice()).unwrap_or_default();
+        Self(asked.iter().map(|call| (call.index, call)).collect())
     }
 
     /// Whether it has left nothing.
@@ -57,7 +59,7 @@ impl<'a> Left<'a> {
 
     /// The outcome of a call that must not be made, because its user does not consent. A run that goes on waits no more.
     pub(crate) fn withheld(&self, call: &PlannedCall) -> Option<ToolOutcome> {
-        let asked = self.0.get(&place(call)).filter(|asked| asked.needs_consent)?;
+        let asked = self.0.get(&place(call)).filter(|asked| asked.needs_approval)?;
         match asked.approved {
             Some(true) => None,
             Some(false) => Some(errand_task_tools::declined()),
@@ -84,10 +86,10 @@ pub(crate) async fn perform(
     calls: &[PlannedCall],
     left: &Left<'_>,
     tools: &[&str],
-) -> Result<Vec<CallRecord>, RunFailure> {
+) -> Result<Vec<RecordedCall>, RunFailure> {
     // Nobody waits for ever for a connection that has died without a word.
     let (recorded, records) = pool
-        .in_time(STATEMENTS_A_STEP, attempt(pool, lease, step, calls, left, tools))
+        .with_timeout(STATEMENTS_A_STEP, attempt(pool, lease, step, calls, left, tools))
         .await
         .flatten()?;
     match recorded {
@@ -108,7 +110,7 @@ async fn attempt(
     calls: &[PlannedCall],
     left: &Left<'_>,
     tools: &[&str],
-) -> Result<(RecordOutcome, Vec<CallRecord>), sqlx::Error> {
+) -> Result<(RecordOutcome, Vec<RecordedCall>), sqlx::Error> {
     let began = Instant::now();
     let mut connection = pool.get().await?;
     let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id).await?;
@@ -123,7 +125,7 @@ async fn attempt(
     let answers: Vec<_> = calls
         .iter()
         .zip(&records)
-        .map(|(call, record)| Answer {
+        .map(|(call, record)| CallResult {
             index: place(call),
             result: record.result.clone(),
             success: record.success,
@@ -131,7 +133,8 @@ async fn attempt(
         .collect();
     let took = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
     let recorded =
-        pending_calls::answer(&mut transaction, lease.run_id, lease.token, step, &answers, took).await?;
+        pending_calls::record_results(&mut transaction, lease.run_id, lease.token, step, &answers, took)
+            .await?;
     match recorded {
         RecordOutcome::Written { .. } => {
             failpoints::hit(Failpoint::StepWritten);
@@ -139,7 +142,7 @@ async fn attempt(
         }
         RecordOutcome::LeaseLost => transaction.rollback().await?,
     }
-    connection.keep();
+    connection.release();
     Ok((recorded, records))
 }
 

@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 use errand_agent::{Action, AgentRun, Message, ModelAnswer, Prompt};
 use errand_shared::{
     Uuid,
-    domain::chat::{ToolCallRecord, Usage},
+    domain::chat::{ToolCallView, Usage},
     service::{
         failpoints::{self, Failpoint},
         metrics::observe,
@@ -106,7 +106,7 @@ pub(super) struct Drive<'a> {
     pub(super) context: &'a Context,
     pub(super) lease: &'a Lease,
     pub(super) deadline: Instant,
-    pub(super) tool_calls: Vec<ToolCallRecord>,
+    pub(super) tool_calls: Vec<ToolCallView>,
     /// The model call whose step is not journalled yet.
     pub(super) open_step: Option<StepRecord>,
     /// Whether there may be a journalled step whose calls are not all made.
@@ -192,7 +192,7 @@ impl<'a> Drive<'a> {
                     };
                     let results = records.iter().map(|record| record.result.to_string()).collect();
                     self.tool_calls
-                        .extend(records.into_iter().map(|record| ToolCallRecord {
+                        .extend(records.into_iter().map(|record| ToolCallView {
                             tool_call_id: record.tool_call_id,
                             tool_name: record.tool_name,
                             arguments: with_user_id(&record.arguments, lease.user_id),
@@ -275,7 +275,7 @@ impl<'a> Drive<'a> {
 /// Whether some of the last step's calls were made and others are left.
 fn is_partly_done(lease: &Lease) -> bool {
     let last = lease.journal.last();
-    last.is_some_and(|step| !step.asked.is_empty() && !step.calls.is_empty())
+    last.is_some_and(|step| !step.pending.is_empty() && !step.calls.is_empty())
 }
 
 pub(super) const fn interruption(why: Interrupt) -> RunFailure {

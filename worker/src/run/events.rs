@@ -15,8 +15,8 @@ use errand_shared::{
     },
     storage::{
         journal::{
-            pending_calls::Parked,
-            steps::{CallRecord, with_user_id},
+            pending_calls::ApprovalWait,
+            steps::{RecordedCall, with_user_id},
         },
         queue::claims::{self, Lease},
     },
@@ -206,7 +206,7 @@ impl<'a> Telling<'a> {
     }
 
     /// Tools were called, and what they did is committed.
-    pub(crate) async fn tools_finished(&mut self, calls: &[CallRecord]) {
+    pub(crate) async fn tools_finished(&mut self, calls: &[RecordedCall]) {
         if !self.may_tell().await {
             return;
         }
@@ -225,7 +225,7 @@ impl<'a> Telling<'a> {
 
     /// The run is parked until its user has decided about these calls. What is told here is of the epoch in which it waits;
     /// the log refuses it once somebody has taken the run up.
-    pub(crate) fn parked<'c>(&self, parked: Parked, calls: impl Iterator<Item = &'c PlannedCall>) {
+    pub(crate) fn parked<'c>(&self, parked: ApprovalWait, calls: impl Iterator<Item = &'c PlannedCall>) {
         for call in calls {
             let arguments = with_user_id(&call.journal_arguments(), self.lease.user_id);
             let event = Event {
@@ -311,7 +311,7 @@ impl<'a> Telling<'a> {
     /// Asks Postgres whether the lease holds. With no answer nothing is told, and the log is no longer trusted.
     async fn holds(&mut self) -> bool {
         let began = Instant::now();
-        match claims::holds(&self.context.pool, self.lease.run_id, self.lease.token).await {
+        match claims::is_held(&self.context.pool, self.lease.run_id, self.lease.token).await {
             Ok(true) => self.vouched = began,
             Ok(false) => self.silent = true,
             Err(error) => {

@@ -7,7 +7,7 @@ use errand_shared::storage::Pool;
 use errand_shared::{
     Uuid,
     domain::{
-        chat::{ChatResponse, RunProblem, ToolCallRecord},
+        chat::{ChatResponse, RunProblem, ToolCallView},
         events::RunEnd,
         run::RunStatus,
         timing::RunTiming,
@@ -20,7 +20,7 @@ use errand_shared::{
     storage::{
         self,
         group_commit::GroupCommit,
-        journal::pending_calls::{self, Closing},
+        journal::pending_calls::{self, EndingRun},
         runs::{
             self, RunView,
             finish::{self, Ending, Finish, Finished},
@@ -45,7 +45,7 @@ pub(crate) fn group(
         move |batch: Arc<[Arc<Finish>]>| {
             let pool = pool.clone();
             async move {
-                let mut ended: HashMap<_, _> = finish::finish_quickly(&pool, &batch)
+                let mut ended: HashMap<_, _> = finish::finish(&pool, &batch)
                     .await?
                     .into_iter()
                     .map(|finished| ((finished.run_id, finished.final_event_seq), finished))
@@ -76,7 +76,7 @@ pub(crate) struct Spent {
 pub(crate) async fn finish(
     context: &Context,
     finish: Finish,
-    tool_calls: Vec<ToolCallRecord>,
+    tool_calls: Vec<ToolCallView>,
     spent: Spent,
 ) -> Result<Option<RunStatus>, sqlx::Error> {
     failpoints::hit(Failpoint::BeforeFinish);
@@ -138,7 +138,7 @@ pub(crate) async fn finish_strays(context: &Context, finishes: &[Finish]) -> Res
     // Begin, two locks, what is left of steps, the finish, commit.
     let ended = context
         .pool
-        .in_time(6, finish_under_locks(context, finishes))
+        .with_timeout(6, finish_under_locks(context, finishes))
         .await??;
     let ids: Vec<_> = ended.iter().map(|run| run.run_id).collect();
     tell_ended(context, &ids).await?;
@@ -151,11 +151,11 @@ async fn finish_under_locks(context: &Context, finishes: &[Finish]) -> Result<Ve
     let mut transaction = connection.begin().await?;
     // Their workers may live, and be in the middle of a step.
     finish::lock(&mut transaction, &run_ids).await?;
-    let closings: Vec<_> = finishes.iter().map(Closing::from).collect();
-    pending_calls::close(&mut *transaction, &closings).await?;
-    let ended = finish::finish(&mut *transaction, finishes).await?;
+    let closings: Vec<_> = finishes.iter().map(EndingRun::from).collect();
+    pending_calls::settle(&mut *transaction, &closings).await?;
+    let ended = finish::finish_batch(&mut *transaction, finishes).await?;
     transaction.commit().await?;
-    connection.keep();
+    connection.release();
     Ok(ended)
 }
 
@@ -167,7 +167,7 @@ async fn ring_next(context: &Context, finished: &Finished) {
 
 /// The next run of the conversation. A failed look is no loss: the bell that is due rings it.
 async fn next_run(pool: &Pool, finished: &Finished) -> Option<Uuid> {
-    if !finished.look_again {
+    if !finished.recheck_queue {
         return finished.next;
     }
     finish::next_queued(pool, finished.user_id, finished.conversation_id)
@@ -176,7 +176,7 @@ async fn next_run(pool: &Pool, finished: &Finished) -> Option<Uuid> {
         .flatten()
 }
 
-fn response(finished: &Finished, ending: &Ending, tool_calls: Vec<ToolCallRecord>) -> ChatResponse {
+fn response(finished: &Finished, ending: &Ending, tool_calls: Vec<ToolCallView>) -> ChatResponse {
     let (message, problem) = match (finished.status, ending) {
         (RunStatus::Succeeded, Ending::Succeeded { content, .. }) => (content.clone(), None),
         (RunStatus::Failed, Ending::Failed { reason, .. }) => {

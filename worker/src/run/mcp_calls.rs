@@ -13,8 +13,8 @@ use errand_shared::{
     storage::{
         Pool,
         journal::{
-            pending_calls::{self, Answer},
-            steps::{CallRecord, RecordOutcome},
+            pending_calls::{self, CallResult},
+            steps::{RecordOutcome, RecordedCall},
         },
         queue::claims::Lease,
     },
@@ -63,7 +63,7 @@ pub(crate) struct At<'a> {
 pub(crate) fn perform<'a>(
     at: At<'a>,
     calls: Vec<ExternalCall<'a>>,
-) -> impl Stream<Item = Result<CallRecord, RunFailure>> + 'a {
+) -> impl Stream<Item = Result<RecordedCall, RunFailure>> + 'a {
     stream::iter(calls)
         .map(move |external| {
             let traced = errand_shared::trace!(
@@ -84,7 +84,7 @@ pub(crate) fn perform<'a>(
         .buffer_unordered(AT_ONCE)
 }
 
-async fn one(at: At<'_>, external: ExternalCall<'_>) -> Result<CallRecord, RunFailure> {
+async fn one(at: At<'_>, external: ExternalCall<'_>) -> Result<RecordedCall, RunFailure> {
     let ExternalCall { call, server } = external;
     let began = Instant::now();
     let outcome = match (at.left.withheld(call), &call.arguments) {
@@ -93,7 +93,7 @@ async fn one(at: At<'_>, external: ExternalCall<'_>) -> Result<CallRecord, RunFa
         (None, Err(_)) => errand_task_tools::internal_error(),
     };
     let record = step_transaction::journalled(call, outcome);
-    let answer = Answer {
+    let answer = CallResult {
         index: place(call),
         result: record.result.clone(),
         success: record.success,
@@ -103,8 +103,9 @@ async fn one(at: At<'_>, external: ExternalCall<'_>) -> Result<CallRecord, RunFa
     let mut connection = at.pool.get().await?;
     // One statement, which commits by itself and waits for the disk: the call can't be made again to find out.
     let recorded =
-        pending_calls::answer(&mut connection, lease.run_id, lease.token, step, &[answer], took).await?;
-    connection.keep();
+        pending_calls::record_results(&mut connection, lease.run_id, lease.token, step, &[answer], took)
+            .await?;
+    connection.release();
     match recorded {
         RecordOutcome::LeaseLost => Err(RunFailure::LeaseLost),
         RecordOutcome::Written {
@@ -134,7 +135,7 @@ async fn made(
         Err(_) if was_started => return Ok(told(Outcome::unknown_after_crash())),
         Err(outcome) => return Ok(told(outcome)),
     };
-    let started = pending_calls::start(at.pool, lease.run_id, lease.token, step, place(call)).await?;
+    let started = pending_calls::mark_started(at.pool, lease.run_id, lease.token, step, place(call)).await?;
     match started {
         None => return Err(RunFailure::LeaseLost),
         Some(true) if !was_started => return Ok(told(Outcome::not_begun())),

@@ -13,7 +13,7 @@ use errand_shared::{
     storage::{
         Pool,
         group_commit::GroupCommit,
-        journal::steps::{self, CallRecord, Entry, Fence, RecordOutcome, StepRecord},
+        journal::steps::{self, Fence, RecordOutcome, RecordedCall, StepEntry, StepRecord},
         queue::claims::Lease,
     },
 };
@@ -36,7 +36,7 @@ pub(crate) struct ToolStep {
     /// The names of the tools that may be called.
     tools: Arc<[&'static str]>,
     /// The calls as they will be journalled, if that is known before the commit.
-    made: SetOnce<Vec<CallRecord>>,
+    made: SetOnce<Vec<RecordedCall>>,
     committed: SetOnce<()>,
 }
 
@@ -62,7 +62,7 @@ impl ToolStep {
 
     /// The calls as they are journalled if the step is committed at all. A step by itself knows them before its commit; one
     /// that is written with others may never tell.
-    pub(crate) async fn made(&self) -> &[CallRecord] {
+    pub(crate) async fn made(&self) -> &[RecordedCall] {
         self.made.wait().await
     }
 
@@ -77,7 +77,7 @@ impl ToolStep {
     }
 
     /// The calls of [`Self::made`], once they are committed.
-    pub(crate) async fn committed(&self) -> &[CallRecord] {
+    pub(crate) async fn committed(&self) -> &[RecordedCall] {
         self.committed.wait().await;
         self.made().await
     }
@@ -105,7 +105,7 @@ pub(crate) enum Stepped {
     /// It is committed.
     Committed {
         /// Its calls as journalled.
-        calls: Vec<CallRecord>,
+        calls: Vec<RecordedCall>,
         /// Whether the run's user has asked for an end meanwhile.
         cancel_requested: bool,
     },
@@ -142,7 +142,7 @@ pub(crate) async fn perform(
     steps: &Steps,
     pool: &Pool,
     step: Arc<ToolStep>,
-) -> Result<Vec<CallRecord>, RunFailure> {
+) -> Result<Vec<RecordedCall>, RunFailure> {
     let traced: Vec<_> = step.calls.iter().map(span).collect();
     let stepped = match steps.write(Arc::clone(&step)).await.flatten() {
         Err(error @ sqlx::Error::Database(_))
@@ -225,7 +225,7 @@ async fn bounded(
     batch: &[Arc<ToolStep>],
     savepoints: Savepoints,
 ) -> Result<Option<Vec<Stepped>>, sqlx::Error> {
-    pool.in_time(STATEMENTS_A_BATCH, attempt(pool, batch, savepoints))
+    pool.with_timeout(STATEMENTS_A_BATCH, attempt(pool, batch, savepoints))
         .await?
 }
 
@@ -250,7 +250,7 @@ async fn attempt(
     }
     .into_iter();
     let tools_ms = i32::try_from(started.elapsed().as_millis()).unwrap_or(i32::MAX);
-    let done: Vec<(StepRecord, Vec<CallRecord>)> = batch
+    let done: Vec<(StepRecord, Vec<RecordedCall>)> = batch
         .iter()
         .map(|step| {
             let record = StepRecord {
@@ -271,7 +271,7 @@ async fn attempt(
     let entries: Vec<_> = batch
         .iter()
         .zip(&done)
-        .map(|(step, (record, calls))| Entry {
+        .map(|(step, (record, calls))| StepEntry {
             run_id: step.run_id,
             token: step.token,
             step: record,
@@ -296,13 +296,13 @@ async fn attempt(
     } else {
         transaction.rollback().await?;
     }
-    connection.keep();
+    connection.release();
     Ok(written)
 }
 
 /// A call with what came of it.
-pub(crate) fn journalled(call: &PlannedCall, outcome: ToolOutcome) -> CallRecord {
-    CallRecord {
+pub(crate) fn journalled(call: &PlannedCall, outcome: ToolOutcome) -> RecordedCall {
+    RecordedCall {
         tool_call_id: call.id.clone(),
         tool_name: call.name.clone(),
         arguments: call.journal_arguments(),

@@ -3,10 +3,10 @@
 use errand_agent::{JournalledStep, PastCall, PlannedCall, Turn, TurnOutcome};
 use errand_shared::{
     Uuid,
-    domain::chat::ToolCallRecord,
+    domain::chat::ToolCallView,
     storage::{
-        journal::steps::with_user_id,
-        queue::claims::{AskedCall, PastMessage, PastStep, PastTurn},
+        journal::{pending_calls::PendingCall, steps::with_user_id},
+        queue::claims::{PastMessage, PastStep, PastTurn},
     },
 };
 
@@ -77,21 +77,21 @@ pub(crate) fn journal(steps: &[PastStep]) -> Vec<JournalledStep> {
                         result: call.result.to_string(),
                     })
                     .collect(),
-                open: past.asked.iter().map(left).collect(),
+                open: past.pending.iter().map(left).collect(),
             }
         })
         .collect()
 }
 
 /// A call as it was planned: what was journalled is what is made.
-fn left(call: &AskedCall) -> PlannedCall {
+fn left(call: &PendingCall) -> PlannedCall {
     let arguments = match (&call.refusal, &call.arguments) {
         (None, serde_json::Value::Object(arguments)) => Ok(arguments.clone()),
         (Some(refusal), _) => Err(refusal.clone()),
         (None, _) => Err("the arguments are not a JSON object".to_owned()),
     };
     PlannedCall {
-        index: u16::try_from(call.call_index).unwrap_or_default(),
+        index: u16::try_from(call.index).unwrap_or_default(),
         id: call.tool_call_id.clone(),
         name: call.tool_name.clone(),
         arguments,
@@ -99,11 +99,11 @@ fn left(call: &AskedCall) -> PlannedCall {
 }
 
 /// The calls of an earlier attempt as the run's user sees them.
-pub(crate) fn records(steps: &[PastStep], user_id: Uuid) -> Vec<ToolCallRecord> {
+pub(crate) fn records(steps: &[PastStep], user_id: Uuid) -> Vec<ToolCallView> {
     steps
         .iter()
         .flat_map(|step| &step.calls)
-        .map(|call| ToolCallRecord {
+        .map(|call| ToolCallView {
             tool_call_id: call.tool_call_id.clone(),
             tool_name: call.tool_name.clone(),
             arguments: with_user_id(&call.arguments, user_id),

@@ -113,9 +113,9 @@ impl Heartbeat {
 
     async fn beat(&mut self) -> Result<(), sqlx::Error> {
         let in_flight = i32::try_from(self.context.in_flight.len()).unwrap_or(i32::MAX);
-        let beat = workers::beat(&self.own, &self.row, in_flight).await?;
-        let draining = beat.idle;
-        let others = u32::try_from(beat.others).unwrap_or_default();
+        let beat = workers::heartbeat(&self.own, &self.row, in_flight).await?;
+        let draining = beat.stop_claiming;
+        let others = u32::try_from(beat.other_workers).unwrap_or_default();
         self.context.agents.shared_by(others.saturating_add(1));
         self.context.metrics.drains(draining);
         self.draining
@@ -128,7 +128,7 @@ impl Heartbeat {
     /// died), once it was seen so twice.
     async fn reconcile(&mut self) -> Result<(), sqlx::Error> {
         let looked = Instant::now();
-        let held = workers::held(&self.own, self.context.worker_id).await?;
+        let held = workers::held_runs(&self.own, self.context.worker_id).await?;
         let in_flight = &self.context.in_flight;
         for run in held.iter().filter(|run| run.cancel_requested) {
             in_flight.interrupt(run.run_id, run.token, Interrupt::Cancelled);

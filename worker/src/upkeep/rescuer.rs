@@ -46,7 +46,7 @@ pub(crate) async fn run(context: Arc<Context>, good_since: watch::Receiver<Optio
         tokio::select! {
             _ = ticks.tick() => {}
             _ = forget.tick() => {
-                if let Err(error) = workers::forget_dead(&context.pool).await {
+                if let Err(error) = workers::delete_dead(&context.pool).await {
                     tracing::warn!(%error, "dead workers could not be struck off");
                 }
                 continue;

@@ -55,7 +55,7 @@ async fn pass(context: &Context) -> Result<Removed, sqlx::Error> {
     if settings.retention_keys_hours > 0 {
         removed.keys = forget_keys(context, settings.retention_keys_hours).await?;
     }
-    removed.tokens = all_of(|| retention::forget_tokens(&context.pool, BATCH)).await?;
+    removed.tokens = all_of(|| retention::delete_expired_tokens(&context.pool, BATCH)).await?;
     Ok(removed)
 }
 
@@ -77,8 +77,8 @@ async fn drop_journals(context: &Context, days: u16) -> Result<i64, sqlx::Error>
 
 async fn forget_keys(context: &Context, hours: u16) -> Result<u64, sqlx::Error> {
     let before = first_id_at(context.clock.now() - Duration::from_hours(hours.into()));
-    let with_runs = all_of(|| retention::forget_keys(&context.pool, before, hours.into(), BATCH)).await?;
-    let without = all_of(|| retention::forget_keys_without_runs(&context.pool, hours.into(), BATCH)).await?;
+    let with_runs = all_of(|| retention::delete_keys(&context.pool, before, hours.into(), BATCH)).await?;
+    let without = all_of(|| retention::delete_keys_without_run(&context.pool, hours.into(), BATCH)).await?;
     Ok(with_runs + without)
 }
 

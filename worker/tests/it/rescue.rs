@@ -168,7 +168,7 @@ async fn an_overdue_run_is_ended_though_its_worker_lives() {
         version: "1".to_owned(),
         concurrency: 1,
     };
-    workers::beat(&app.database.pool, &row, 1).await.unwrap();
+    workers::heartbeat(&app.database.pool, &row, 1).await.unwrap();
     app.database
         .execute("UPDATE workers SET heartbeat_at = now() + interval '1 hour'")
         .await

@@ -1,7 +1,7 @@
 use errand_shared::{
     Uuid,
     domain::{
-        chat::{ChatResponse, ToolCallRecord, Usage},
+        chat::{ChatResponse, ToolCallView, Usage},
         events::{FIRST_OF_WORKER, ROOM_AFTER_LOSS, final_seq, started_seq},
         timing::RunTiming,
     },
@@ -20,7 +20,7 @@ fn view(status: RunStatus, attempt: i32, epoch: i32, calls: usize) -> RunView {
         created_at: NOW,
         ended: status.is_final().then(|| (final_seq(epoch), NOW)),
         successes: vec![true; calls],
-        waiting: Vec::new(),
+        awaited: Vec::new(),
         response: ChatResponse {
             conversation_id: Uuid::from_u128(2),
             message: if status == RunStatus::Succeeded {
@@ -29,7 +29,7 @@ fn view(status: RunStatus, attempt: i32, epoch: i32, calls: usize) -> RunView {
                 String::new()
             },
             tool_calls: (0..calls)
-                .map(|number| ToolCallRecord {
+                .map(|number| ToolCallView {
                     tool_call_id: format!("call_{number}"),
                     tool_name: "add_task".to_owned(),
                     arguments: json!({}),

@@ -1,6 +1,6 @@
 //! How many workers the load of the last hour calls for.
 
-use errand_shared::storage::{overview::Recent, queue::workers::WorkerInfo};
+use errand_shared::storage::{queue::workers::WorkerInfo, stats::RecentRuns};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -39,7 +39,7 @@ pub(crate) struct Capacity {
 }
 
 /// Reckons from the newest runs, of which at most `most` were looked at, and the workers.
-pub(crate) fn reckon(recent: &Recent, most: i64, workers: &[WorkerInfo]) -> Capacity {
+pub(crate) fn reckon(recent: &RecentRuns, most: i64, workers: &[WorkerInfo]) -> Capacity {
     // A full sample reaches only as far back as its oldest run.
     let reach = match recent.oldest_seconds {
         Some(oldest) if recent.runs >= most => oldest.max(1.0),
@@ -114,8 +114,8 @@ mod tests {
         }
     }
 
-    fn recent(runs: i64, last_5_min: i64, service_seconds: f64) -> Recent {
-        Recent {
+    fn recent(runs: i64, last_5_min: i64, service_seconds: f64) -> RecentRuns {
+        RecentRuns {
             runs,
             last_5_min,
             succeeded: runs,
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn dead_workers_do_not_count_and_none_are_called_for_by_no_runs() {
         let workers = [worker(10, 1.0), worker(30, 2.0), worker(1, 3600.0)];
-        let idle = Recent {
+        let idle = RecentRuns {
             oldest_seconds: None,
             service_seconds: None,
             ..recent(0, 0, 0.0)

@@ -10,7 +10,7 @@ use errand_shared::{
     domain::run::RunStatus,
     service::failpoints::{self, Failpoint},
     storage::{
-        admin_runs::{self, RunDetails, StepSummary, Which},
+        admin_runs::{self, RunDetails, RunFilter, StepSummary},
         runs::{self, RetryOutcome},
     },
 };
@@ -62,7 +62,7 @@ struct RunInFull {
 /// Which runs, and how many.
 #[derive(Debug)]
 struct Wanted {
-    which: Which,
+    which: RunFilter,
     limit: i64,
 }
 
@@ -74,7 +74,7 @@ impl FromQuery for Wanted {
         let user_id = params.parsed("user_id", "must be a UUID", |text| Uuid::try_parse(text).ok())?;
         let before = params.cursor("cursor", BeforeRun::decode)?;
         Ok(Self {
-            which: Which {
+            which: RunFilter {
                 status,
                 user_id,
                 before: before.map(|before| before.id),

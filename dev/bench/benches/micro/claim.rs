@@ -52,7 +52,7 @@ async fn post(pool: &Pool, user_id: Uuid, many: usize) -> Vec<Uuid> {
             origin: posts::Origin::default(),
         })
         .collect();
-    posts::store(pool, &posts, 0).await.expect("posts");
+    posts::store_batch(pool, &posts, 0).await.expect("posts");
     posts.iter().map(|post| post.run_id).collect()
 }
 

@@ -27,7 +27,7 @@ fn end(status: RunStatus, problem: Option<RunProblem>) -> RunEnd {
             } else {
                 String::new()
             },
-            tool_calls: vec![ToolCallRecord {
+            tool_calls: vec![ToolCallView {
                 tool_call_id: "call_1".to_owned(),
                 tool_name: "list_tasks".to_owned(),
                 arguments: json!({"user_id": Uuid::from_u128(3)}),

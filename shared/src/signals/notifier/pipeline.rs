@@ -154,7 +154,9 @@ impl Sender {
             return Ok(Vec::new());
         }
         let mut connection = self.redis.commands();
-        self.redis.in_time(pipeline.query_async(&mut connection)).await
+        self.redis
+            .with_timeout(pipeline.query_async(&mut connection))
+            .await
     }
 }
 

@@ -1,13 +1,13 @@
-//! The runs of a conversation beside each other: one at a time, in order, and their messages likewise.
+//! Checks of the runs of a conversation: one at a time, in order, and their messages likewise.
 
 use sqlx::PgConnection;
 
-use super::{Found, Limits};
+use super::{AuditLimits, Found};
 
-/// A conversation has one run that is running or parked, at most.
+/// A conversation has at most one run that is running or awaits approval.
 pub(super) async fn one_at_a_time(
     connection: &mut PgConnection,
-    limits: Limits,
+    limits: AuditLimits,
 ) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
@@ -27,9 +27,9 @@ pub(super) async fn one_at_a_time(
     .await
 }
 
-/// No run was claimed while an earlier one was open, and none ended before an earlier one. Only runs that were claimed
-/// have an order: a queued run may be cancelled before its turn comes.
-pub(super) async fn order(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// No run was claimed while an earlier run was open, and none finished before an earlier one. This applies only to runs that were
+/// claimed: a queued run may be cancelled before earlier runs finish.
+pub(super) async fn order(connection: &mut PgConnection, limits: AuditLimits) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
@@ -37,13 +37,13 @@ pub(super) async fn order(connection: &mut PgConnection, limits: Limits) -> Resu
         WITH bad AS MATERIALIZED (
             SELECT 'run ' || r.id AS what FROM (
                 SELECT id, claimed_at, finished_at,
-                    bool_or(finished_at IS NULL) OVER earlier AS an_earlier_is_open,
+                    bool_or(finished_at IS NULL) OVER earlier AS earlier_is_open,
                     max(finished_at) FILTER (WHERE claimed_at IS NOT NULL) OVER earlier AS earlier_ended
                 FROM runs
                 WINDOW earlier AS (PARTITION BY conversation_id ORDER BY seq
                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
             ) r
-            WHERE r.claimed_at IS NOT NULL AND (r.an_earlier_is_open OR r.finished_at < r.earlier_ended)
+            WHERE r.claimed_at IS NOT NULL AND (r.earlier_is_open OR r.finished_at < r.earlier_ended)
         )
         SELECT (SELECT count(*) FROM runs) AS "examined!", (SELECT count(*) FROM bad) AS "violations!",
             ARRAY(SELECT what FROM bad ORDER BY what LIMIT $1) AS "offenders!"
@@ -54,8 +54,11 @@ pub(super) async fn order(connection: &mut PgConnection, limits: Limits) -> Resu
     .await
 }
 
-/// No two messages of a conversation have one number, and none is above what the conversation has handed out.
-pub(super) async fn sequences(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// Sequence numbers of a conversation are unique, and not above the conversation's counter.
+pub(super) async fn sequences(
+    connection: &mut PgConnection,
+    limits: AuditLimits,
+) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
@@ -78,9 +81,9 @@ pub(super) async fn sequences(connection: &mut PgConnection, limits: Limits) -> 
     .await
 }
 
-/// What a run adds at its end are consecutive messages, tool rows by slot and the reply last; they follow its user's
-/// message and what earlier runs added. Unlike the times of ends, this order rests on no clock.
-pub(super) async fn layout(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// The messages that a run adds when it finishes are consecutive: tool results by slot, then the reply. They follow the user's
+/// message and the messages of earlier runs. Unlike the order of finish times, this does not depend on a clock.
+pub(super) async fn layout(connection: &mut PgConnection, limits: AuditLimits) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"

@@ -1,14 +1,17 @@
-//! What is under way: held by the living, within its time, not left lying.
+//! Checks of open runs: owned by live workers, within their deadlines, and not forgotten in the queue.
 //!
-//! Postgres's own start counts as a sign of life of everybody: after an outage all heartbeats are old, and all that waited
-//! waited for Postgres.
+//! The start of Postgres counts as a heartbeat of every worker: after an outage all heartbeats are old, and all runs have waited
+//! for Postgres.
 
 use sqlx::PgConnection;
 
-use super::{Found, Limits};
+use super::{AuditLimits, Found};
 
-/// No run is held by a worker whose heartbeat is too old, or gone, for longer than it takes to rescue it.
-pub(super) async fn orphans(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// No run belongs to a dead or unregistered worker for longer than a rescue takes.
+pub(super) async fn orphans(
+    connection: &mut PgConnection,
+    limits: AuditLimits,
+) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
@@ -29,8 +32,11 @@ pub(super) async fn orphans(connection: &mut PgConnection, limits: Limits) -> Re
     .await
 }
 
-/// No run is running past its deadline, or parked past the time for its approval, for longer than it takes to see to it.
-pub(super) async fn overdue(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// No run is past its deadline, or past the expiry of its approval, for longer than a rescue takes.
+pub(super) async fn overdue(
+    connection: &mut PgConnection,
+    limits: AuditLimits,
+) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
@@ -51,35 +57,15 @@ pub(super) async fn overdue(connection: &mut PgConnection, limits: Limits) -> Re
     .await
 }
 
-/// No run that could be claimed waits for long while the living workers have room for all that could be. With no
-/// worker alive each such run counts; with more runs than room none does, for then waiting is their lot. A
-/// worker that drains has no room, and while the queue is paused nobody has.
-pub(super) async fn waiting(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
-    sqlx::query_as!(
+/// No ready run waits too long while live workers have free slots for all ready runs, or while no worker is alive. With more ready
+/// runs than free slots, waiting is expected. A draining worker has no free slots, and a paused queue allows no claims.
+pub(super) async fn waiting(
+    connection: &mut PgConnection,
+    limits: AuditLimits,
+) -> Result<Found, sqlx::Error> {
+    sqlx::query_file_as!(
         Found,
-        r#"
-        /* verify */
-        WITH ready AS MATERIALIZED (
-            SELECT r.id, GREATEST(r.available_at, pg_postmaster_start_time(), (SELECT max(e.finished_at) FROM runs e
-                WHERE e.conversation_id = r.conversation_id AND e.seq < r.seq)) AS since
-            FROM runs r
-            WHERE r.status = 'queued' AND r.available_at <= now()
-              AND NOT EXISTS (SELECT FROM runs e
-                WHERE e.user_id = r.user_id AND e.conversation_id = r.conversation_id AND e.seq < r.seq
-                  AND e.status IN ('queued', 'running', 'waiting_approval'))
-        ), living AS (
-            SELECT count(*) AS workers,
-                COALESCE(sum(GREATEST(concurrency - in_flight, 0)) FILTER (WHERE NOT draining), 0) AS room
-            FROM workers WHERE heartbeat_at >= now() - make_interval(secs => $2)
-        ), bad AS MATERIALIZED (
-            SELECT 'run ' || r.id AS what FROM ready r, living l
-            WHERE r.since < now() - make_interval(secs => $3)
-              AND NOT EXISTS (SELECT FROM queue_control WHERE paused_at IS NOT NULL)
-              AND (l.workers = 0 OR l.room >= (SELECT count(*) FROM ready))
-        )
-        SELECT (SELECT count(*) FROM ready) AS "examined!", (SELECT count(*) FROM bad) AS "violations!",
-            ARRAY(SELECT what FROM bad ORDER BY what LIMIT $1) AS "offenders!"
-        "#,
+        "src/storage/audit/waiting.sql",
         limits.offenders,
         limits.alive_seconds,
         limits.queued_seconds
@@ -88,14 +74,18 @@ pub(super) async fn waiting(connection: &mut PgConnection, limits: Limits) -> Re
     .await
 }
 
-/// No run is open: for the end of a test.
-pub(super) async fn settled(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// No run is open. For the end of a test.
+pub(super) async fn settled(
+    connection: &mut PgConnection,
+    limits: AuditLimits,
+) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
         /* verify */
         WITH bad AS MATERIALIZED (
-            SELECT 'run ' || id AS what FROM runs WHERE status IN ('queued', 'running', 'waiting_approval')
+            SELECT 'run ' || id AS what FROM runs
+            WHERE status IN ('queued', 'running', 'waiting_approval') -- open run
         )
         SELECT (SELECT count(*) FROM runs) AS "examined!", (SELECT count(*) FROM bad) AS "violations!",
             ARRAY(SELECT what FROM bad ORDER BY what LIMIT $1) AS "offenders!"

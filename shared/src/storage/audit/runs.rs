@@ -1,11 +1,14 @@
-//! A run by itself: its message, its end, its reply, whose it is.
+//! Checks of single runs: message, final state, reply, owner, idempotency key.
 
 use sqlx::PgConnection;
 
-use super::{Found, Limits};
+use super::{AuditLimits, Found};
 
-/// Each run has one user message, at its own place; each user message has a run.
-pub(super) async fn messages(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// Every run has one user message, with the same sequence number, and every user message has a run.
+pub(super) async fn messages(
+    connection: &mut PgConnection,
+    limits: AuditLimits,
+) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
@@ -28,8 +31,8 @@ pub(super) async fn messages(connection: &mut PgConnection, limits: Limits) -> R
     .await
 }
 
-/// The fields of a run go with its state.
-pub(super) async fn ends(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// The columns of a run match its status.
+pub(super) async fn ends(connection: &mut PgConnection, limits: AuditLimits) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
@@ -56,8 +59,11 @@ pub(super) async fn ends(connection: &mut PgConnection, limits: Limits) -> Resul
     .await
 }
 
-/// A succeeded run has one reply, any other none; each reply has a run.
-pub(super) async fn replies(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// A run that succeeded has one reply, any other has none. Every reply has a run.
+pub(super) async fn replies(
+    connection: &mut PgConnection,
+    limits: AuditLimits,
+) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
@@ -80,18 +86,18 @@ pub(super) async fn replies(connection: &mut PgConnection, limits: Limits) -> Re
     .await
 }
 
-/// A final run's last event has a number, of the run's epoch, so that a reader who comes late can be told it. The rest
-/// of the answer are the reply and the reason, which [`replies`] and [`ends`] look at.
+/// The final event of a finished run has a number of the run's epoch, so that the event can be rebuilt for a late subscriber. Its
+/// other contents are the reply and the reason, which [`replies`] and [`ends`] check.
 pub(super) async fn final_events(
     connection: &mut PgConnection,
-    limits: Limits,
+    limits: AuditLimits,
 ) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
         /* verify */
         WITH bad AS MATERIALIZED (
-            -- 2^20 events an epoch, the first is number 1.
+            -- An epoch has 2^20 numbers; the first event of an epoch has number 1.
             SELECT 'run ' || id AS what FROM runs
             WHERE status IN ('succeeded', 'failed', 'cancelled')
               AND (final_event_seq IS NULL OR final_event_seq >> 20 <> epoch OR final_event_seq & 1048575 = 0)
@@ -106,8 +112,8 @@ pub(super) async fn final_events(
     .await
 }
 
-/// A run belongs to the user of its conversation, and its messages stand in that conversation.
-pub(super) async fn owners(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// A run belongs to the user of its conversation, and its messages belong to that conversation.
+pub(super) async fn owners(connection: &mut PgConnection, limits: AuditLimits) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"
@@ -129,8 +135,8 @@ pub(super) async fn owners(connection: &mut PgConnection, limits: Limits) -> Res
     .await
 }
 
-/// A key's run is there and its user's. A key whose run was deleted names none.
-pub(super) async fn keys(connection: &mut PgConnection, limits: Limits) -> Result<Found, sqlx::Error> {
+/// An idempotency key names a run of its user, or none if that run was deleted.
+pub(super) async fn keys(connection: &mut PgConnection, limits: AuditLimits) -> Result<Found, sqlx::Error> {
     sqlx::query_as!(
         Found,
         r#"

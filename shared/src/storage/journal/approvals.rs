@@ -1,35 +1,38 @@
-//! What users say to calls that wait for their consent.
+//! The user's decisions about calls that need approval.
 
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use crate::storage::runs::QueuedRun;
-use crate::{domain::run::RunStatus, storage::status_column};
+use crate::{
+    domain::run::RunStatus,
+    storage::{runs::QueuedRun, status_column},
+};
 
-/// What became of a decision.
+/// The outcome of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecisionOutcome {
-    /// It is stored, and others of the step still wait.
+    /// Stored. Other calls of the step still await approval.
     Stored,
-    /// It is stored, and it was the last: the run is queued again.
+    /// Stored. It was the last decision that the step needed: the run is queued again.
     Queued(QueuedRun),
-    /// It was made before, just so.
-    Already,
-    /// The other one was made before.
-    Otherwise,
-    /// Nobody waits for it any more: its time is over, or the run has ended.
+    /// The user made the same decision before.
+    SameAsBefore,
+    /// The user made the opposite decision before.
+    Conflicting,
+    /// The approval expired, or the run has finished.
     TooLate,
-    /// No such call of this run waits, or has waited, for consent.
-    NoCall,
-    /// Not there, or not this user's.
-    NoRun,
+    /// The run has no such call, or the call does not need approval.
+    CallNotFound,
+    /// The run does not exist or belongs to another user.
+    RunNotFound,
 }
 
-/// Locks a run of this user for a decision, so that [`decide`], as the transaction's next statement, sees those that were
-/// made while it waited. None if it is not there or not this user's.
+/// Locks a run of this user for a decision. [`decide`], as the next statement of the transaction, then sees the decisions that
+/// were committed while this one waited for the lock. Returns the run's status. None if the run does not exist or belongs to
+/// another user.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn lock(
     connection: &mut PgConnection,
     user_id: Uuid,
@@ -45,49 +48,22 @@ pub async fn lock(
     status.as_deref().map(status_column).transpose()
 }
 
-/// Stores a decision about a call of a run that [`lock`] has locked; with the last one that its step waits for, the run is
-/// queued again. A decision is made once, and only while the run waits for it.
+/// Stores a decision about a call of a run that [`lock`] has locked. The last decision that the step needs also queues the run
+/// again. A decision can be made once, and only while the run awaits it.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn decide(
     connection: &mut PgConnection,
     run_id: Uuid,
     tool_call_id: &str,
     approve: bool,
 ) -> Result<DecisionOutcome, sqlx::Error> {
-    let row = sqlx::query!(
-        r#"
-        WITH call AS MATERIALIZED (
-            SELECT a.step, a.call_index, a.approved FROM asked_calls a
-            WHERE a.run_id = $1 AND a.tool_call_id = $2 AND a.expires_at IS NOT NULL
-        ), decided AS (
-            UPDATE asked_calls a SET approved = $3, decided_at = now()
-            FROM call c, runs r
-            WHERE a.run_id = $1 AND a.step = c.step AND a.call_index = c.call_index AND a.approved IS NULL
-              AND a.expires_at > now() AND r.id = $1 AND r.status = 'waiting_approval'
-              AND a.step = (SELECT s.step FROM steps s WHERE s.run_id = $1 ORDER BY s.step DESC LIMIT 1)
-            RETURNING a.step, a.call_index
-        ), queued AS (
-            UPDATE runs r SET status = 'queued', epoch = r.epoch + 1, available_at = now(),
-                ring_at = now() + interval '5 seconds'
-            FROM decided d
-            WHERE r.id = $1 AND (SELECT true FROM asked_calls o WHERE o.run_id = $1 AND o.step = d.step
-                AND o.call_index <> d.call_index AND o.expires_at IS NOT NULL AND o.approved IS NULL LIMIT 1) IS NULL
-            RETURNING r.user_id, r.conversation_id, r.attempt, r.epoch
-        )
-        SELECT c.approved, (SELECT true FROM decided) AS decided, q.user_id AS "user_id?",
-            q.conversation_id AS "conversation_id?", q.attempt AS "attempt?", q.epoch AS "epoch?"
-        FROM call c LEFT JOIN queued q ON true
-        "#,
-        run_id,
-        tool_call_id,
-        approve
-    )
-    .fetch_optional(connection)
-    .await?;
+    let row = sqlx::query_file!("src/storage/journal/decide.sql", run_id, tool_call_id, approve)
+        .fetch_optional(connection)
+        .await?;
     let Some(row) = row else {
-        return Ok(DecisionOutcome::NoCall);
+        return Ok(DecisionOutcome::CallNotFound);
     };
     Ok(
         match (
@@ -106,19 +82,19 @@ pub async fn decide(
                     epoch,
                 })
             }
-            (Some(before), ..) if before == approve => DecisionOutcome::Already,
-            (Some(_), ..) => DecisionOutcome::Otherwise,
+            (Some(previous), ..) if previous == approve => DecisionOutcome::SameAsBefore,
+            (Some(_), ..) => DecisionOutcome::Conflicting,
             (None, ..) if row.decided == Some(true) => DecisionOutcome::Stored,
             (None, ..) => DecisionOutcome::TooLate,
         },
     )
 }
 
-/// Queues runs again for whose consent the time is over, and those that their users want cancelled without anybody having
-/// done it: a worker sees what there is to be done. Returns those that were.
+/// Queues runs again whose approvals expired, and runs with a requested cancellation that was not executed. A worker then
+/// continues or finishes them. Returns the queued runs.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn expire(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<QueuedRun>, sqlx::Error> {
     sqlx::query_as!(
         QueuedRun,
@@ -128,7 +104,7 @@ pub async fn expire(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Que
             ORDER BY r.parked_until LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
         )
         UPDATE runs r SET status = 'queued', epoch = r.epoch + 1, available_at = now(),
-            ring_at = now() + interval '5 seconds'
+            ring_at = now() + interval '5 seconds' /* renotify */
         FROM due d WHERE r.id = d.id
         RETURNING r.id AS run_id, r.user_id, r.conversation_id, r.attempt, r.epoch
         "#,

@@ -1,101 +1,80 @@
-//! Steps that are journalled before their calls are made: because a call waits for its user's consent, or because its
-//! effect is not in this database. Such a step is open until `tool_calls` has a result of each of its calls.
+//! Deferred steps: recorded before their calls are made, because a call needs approval or has its effect outside this
+//! database. The calls of such a step are pending until `tool_calls` has their results.
 //!
-//! What a model asked for is never asked of it again once this has it. Each write goes under the run's lease.
+//! Once a step is recorded, the model is never asked for it again. Every write is fenced by the run's lease.
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use super::steps::{RecordOutcome, StepRecord};
 use crate::storage::runs::finish::Finish;
 
-/// A call to be journalled before it is made.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// Its place in its step.
+/// A recorded tool call that has no result yet.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PendingCall {
+    /// Its index in its step, from 0.
     pub index: i16,
     /// The model's id of the call.
     pub tool_call_id: String,
-    /// The tool.
+    /// The name of the tool.
     pub tool_name: String,
     /// The arguments without `user_id`; null if they were refused.
     pub arguments: serde_json::Value,
-    /// Why they were refused, if they were.
+    /// Why the arguments were refused.
     pub refusal: Option<String>,
-    /// Whether it is to be made only with its user's consent.
-    pub needs_consent: bool,
+    /// Whether the call may be made only if the user approves it.
+    pub needs_approval: bool,
+    /// The user's decision. None before the user decides, and still none if the time to decide ran out.
+    pub approved: Option<bool>,
+    /// Whether an attempt started the call. Set only for calls whose effect is outside this database.
+    pub started: bool,
 }
 
-/// What became of a step that was to be opened.
+/// The outcome of deferring a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpenOutcome {
-    /// It is journalled, and the run goes on.
-    Open,
-    /// It is journalled, and the run waits for its user: the lease is given up.
-    Parked(Parked),
-    /// The run's user has asked for an end; nothing is journalled.
+pub enum DeferOutcome {
+    /// Recorded. The run continues.
+    Recorded,
+    /// Recorded. The run awaits its user's approval, and the lease has ended.
+    AwaitingApproval(ApprovalWait),
+    /// The user requested a cancellation. Nothing is recorded.
     CancelRequested,
-    /// The lease is gone, or a crash of Postgres has lost the step before; nothing is journalled.
+    /// The lease is lost, or a crash of Postgres lost the previous step. Nothing is recorded.
     LeaseLost,
 }
 
-/// A run that waits for its user's consent.
+/// A run that awaits its user's approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parked {
+pub struct ApprovalWait {
     /// Its epoch.
     pub epoch: i32,
-    /// Until when consent can be given.
+    /// When the approval expires.
     pub expires_at: DateTime<Utc>,
 }
 
-/// Journals a step with its calls, none of which has been made. If one of them needs its user's consent the run is parked
-/// in the same statement: it waits for `consent_seconds` at most, without a lease, its deadline stopped.
+/// Records a step with its calls before any of them is made. If one of them needs approval, the same statement makes the run
+/// wait for its user, for at most `approval_seconds`: without a lease, and with its deadline suspended.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn open(
+/// A database error.
+pub async fn defer_step(
     executor: impl PgExecutor<'_>,
     run_id: Uuid,
     token: Uuid,
     step: &StepRecord,
-    calls: &[Asked],
-    consent_seconds: f64,
-) -> Result<OpenOutcome, sqlx::Error> {
+    calls: &[PendingCall],
+    approval_seconds: f64,
+) -> Result<DeferOutcome, sqlx::Error> {
     let indexes: Vec<_> = calls.iter().map(|call| call.index).collect();
     let ids: Vec<_> = calls.iter().map(|call| call.tool_call_id.as_str()).collect();
     let names: Vec<_> = calls.iter().map(|call| call.tool_name.as_str()).collect();
     let arguments: Vec<_> = calls.iter().map(|call| &call.arguments).collect();
     let refusals: Vec<_> = calls.iter().map(|call| call.refusal.as_deref()).collect();
-    let consents: Vec<_> = calls.iter().map(|call| call.needs_consent).collect();
-    let row = sqlx::query!(
-        r#"
-        WITH fence AS MATERIALIZED (
-            SELECT r.id, r.cancel_requested_at IS NOT NULL AS cancel_requested FROM runs r
-            WHERE r.id = $1 AND r.lease_token = $2
-              AND ($3::int2 = 0 OR (SELECT true FROM steps b WHERE b.run_id = $1 AND b.step = $3::int2 - 1))
-            FOR NO KEY UPDATE OF r
-        ), opened AS MATERIALIZED (
-            SELECT id FROM fence WHERE NOT cancel_requested
-        ), written AS (
-            INSERT INTO steps (run_id, step, attempt, model, content, prompt_tokens, completion_tokens, model_ms)
-            SELECT id, $3, $4, $5, $6, $7, $8, $9 FROM opened
-        ), asked AS (
-            INSERT INTO asked_calls (run_id, step, call_index, tool_call_id, tool_name, arguments, refusal, expires_at)
-            SELECT o.id, $3, t.call_index, t.tool_call_id, t.tool_name, t.arguments, t.refusal,
-                CASE WHEN t.needs_consent THEN now() + make_interval(secs => $16) END
-            FROM opened o, unnest($10::int2[], $11::text[], $12::text[], $13::jsonb[], $14::text[], $15::bool[])
-                AS t (call_index, tool_call_id, tool_name, arguments, refusal, needs_consent)
-        ), parked AS (
-            UPDATE runs r SET status = 'waiting_approval', lease_token = NULL, worker_id = NULL, epoch = r.epoch + 1,
-                parked_until = now() + make_interval(secs => $16),
-                time_left = GREATEST(r.deadline_at - now(), interval '0'), deadline_at = NULL
-            FROM opened o WHERE r.id = o.id AND true = ANY($15::bool[])
-            RETURNING r.epoch, r.parked_until
-        )
-        SELECT f.cancel_requested AS "cancel_requested!", p.epoch AS "epoch?", p.parked_until AS "parked_until?"
-        FROM fence f LEFT JOIN parked p ON true
-        "#,
+    let approvals: Vec<_> = calls.iter().map(|call| call.needs_approval).collect();
+    let row = sqlx::query_file!(
+        "src/storage/journal/defer_step.sql",
         run_id,
         token,
         step.step,
@@ -110,27 +89,29 @@ pub async fn open(
         &names as &[&str],
         &arguments as &[&serde_json::Value],
         &refusals as &[Option<&str>],
-        &consents,
-        consent_seconds,
+        &approvals,
+        approval_seconds,
     )
     .fetch_optional(executor)
     .await?;
     Ok(match row {
-        None => OpenOutcome::LeaseLost,
-        Some(row) if row.cancel_requested => OpenOutcome::CancelRequested,
+        None => DeferOutcome::LeaseLost,
+        Some(row) if row.cancel_requested => DeferOutcome::CancelRequested,
         Some(row) => match (row.epoch, row.parked_until) {
-            (Some(epoch), Some(expires_at)) => OpenOutcome::Parked(Parked { epoch, expires_at }),
-            _ => OpenOutcome::Open,
+            (Some(epoch), Some(expires_at)) => {
+                DeferOutcome::AwaitingApproval(ApprovalWait { epoch, expires_at })
+            }
+            _ => DeferOutcome::Recorded,
         },
     })
 }
 
-/// Marks a call whose effect is not in this database as started, for the commit before its first try. None if the lease is
-/// gone, or the call lacks its user's consent: then it must not be made. Else whether the run's user has asked for an end.
+/// Marks a call as started before its first try, for a call whose effect is outside this database. Returns whether the user
+/// requested a cancellation. None if the lease is lost or the call lacks its approval: then it must not be made.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn start(
+/// A database error.
+pub async fn mark_started(
     executor: impl PgExecutor<'_>,
     run_id: Uuid,
     token: Uuid,
@@ -156,39 +137,40 @@ pub async fn start(
     .await
 }
 
-/// What came of an asked call.
+/// The result of a pending call.
 #[derive(Clone, Debug)]
-pub struct Answer {
-    /// Its place in its step.
+pub struct CallResult {
+    /// The call's index in its step, from 0.
     pub index: i16,
-    /// What the tool answered.
+    /// What the tool returned.
     pub result: serde_json::Value,
-    /// Whether it did what it was asked for.
+    /// Whether the call succeeded.
     pub success: bool,
 }
 
-/// Journals results of an open step's calls, in the transaction that holds their effects if this database has them. If the
-/// lease is lost, or a call that needs its user's consent has succeeded without it, roll back.
+/// Records results of a deferred step's calls, in the transaction that contains their effects if these are in this database.
+/// [`RecordOutcome::LeaseLost`] if the lease is lost, or if a call succeeded without the approval that it needs: roll back.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn answer(
+/// A database error.
+pub async fn record_results(
     connection: &mut PgConnection,
     run_id: Uuid,
     token: Uuid,
     step: i16,
-    answers: &[Answer],
+    results: &[CallResult],
     tools_ms: i32,
 ) -> Result<RecordOutcome, sqlx::Error> {
-    let indexes: Vec<_> = answers.iter().map(|answer| answer.index).collect();
-    let results: Vec<_> = answers.iter().map(|answer| &answer.result).collect();
-    let successes: Vec<_> = answers.iter().map(|answer| answer.success).collect();
+    let indexes: Vec<_> = results.iter().map(|call| call.index).collect();
+    let values: Vec<_> = results.iter().map(|call| &call.result).collect();
+    let successes: Vec<_> = results.iter().map(|call| call.success).collect();
     let row = sqlx::query!(
         r#"
         WITH fence AS MATERIALIZED (
             SELECT r.id, r.cancel_requested_at IS NOT NULL AS cancel_requested FROM runs r
             WHERE r.id = $1 AND r.lease_token = $2 FOR NO KEY UPDATE OF r
-        ), answered AS (
+        ), recorded AS (
+            -- Leaves out calls that succeeded without the approval that they need. The caller compares the counts.
             INSERT INTO tool_calls (run_id, step, call_index, tool_call_id, tool_name, arguments, result, success)
             SELECT a.run_id, a.step, a.call_index, a.tool_call_id, a.tool_name, a.arguments, t.result, t.success
             FROM fence f, unnest($4::int2[], $5::jsonb[], $6::bool[]) AS t (call_index, result, success)
@@ -198,38 +180,38 @@ pub async fn answer(
         ), timed AS (
             UPDATE steps s SET tools_ms = s.tools_ms + $7 FROM fence f WHERE s.run_id = f.id AND s.step = $3
         )
-        SELECT f.cancel_requested AS "cancel_requested!", (SELECT count(*) FROM answered) AS "answered!" FROM fence f
+        SELECT f.cancel_requested AS "cancel_requested!", (SELECT count(*) FROM recorded) AS "recorded!" FROM fence f
         "#,
         run_id,
         token,
         step,
         &indexes,
-        &results as &[&serde_json::Value],
+        &values as &[&serde_json::Value],
         &successes,
         tools_ms
     )
     .fetch_optional(connection)
     .await?;
     Ok(match row {
-        Some(row) if usize::try_from(row.answered) == Ok(answers.len()) => RecordOutcome::Written {
+        Some(row) if usize::try_from(row.recorded) == Ok(results.len()) => RecordOutcome::Written {
             cancel_requested: row.cancel_requested,
         },
         _ => RecordOutcome::LeaseLost,
     })
 }
 
-/// A run that is about to end without a reply.
+/// A run that is about to finish without a reply.
 #[derive(Clone, Copy, Debug)]
-pub struct Closing {
+pub struct EndingRun {
     /// The run.
     pub run_id: Uuid,
-    /// Its lease; none for a run that nobody holds.
+    /// Its lease. None for a run that is queued or awaits approval.
     pub token: Option<Uuid>,
-    /// Number of the final event. Without a lease its epoch is the fence.
+    /// The number of the final event. Without a lease, its epoch is the fence.
     pub final_event_seq: i64,
 }
 
-impl From<&Finish> for Closing {
+impl From<&Finish> for EndingRun {
     fn from(finish: &Finish) -> Self {
         Self {
             run_id: finish.run_id,
@@ -239,15 +221,15 @@ impl From<&Finish> for Closing {
     }
 }
 
-/// Answers what is left of open steps, because their runs end: a call that was not started was not done, and of one that
-/// was nobody knows. So the journal says what became of each call that a model made, also when the run is tried again.
+/// Records a failure for every pending call of runs that finish: a call that was not started was not made; the outcome of a
+/// started call is unknown. The journal then has a result for every call, also if the run is retried.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn close(executor: impl PgExecutor<'_>, closings: &[Closing]) -> Result<(), sqlx::Error> {
-    let run_ids: Vec<_> = closings.iter().map(|closing| closing.run_id).collect();
-    let tokens: Vec<_> = closings.iter().map(|closing| closing.token).collect();
-    let final_seqs: Vec<_> = closings.iter().map(|closing| closing.final_event_seq).collect();
+/// A database error.
+pub async fn settle(executor: impl PgExecutor<'_>, runs: &[EndingRun]) -> Result<(), sqlx::Error> {
+    let run_ids: Vec<_> = runs.iter().map(|run| run.run_id).collect();
+    let tokens: Vec<_> = runs.iter().map(|run| run.token).collect();
+    let final_seqs: Vec<_> = runs.iter().map(|run| run.final_event_seq).collect();
     let not_done = failed(
         "NOT_DONE",
         "The run ended before this call was made; nothing was done.",
@@ -259,10 +241,11 @@ pub async fn close(executor: impl PgExecutor<'_>, closings: &[Closing]) -> Resul
     sqlx::query!(
         r#"
         WITH ending AS MATERIALIZED (
+            -- Locks the runs that the caller still owns, fenced as in finish_batch.sql.
             SELECT r.id FROM unnest($1::uuid[], $2::uuid[], $3::int8[]) AS i (run_id, token, final_seq)
-            JOIN runs r ON r.id = i.run_id AND CASE WHEN r.status IN ('queued', 'running', 'waiting_approval')
+            JOIN runs r ON r.id = i.run_id AND CASE WHEN r.status IN ('queued', 'running', 'waiting_approval') -- open run
                 THEN r.lease_token IS NOT DISTINCT FROM i.token END
-            WHERE i.token IS NOT NULL OR r.epoch < (i.final_seq >> 20)::int4
+            WHERE i.token IS NOT NULL OR r.epoch < (i.final_seq >> 20)::int4 -- epoch of the event
             ORDER BY r.id FOR NO KEY UPDATE OF r
         )
         INSERT INTO tool_calls (run_id, step, call_index, tool_call_id, tool_name, arguments, result, success)
@@ -283,12 +266,12 @@ pub async fn close(executor: impl PgExecutor<'_>, closings: &[Closing]) -> Resul
     .map(drop)
 }
 
-/// A failed call's result.
+/// The result of a failed call, in the form that built-in tools use.
 fn failed(code: &str, message: &str) -> serde_json::Value {
     serde_json::json!({"success": false, "error": format!("{code}: {message}"), "message": message})
 }
 
-/// The key by which a server may know a call that is tried again; the same for each try.
+/// The idempotency key of an external call. It is the same for every try, so that the server can recognise repeats.
 pub fn idempotency_key(run_id: Uuid, step: i16, index: i16) -> String {
     format!("{run_id}-{step}-{index}")
 }

@@ -1,13 +1,14 @@
-//! The journal of a run: a step and its tool calls commit together with the tools' effects, under the lease.
+//! Steps: a model call and its tool calls are recorded in the transaction that contains the tools' effects, under the lease.
 
 use std::collections::HashMap;
 
+use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::domain::chat::{ToolCallRecord, Usage};
+use crate::domain::chat::{ToolCallView, Usage};
 
-/// What one model call cost and said.
+/// A model call to record.
 #[derive(Clone, Debug)]
 pub struct StepRecord {
     /// Its number within the run, from 0.
@@ -16,59 +17,59 @@ pub struct StepRecord {
     pub attempt: i32,
     /// The model that answered.
     pub model: String,
-    /// What it said beside its tool calls.
+    /// The text that the model returned with its tool calls.
     pub content: String,
-    /// What it cost.
+    /// The tokens that it used.
     pub usage: Usage,
-    /// How long the model took, in milliseconds.
+    /// Duration of the model call in milliseconds.
     pub model_ms: i32,
-    /// How long the tools took, in milliseconds.
+    /// Duration of the tool calls in milliseconds.
     pub tools_ms: i32,
 }
 
-/// A tool call and its result, to be journalled.
-#[derive(Clone, Debug)]
-pub struct CallRecord {
+/// A tool call with its result, as the journal stores it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RecordedCall {
     /// The model's id of the call.
     pub tool_call_id: String,
-    /// The tool.
+    /// The name of the tool.
     pub tool_name: String,
     /// The arguments without `user_id`.
     pub arguments: serde_json::Value,
-    /// What the tool answered.
+    /// What the tool returned.
     pub result: serde_json::Value,
-    /// Whether it did what it was asked for.
+    /// Whether the call succeeded.
     pub success: bool,
 }
 
-/// Whose step it is, and under which lease.
+/// The lease that fences a step, and the user whose tasks the step may change.
 #[derive(Clone, Copy, Debug)]
 pub struct Fence {
     /// The run.
     pub run_id: Uuid,
     /// The lease.
     pub token: Uuid,
-    /// Whose run it is.
+    /// The user who owns the run.
     pub user_id: Uuid,
 }
 
-/// A step to be journalled.
+/// A step to record.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub struct StepEntry<'a> {
     /// The run.
     pub run_id: Uuid,
     /// The lease.
     pub token: Uuid,
-    /// What the model call cost and said.
+    /// The model call.
     pub step: &'a StepRecord,
-    /// Its calls.
-    pub calls: &'a [CallRecord],
+    /// The tool calls.
+    pub calls: &'a [RecordedCall],
 }
 
-/// Begins the transaction of a step; [`begin_all`] for one.
+/// [`begin_all`] for one step.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn begin(
     connection: &mut PgConnection,
     run_id: Uuid,
@@ -83,24 +84,26 @@ pub async fn begin(
     begin_all(connection, &[fence]).await
 }
 
-/// Begins the transaction of a step that takes its locks as it goes: the user's task counter where a tool writes, the run's row
-/// with [`record`], which tells whether the lease still holds. The commit does not wait for the disk, as with [`begin_all`].
+/// Begins the transaction of a step that takes its locks later: the user's task counter when a tool writes, the run's row with
+/// [`record`], which reports whether the lease is still valid. The commit does not wait for the disk, as with [`begin_all`].
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn begin_unlocked(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
     connection
         .begin_with("BEGIN; SET LOCAL synchronous_commit TO off")
         .await
 }
 
-/// Begins the transaction of steps of several runs: locks the runs' rows where the leases are still these, then the users'
-/// task counters, so that steps of one user that touch several tasks can't deadlock. [`record_all`] tells which leases
-/// held. The commit does not wait for the disk: a run's finish flushes everything before it, and a step that a crash of
-/// Postgres loses is asked of the model again, its effects lost with it.
+/// Begins the transaction of steps of several runs. Locks the rows of the runs whose lease is valid, then the task counters of
+/// their users, so that steps of one user that change several tasks cannot deadlock. [`record_all`] reports which leases are
+/// valid.
+///
+/// The commit does not wait for the disk. The run's finish flushes everything before it; if a crash of Postgres loses a step,
+/// its effects are lost with it and the model is called again.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn begin_all<'c>(
     connection: &'c mut PgConnection,
     fences: &[Fence],
@@ -109,8 +112,8 @@ pub async fn begin_all<'c>(
         let ids: Vec<_> = fences.iter().map(|fence| id(fence).to_string()).collect();
         format!("'{{{}}}'::uuid[]", ids.join(","))
     };
-    // One round trip instead of four. The simple protocol takes several statements but no parameters; what is put
-    // into the text is UUIDs. A token is in no row but its run's.
+    // One round trip instead of four. The simple protocol accepts several statements but no parameters; the text contains
+    // nothing but UUIDs. A token belongs to one run only, so the two lists need not be compared in pairs.
     connection
         .begin_with(AssertSqlSafe(format!(
             "BEGIN; SET LOCAL synchronous_commit TO off; \
@@ -123,30 +126,30 @@ pub async fn begin_all<'c>(
         .await
 }
 
-/// Whether a step could be journalled.
+/// The outcome of recording a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordOutcome {
-    /// It is, once the transaction commits.
+    /// Recorded, once the transaction commits.
     Written {
-        /// Whether the run's user has asked for an end meanwhile.
+        /// Whether the run's user requested a cancellation.
         cancel_requested: bool,
     },
-    /// The lease is gone, or a crash of Postgres has lost the step before: roll back, write and publish nothing.
+    /// The lease is lost, or a crash of Postgres lost the previous step: roll back, and publish nothing.
     LeaseLost,
 }
 
-/// Journals a step in the transaction that holds its effects; [`record_all`] for one.
+/// [`record_all`] for one step.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn record(
     connection: &mut PgConnection,
     run_id: Uuid,
     token: Uuid,
     step: &StepRecord,
-    calls: &[CallRecord],
+    calls: &[RecordedCall],
 ) -> Result<RecordOutcome, sqlx::Error> {
-    let entry = Entry {
+    let entry = StepEntry {
         run_id,
         token,
         step,
@@ -156,41 +159,18 @@ pub async fn record(
     Ok(recorded.into_iter().next().unwrap_or(RecordOutcome::LeaseLost))
 }
 
-/// Journals steps of several runs in the transaction that holds their effects: one outcome each in the order given. If one
-/// of the leases is lost the others are written, and the effects of all are in the transaction: roll back.
+/// Records steps of several runs in the transaction that contains their effects. Returns one outcome per step, in the order
+/// given. If one lease is lost, roll back: the other steps are recorded, but the transaction contains the effects of all.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn record_all(
     connection: &mut PgConnection,
-    entries: &[Entry<'_>],
+    entries: &[StepEntry<'_>],
 ) -> Result<Vec<RecordOutcome>, sqlx::Error> {
     let columns = Columns::of(entries);
-    let held = sqlx::query!(
-        r#"
-        WITH fence AS MATERIALIZED (
-            -- No more than the token: only a running run has one, and an index of running runs must not tempt the planner.
-            SELECT r.cancel_requested_at, i.*
-            FROM unnest($1::uuid[], $2::uuid[], $3::int2[], $4::int4[], $5::text[], $6::text[], $7::int8[], $8::int8[],
-                        $9::int4[], $10::int4[])
-                AS i (run_id, token, step, attempt, model, content, prompt_tokens, completion_tokens, model_ms, tools_ms)
-            JOIN runs r ON r.id = i.run_id AND r.lease_token = i.token
-            -- Not EXISTS, which may be answered by reading all steps once.
-            WHERE i.step = 0 OR (SELECT true FROM steps b WHERE b.run_id = i.run_id AND b.step = i.step - 1)
-            ORDER BY r.id FOR NO KEY UPDATE OF r
-        ), written AS (
-            INSERT INTO steps (run_id, step, attempt, model, content, prompt_tokens, completion_tokens, model_ms,
-                tools_ms)
-            SELECT run_id, step, attempt, model, content, prompt_tokens, completion_tokens, model_ms, tools_ms FROM fence
-        ), called AS (
-            INSERT INTO tool_calls (run_id, step, call_index, tool_call_id, tool_name, arguments, result, success)
-            SELECT f.run_id, f.step, t.call_index, t.tool_call_id, t.tool_name, t.arguments, t.result, t.success
-            FROM unnest($11::uuid[], $12::int2[], $13::text[], $14::text[], $15::jsonb[], $16::jsonb[], $17::bool[])
-                AS t (token, call_index, tool_call_id, tool_name, arguments, result, success)
-            JOIN fence f ON f.token = t.token
-        )
-        SELECT token AS "token!", cancel_requested_at IS NOT NULL AS "cancel_requested!" FROM fence
-        "#,
+    let held = sqlx::query_file!(
+        "src/storage/journal/record_steps.sql",
         &columns.run_ids,
         &columns.tokens,
         &columns.steps,
@@ -224,7 +204,7 @@ pub async fn record_all(
         .collect())
 }
 
-/// The statement's arrays.
+/// The parameters of the statement, one array per column.
 #[derive(Default)]
 struct Columns<'a> {
     run_ids: Vec<Uuid>,
@@ -247,7 +227,7 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of(entries: &[Entry<'a>]) -> Self {
+    fn of(entries: &[StepEntry<'a>]) -> Self {
         let mut columns = Self::default();
         for entry in entries {
             columns.push(*entry);
@@ -255,7 +235,7 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    fn push(&mut self, entry: Entry<'a>) {
+    fn push(&mut self, entry: StepEntry<'a>) {
         self.run_ids.push(entry.run_id);
         self.tokens.push(entry.token);
         self.steps.push(entry.step.step);
@@ -278,7 +258,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The arguments of a tool call as users see them: with the server's `user_id` in front.
+/// Returns the arguments of a tool call as users see them: with `user_id` first. A `user_id` from the model is replaced.
 pub fn with_user_id(arguments: &serde_json::Value, user_id: Uuid) -> serde_json::Value {
     let mut shown = serde_json::Map::new();
     shown.insert("user_id".to_owned(), user_id.to_string().into());
@@ -293,15 +273,15 @@ pub fn with_user_id(arguments: &serde_json::Value, user_id: Uuid) -> serde_json:
     serde_json::Value::Object(shown)
 }
 
-/// The tool calls that a run has committed, in order, as its user sees them.
+/// Returns the recorded tool calls of a run in order, as its user sees them.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn calls_of(
     executor: impl PgExecutor<'_>,
     run_id: Uuid,
     user_id: Uuid,
-) -> Result<Vec<ToolCallRecord>, sqlx::Error> {
+) -> Result<Vec<ToolCallView>, sqlx::Error> {
     let rows = sqlx::query!(
         "SELECT tool_call_id, tool_name, arguments, result FROM tool_calls WHERE run_id = $1 ORDER BY step, call_index",
         run_id
@@ -310,7 +290,7 @@ pub async fn calls_of(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| ToolCallRecord {
+        .map(|row| ToolCallView {
             arguments: with_user_id(&row.arguments, user_id),
             tool_call_id: row.tool_call_id,
             tool_name: row.tool_name,
@@ -326,8 +306,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_users_id_stands_first_and_in_place_of_the_models() {
-        let arguments = json!({"title": "milk", "user_id": "somebody else", "limit": 3});
+    fn user_id_comes_first_and_replaces_the_one_from_the_model() {
+        let arguments = json!({"title": "milk", "user_id": "another user", "limit": 3});
         let shown = with_user_id(&arguments, Uuid::nil()).to_string();
         let expected = r#"{"user_id":"00000000-0000-0000-0000-000000000000","title":"milk","limit":3}"#;
         assert_eq!(shown, expected);

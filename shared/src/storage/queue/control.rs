@@ -1,4 +1,4 @@
-//! What admins say to workers: rows that every heartbeat reads.
+//! How admins control workers: pause the queue and drain a worker. Workers read both with every heartbeat.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use super::workers::WorkerInfo;
 
-/// Pauses the queue or lets it go on, and tells since when it is paused. What is said already stays as it is.
+/// Pauses or resumes the queue. Returns since when it is paused. Pausing a paused queue keeps the earlier time.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn set_paused(
     executor: impl PgExecutor<'_>,
     paused: bool,
@@ -25,10 +25,10 @@ pub async fn set_paused(
     .await
 }
 
-/// Tells a worker to drain, or to go on. None if there is no such worker.
+/// Makes a worker drain, or resume. None if there is no such worker.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn set_draining(
     executor: impl PgExecutor<'_>,
     worker_id: Uuid,

@@ -1,12 +1,11 @@
-//! The sweeps of the rescuer: short statements that any worker may run at any time.
+//! The statements of the rescuer: short, and any worker may execute them at any time.
 
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::signals::wire::ReadyNotice;
-use crate::storage::runs::QueuedRun;
+use crate::{signals::wire::ReadyNotice, storage::runs::QueuedRun};
 
-/// A running run that somebody must end or take back.
+/// A running run whose worker is dead, or that is past its deadline.
 #[derive(Clone, Debug)]
 pub struct StuckRun {
     /// The run.
@@ -15,19 +14,19 @@ pub struct StuckRun {
     pub token: Uuid,
     /// Its epoch.
     pub epoch: i32,
-    /// How often a worker has died under it before.
+    /// How many times its worker has died before.
     pub rescues: i32,
-    /// Whether its user has asked for an end.
+    /// Whether its user requested a cancellation.
     pub cancel_requested: bool,
-    /// Whether its time is over.
+    /// Whether its deadline has passed.
     pub overdue: bool,
 }
 
-/// Finds running runs whose worker's heartbeat is older than `dead_after_seconds`, or gone. A run that was claimed more
-/// recently than that is left alone: its worker may have slept and just woken.
+/// Finds running runs whose worker's last heartbeat is more than `dead_after_seconds` ago, or that is not registered. Skips runs
+/// that were claimed more recently than that: their worker may have been suspended and have resumed.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn find_orphans(
     executor: impl PgExecutor<'_>,
     dead_after_seconds: f64,
@@ -37,7 +36,7 @@ pub async fn find_orphans(
         StuckRun,
         r#"
         WITH RECURSIVE holders AS (
-            -- One step of the index a worker, however many runs it holds.
+            -- The workers that have running runs: one index lookup per worker, however many runs it has.
             (SELECT worker_id FROM runs WHERE status = 'running' ORDER BY worker_id LIMIT 1)
             UNION ALL
             SELECT (SELECT n.worker_id FROM runs n WHERE n.status = 'running' AND n.worker_id > h.worker_id
@@ -60,10 +59,10 @@ pub async fn find_orphans(
     .await
 }
 
-/// Finds running runs that are past their deadline by `grace_seconds`, whoever holds them.
+/// Finds running runs that passed their deadline more than `grace_seconds` ago, also those of live workers.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn find_overdue(
     executor: impl PgExecutor<'_>,
     grace_seconds: f64,
@@ -91,10 +90,10 @@ pub async fn find_overdue(
     .await
 }
 
-/// Queues runs again whose worker died, each under the lease that was seen. Returns those that were.
+/// Queues the runs of dead workers again. Each run is fenced by the lease that the caller saw. Returns the queued runs.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn requeue(
     executor: impl PgExecutor<'_>,
     run_ids: &[Uuid],
@@ -104,13 +103,14 @@ pub async fn requeue(
         QueuedRun,
         r#"
         WITH lost AS MATERIALIZED (
+            -- Locks the runs whose lease is unchanged. Another rescuer may be handling the same runs: skip them.
             SELECT r.id FROM runs r JOIN unnest($1::uuid[], $2::uuid[]) AS i (run_id, token) ON r.id = i.run_id
             WHERE r.lease_token = i.token
             ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED
         )
         UPDATE runs r SET status = 'queued', lease_token = NULL, worker_id = NULL, epoch = r.epoch + 1,
             rescues = r.rescues + 1, last_error = 'the worker died', available_at = now(),
-            ring_at = now() + interval '5 seconds'
+            ring_at = now() + interval '5 seconds' /* renotify */
         FROM lost l WHERE r.id = l.id
         RETURNING r.id AS run_id, r.user_id, r.conversation_id, r.attempt, r.epoch
         "#,
@@ -121,11 +121,12 @@ pub async fn requeue(
     .await
 }
 
-/// Finds runs whose bell is due again and that could be claimed, and sets the next time: after 5 s, then at doubling
-/// distances up to a minute, so that a hundred thousand waiting runs are not rung every second.
+/// Returns the ready runs whose notification is due again, and sets the next time for all queued runs that were due: after
+/// five seconds first, then after doubling intervals of at most a minute. A hundred thousand waiting runs therefore do not
+/// cause a hundred thousand notifications per second.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn take_due_notifications(
     executor: impl PgExecutor<'_>,
     limit: i64,
@@ -136,13 +137,15 @@ pub async fn take_due_notifications(
         WITH due AS MATERIALIZED (
             SELECT r.id FROM runs r WHERE r.status = 'queued' AND r.ring_at <= now()
             ORDER BY r.ring_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
-        ), rung AS (
-            UPDATE runs r SET ring_at = now() + LEAST(GREATEST(interval '5 seconds', now() - r.queued_at), interval '1 minute')
+        ), scheduled AS (
+            -- The interval is the time that the run has waited so far, which doubles the waiting time.
+            UPDATE runs r SET ring_at = now()
+                + LEAST(GREATEST(interval '5 seconds', now() - r.queued_at), interval '1 minute') -- renotify
             FROM due d WHERE r.id = d.id
             RETURNING r.id, r.user_id, r.conversation_id, r.seq
         )
-        SELECT r.user_id, r.id AS run_id FROM rung r
-        WHERE NOT EXISTS (SELECT FROM runs e
+        SELECT r.user_id, r.id AS run_id FROM scheduled r
+        WHERE NOT EXISTS (SELECT FROM runs e -- first open run
             WHERE e.user_id = r.user_id AND e.conversation_id = r.conversation_id AND e.seq < r.seq
               AND e.status IN ('queued', 'running', 'waiting_approval'))
         "#,

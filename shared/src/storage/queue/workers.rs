@@ -1,4 +1,4 @@
-//! Workers: one row each, vouched for by a heartbeat on the database's clock.
+//! Workers: one row per process, kept alive by heartbeats. Their age is measured by the database's clock.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,44 +8,44 @@ use uuid::Uuid;
 
 use crate::storage::runs::QueuedRun;
 
-/// A worker as it presents itself.
+/// The row that a worker registers.
 #[derive(Clone, Debug)]
 pub struct WorkerRow {
-    /// A fresh id for each start of a process.
+    /// A new id for each start of the process.
     pub id: Uuid,
-    /// Where it runs.
+    /// The host name.
     pub host: String,
-    /// Its program's version.
+    /// The version of the program.
     pub version: String,
-    /// Runs it takes at once, at most.
+    /// Maximum number of concurrent runs.
     pub concurrency: i32,
 }
 
-/// What a worker hears when it beats.
+/// What a heartbeat returns.
 #[derive(Clone, Copy, Debug)]
-pub struct Beat {
-    /// Whether it is to claim nothing: an admin has asked it to drain, or has paused the queue.
-    pub idle: bool,
-    /// How many workers have beaten in the last half minute, itself left out.
-    pub others: i64,
+pub struct HeartbeatReply {
+    /// Whether the worker must not claim runs: an admin drains it, or paused the queue.
+    pub stop_claiming: bool,
+    /// How many other workers sent a heartbeat within the last 30 seconds.
+    pub other_workers: i64,
 }
 
-/// Beats: makes the worker's row, or dates it anew.
+/// Records a heartbeat. The first one registers the worker.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn beat(
+/// A database error.
+pub async fn heartbeat(
     executor: impl PgExecutor<'_>,
     worker: &WorkerRow,
     in_flight: i32,
-) -> Result<Beat, sqlx::Error> {
+) -> Result<HeartbeatReply, sqlx::Error> {
     sqlx::query_as!(
-        Beat,
+        HeartbeatReply,
         r#"
         INSERT INTO workers (id, host, version, concurrency, in_flight) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), in_flight = EXCLUDED.in_flight
-        RETURNING draining OR EXISTS (SELECT FROM queue_control WHERE paused_at IS NOT NULL) AS "idle!",
-            (SELECT count(*) FROM workers o WHERE o.id <> $1 AND o.heartbeat_at > now() - interval '30 seconds') AS "others!"
+        RETURNING draining OR EXISTS (SELECT FROM queue_control WHERE paused_at IS NOT NULL) AS "stop_claiming!",
+            (SELECT count(*) FROM workers o WHERE o.id <> $1 AND o.heartbeat_at > now() - interval '30 seconds') AS "other_workers!"
         "#,
         worker.id,
         worker.host,
@@ -60,31 +60,31 @@ pub async fn beat(
 /// A worker as an admin sees it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct WorkerInfo {
-    /// A fresh id for each start of a process.
+    /// A new id for each start of the process.
     pub id: Uuid,
-    /// Where it runs.
+    /// The host name.
     pub host: String,
-    /// Its program's version.
+    /// The version of the program.
     pub version: String,
-    /// Runs it takes at once, at most.
+    /// Maximum number of concurrent runs.
     pub concurrency: i32,
-    /// Runs it had at its last heartbeat.
+    /// Number of runs at its last heartbeat.
     pub in_flight: i32,
-    /// Whether it is to claim nothing.
+    /// Whether an admin drains it: it claims no runs.
     pub draining: bool,
     /// When it started.
     pub started_at: DateTime<Utc>,
-    /// When it was last heard of.
+    /// When it sent its last heartbeat.
     pub heartbeat_at: DateTime<Utc>,
-    /// How long ago that was, in seconds.
+    /// Age of the last heartbeat in seconds.
     pub heartbeat_age_seconds: f64,
 }
 
-/// The workers, those first that were heard of last. Dead ones are among them for a day.
+/// Lists workers by their last heartbeat, newest first. Dead workers are listed for a day.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn seen(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<WorkerInfo>, sqlx::Error> {
+/// A database error.
+pub async fn list(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<WorkerInfo>, sqlx::Error> {
     sqlx::query_as!(
         WorkerInfo,
         r#"
@@ -98,22 +98,22 @@ pub async fn seen(executor: impl PgExecutor<'_>, limit: i64) -> Result<Vec<Worke
     .await
 }
 
-/// A run that bears a worker's id.
+/// A running run of a worker.
 #[derive(Clone, Debug)]
 pub struct HeldRun {
     /// The run.
     pub run_id: Uuid,
     /// Its lease.
     pub token: Uuid,
-    /// Whether its user has asked for an end.
+    /// Whether its user requested a cancellation.
     pub cancel_requested: bool,
 }
 
-/// The runs that bear a worker's id.
+/// Returns the running runs of a worker.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn held(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<Vec<HeldRun>, sqlx::Error> {
+/// A database error.
+pub async fn held_runs(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<Vec<HeldRun>, sqlx::Error> {
     sqlx::query_as!(
         HeldRun,
         r#"
@@ -126,10 +126,10 @@ pub async fn held(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<Vec<
     .await
 }
 
-/// Hands back everything a worker still holds: queued again and ready, at no cost of an attempt. Returns the runs.
+/// Releases all runs of a worker: they are queued again, and the attempt does not count as a failure. Returns the runs.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn release_all(
     executor: impl PgExecutor<'_>,
     worker_id: Uuid,
@@ -137,12 +137,12 @@ pub async fn release_all(
     sqlx::query_as!(
         QueuedRun,
         r#"
-        WITH mine AS MATERIALIZED (
+        WITH held AS MATERIALIZED (
             SELECT id FROM runs WHERE worker_id = $1 AND status = 'running' ORDER BY id FOR NO KEY UPDATE
         )
         UPDATE runs r SET status = 'queued', lease_token = NULL, worker_id = NULL, epoch = r.epoch + 1,
-            available_at = now(), ring_at = now() + interval '5 seconds'
-        FROM mine m WHERE r.id = m.id
+            available_at = now(), ring_at = now() + interval '5 seconds' /* renotify */
+        FROM held h WHERE r.id = h.id
         RETURNING r.id AS run_id, r.user_id, r.conversation_id, r.attempt, r.epoch
         "#,
         worker_id
@@ -151,11 +151,11 @@ pub async fn release_all(
     .await
 }
 
-/// Strikes a worker off the list when it stops, unless it still holds a run.
+/// Removes a worker that stops, unless it still has a running run.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn leave(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<(), sqlx::Error> {
+/// A database error.
+pub async fn deregister(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<(), sqlx::Error> {
     sqlx::query!(
         r#"
         DELETE FROM workers w WHERE w.id = $1
@@ -168,11 +168,11 @@ pub async fn leave(executor: impl PgExecutor<'_>, worker_id: Uuid) -> Result<(),
     .map(drop)
 }
 
-/// Strikes off workers that have been dead for a day and hold nothing, a hundred at most.
+/// Removes at most 100 workers that have been dead for a day and have no running run. Returns how many.
 ///
 /// # Errors
-/// A fault of Postgres.
-pub async fn forget_dead(executor: impl PgExecutor<'_>) -> Result<u64, sqlx::Error> {
+/// A database error.
+pub async fn delete_dead(executor: impl PgExecutor<'_>) -> Result<u64, sqlx::Error> {
     sqlx::query!(
         r#"
         DELETE FROM workers WHERE id IN (

@@ -1,6 +1,6 @@
-//! What docs/run-states.md says, as plain data: which row every action leaves behind. Knows no SQL, no ids, no clock.
+//! The model of `docs/run-states.md` as plain data: the rows after every action. Knows no SQL, no ids and no clock.
 
-mod consents;
+mod approvals;
 
 use std::collections::HashSet;
 
@@ -9,22 +9,22 @@ use errand_shared::{
     storage::{queue::posts::PostOutcome, runs::RetryOutcome},
 };
 
-pub(crate) use self::consents::{Ask, Opening};
+pub(crate) use self::approvals::{Ask, Deferral};
 
-/// Open runs of a user, at most.
+/// Maximum number of open runs of a user.
 pub(crate) const MAX_OPEN: usize = 5;
-/// Workers that may die under a run.
+/// How many workers of a run may die before it fails.
 pub(crate) const MAX_RESCUES: i32 = 3;
-/// Tokens that every step sends.
-pub(crate) const TOKENS_A_STEP: i64 = 3;
+/// Prompt tokens of every step.
+pub(crate) const TOKENS_PER_STEP: i64 = 3;
 
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     pub(crate) conversations: Vec<Conversation>,
     pub(crate) runs: Vec<Run>,
-    /// Every lease that was ever given: its run and its epoch.
+    /// Every lease so far: its run and its epoch.
     pub(crate) leases: Vec<(usize, i32)>,
-    /// Every call that was ever journalled before it was made, in this order.
+    /// Every call of a deferred step so far, in order.
     pub(crate) asked: Vec<Ask>,
     keys: HashSet<(usize, u8)>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Conversation {
 }
 
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "the row holds times in their place")]
+#[expect(clippy::struct_excessive_bools, reason = "the row has timestamps instead")]
 pub(crate) struct Run {
     pub(crate) user: usize,
     pub(crate) conversation: usize,
@@ -49,42 +49,42 @@ pub(crate) struct Run {
     pub(crate) failures: i32,
     pub(crate) rescues: i32,
     pub(crate) epoch: i32,
-    /// By number.
+    /// The number of the lease.
     pub(crate) lease: Option<usize>,
     pub(crate) worker: Option<usize>,
     pub(crate) cancel: bool,
-    /// Whether its back-off is over.
+    /// Whether its delay has passed.
     pub(crate) due: bool,
     pub(crate) time: Time,
-    /// Whether its deadline is over, or was when it was parked.
+    /// Whether its deadline has passed, or had passed when it was suspended.
     pub(crate) late: bool,
-    /// Whether its time for consent is over, while it is parked.
-    parked_over: bool,
+    /// Whether its approval has expired.
+    approval_expired: bool,
     /// Whether its worker has been silent since it was claimed.
     pub(crate) abandoned: bool,
     pub(crate) final_seq: Option<i64>,
     pub(crate) steps: i16,
     /// Calls that have results.
     pub(crate) calls: i64,
-    /// Of those, calls that did what they were asked for.
+    /// How many of them succeeded.
     pub(crate) made: i64,
     pub(crate) tokens: i64,
     pub(crate) gone: bool,
-    /// The numbers of the final events that anybody was told.
-    told: Vec<i64>,
+    /// The numbers of its final events so far.
+    final_seqs: Vec<i64>,
 }
 
-/// What a run's deadline does.
+/// The state of a run's deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Time {
-    /// It was not claimed since it was queued.
-    Untimed,
+    /// The run was not claimed since it was queued.
+    NotStarted,
     Runs,
-    /// It was parked, and not claimed since.
-    Stands,
+    /// The run awaited approval, and was not claimed since.
+    Suspended,
 }
 
-/// What a rescuer saw of a run.
+/// A run as the rescuer saw it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) run: usize,
@@ -95,15 +95,15 @@ pub(crate) struct Seen {
     overdue: bool,
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stepped {
     Written {
         cancel_requested: bool,
     },
     LeaseLost,
-    /// The same step stands there already.
-    Twice,
+    /// The step is already recorded.
+    Duplicate,
 }
 
 const fn is_open(status: RunStatus) -> bool {
@@ -111,18 +111,18 @@ const fn is_open(status: RunStatus) -> bool {
 }
 
 impl Model {
-    /// A message and its run, in a new conversation or one that there is.
+    /// A post to a new conversation, or to an existing one.
     pub(crate) fn post(&mut self, user: usize, place: Option<usize>, key: Option<u8>) -> PostOutcome {
         if key.is_some_and(|key| self.keys.contains(&(user, key))) {
-            return PostOutcome::KeyKnown;
+            return PostOutcome::KeyAlreadyUsed;
         }
         if place.is_some_and(|place| self.conversations[place].gone || self.conversations[place].user != user)
         {
-            return PostOutcome::NoConversation;
+            return PostOutcome::ConversationNotFound;
         }
         let open = |run: &&Run| run.user == user && !run.gone && is_open(run.status);
         if self.runs.iter().filter(open).count() >= MAX_OPEN {
-            return PostOutcome::TooManyOpen;
+            return PostOutcome::TooManyOpenRuns;
         }
         self.keys.extend(key.map(|key| (user, key)));
         let conversation = place.unwrap_or_else(|| {
@@ -135,7 +135,7 @@ impl Model {
             self.conversations.len() - 1
         });
         let run = self.runs.len();
-        let seq = self.conversations[conversation].say(run, "user");
+        let seq = self.conversations[conversation].add_message(run, "user");
         self.runs.push(Run {
             user,
             conversation,
@@ -149,9 +149,9 @@ impl Model {
             worker: None,
             cancel: false,
             due: true,
-            time: Time::Untimed,
+            time: Time::NotStarted,
             late: false,
-            parked_over: false,
+            approval_expired: false,
             abandoned: false,
             final_seq: None,
             steps: 0,
@@ -159,7 +159,7 @@ impl Model {
             made: 0,
             tokens: 0,
             gone: false,
-            told: Vec::new(),
+            final_seqs: Vec::new(),
         });
         PostOutcome::Stored
     }
@@ -173,9 +173,9 @@ impl Model {
         !it.gone && it.status == RunStatus::Queued && it.due && !self.runs.iter().any(before)
     }
 
-    /// The runs among the hints that the worker gets, each under the next number of a lease.
-    pub(crate) fn claim(&mut self, worker: usize, hints: &[usize]) -> Vec<usize> {
-        let mut ready: Vec<_> = hints.iter().copied().filter(|run| self.is_ready(*run)).collect();
+    /// Claims the ready runs among `picks`. Each gets the next lease number.
+    pub(crate) fn claim(&mut self, worker: usize, picks: &[usize]) -> Vec<usize> {
+        let mut ready: Vec<_> = picks.iter().copied().filter(|run| self.is_ready(*run)).collect();
         ready.sort_unstable();
         ready.dedup();
         for &number in &ready {
@@ -192,19 +192,19 @@ impl Model {
         ready
     }
 
-    /// The run of a lease, while the lease is its own.
+    /// The run of a lease, while the lease is valid.
     fn held(&mut self, lease: usize) -> Option<&mut Run> {
         let run = &mut self.runs[self.leases[lease].0];
         (!run.gone && run.lease == Some(lease)).then_some(run)
     }
 
-    /// A step with so many tool calls; with `again`, the last one once more.
+    /// Records a step with this number of tool calls; with `again`, the last step a second time.
     pub(crate) fn step(&mut self, lease: usize, calls: u8, again: bool) -> Stepped {
         let Some(run) = self.held(lease) else {
             return Stepped::LeaseLost;
         };
         if again && run.steps > 0 {
-            return Stepped::Twice;
+            return Stepped::Duplicate;
         }
         run.steps += 1;
         run.calls += i64::from(calls);
@@ -214,7 +214,7 @@ impl Model {
         }
     }
 
-    /// The end of a lease's run, with a last step or without; false if it is no longer the lease's.
+    /// Finishes the run of a lease, with or without a last step. False if the lease is lost.
     pub(crate) fn finish(&mut self, lease: usize, status: RunStatus, last_step: bool) -> bool {
         let (number, epoch) = self.leases[lease];
         let Some(run) = self.held(lease) else {
@@ -230,51 +230,51 @@ impl Model {
         run.status = if run.cancel { RunStatus::Cancelled } else { status };
         run.lease = None;
         run.epoch = epoch;
-        run.tokens = i64::from(run.steps) * TOKENS_A_STEP;
+        run.tokens = i64::from(run.steps) * TOKENS_PER_STEP;
         let final_seq = final_seq(epoch);
         run.final_seq = Some(final_seq);
-        run.told.push(final_seq);
+        run.final_seqs.push(final_seq);
         let (calls, succeeded) = (run.calls, run.status == RunStatus::Succeeded);
         let conversation = &mut self.conversations[run.conversation];
         for _ in 0..calls {
-            conversation.say(number, "tool");
+            conversation.add_message(number, "tool");
         }
         if succeeded {
-            conversation.say(number, "assistant");
+            conversation.add_message(number, "assistant");
         }
     }
 
-    /// Queues the lease's run again; with `fault`, later and counted. Gives the epoch in which it waits.
+    /// Releases the run of a lease; with `fault`, delayed and counted as a failure. Returns its new epoch.
     pub(crate) fn release(&mut self, lease: usize, fault: bool) -> Option<i32> {
         let run = self.held(lease)?;
-        run.queue_again();
+        run.requeue();
         run.failures += i32::from(fault);
         run.due = !fault;
         Some(run.epoch)
     }
 
-    /// Queues again what bears the worker's id.
+    /// Releases all runs of a worker.
     pub(crate) fn release_all(&mut self, worker: usize) -> Vec<usize> {
         let mut released = Vec::new();
         for (number, run) in self.runs.iter_mut().enumerate() {
             if !run.gone && run.status == RunStatus::Running && run.worker == Some(worker) {
-                run.queue_again();
+                run.requeue();
                 released.push(number);
             }
         }
         released
     }
 
-    /// The worker is silent for longer than it may be.
-    pub(crate) fn vanish(&mut self, worker: usize) {
+    /// A worker sends no heartbeat for too long.
+    pub(crate) fn fall_silent(&mut self, worker: usize) {
         for run in &mut self.runs {
             run.abandoned |= run.status == RunStatus::Running && run.worker == Some(worker);
         }
     }
 
-    /// The runs of silent workers, then those past their deadline.
-    pub(crate) fn look(&self, silent: &[bool]) -> (Vec<Seen>, Vec<Seen>) {
-        let strays = |of: &dyn Fn(&Run) -> bool| {
+    /// Returns the runs of silent workers, and the runs past their deadline.
+    pub(crate) fn find_stuck_runs(&self, silent: &[bool]) -> (Vec<Seen>, Vec<Seen>) {
+        let stuck = |of: &dyn Fn(&Run) -> bool| {
             self.runs
                 .iter()
                 .enumerate()
@@ -292,13 +292,13 @@ impl Model {
                 .collect()
         };
         (
-            strays(&|run| run.abandoned && run.worker.is_some_and(|worker| silent[worker])),
-            strays(&|run| run.late),
+            stuck(&|run| run.abandoned && run.worker.is_some_and(|worker| silent[worker])),
+            stuck(&|run| run.late),
         )
     }
 
-    /// What the rescuer does about what it saw, however long ago.
-    pub(crate) fn settle(&mut self, seen: Seen) {
+    /// The rescuer handles a run that it saw earlier.
+    pub(crate) fn rescue(&mut self, seen: Seen) {
         let Some(run) = self.held(seen.lease) else {
             return;
         };
@@ -307,15 +307,15 @@ impl Model {
         } else if seen.overdue || seen.rescues + 1 >= MAX_RESCUES {
             RunStatus::Failed
         } else {
-            run.queue_again();
+            run.requeue();
             run.rescues += 1;
             return;
         };
-        self.close(seen.run);
+        self.settle_run(seen.run);
         self.end(seen.run, status, seen.epoch + 1);
     }
 
-    /// Its user wants an end: where the run stands and its epoch. None if it is not there, or not this user's.
+    /// Requests a cancellation. Returns the run's status and epoch. None if it does not exist or belongs to another user.
     pub(crate) fn request_cancel(&mut self, user: usize, run: usize) -> Option<(RunStatus, i32)> {
         let run = &mut self.runs[run];
         if run.gone || run.user != user {
@@ -325,19 +325,19 @@ impl Model {
         Some((run.status, run.epoch))
     }
 
-    /// The API ends a run that it saw queued or parked, in that epoch; false if the run has changed hands since.
-    pub(crate) fn end_unheld(&mut self, number: usize, epoch: i32) -> bool {
+    /// The API finishes a run that it saw queued or awaiting approval in this epoch. False if the run has changed since.
+    pub(crate) fn finish_unclaimed(&mut self, number: usize, epoch: i32) -> bool {
         let run = &self.runs[number];
-        let unheld = matches!(run.status, RunStatus::Queued | RunStatus::WaitingApproval);
-        let ends = !run.gone && unheld && run.epoch == epoch;
+        let unclaimed = matches!(run.status, RunStatus::Queued | RunStatus::WaitingApproval);
+        let ends = !run.gone && unclaimed && run.epoch == epoch;
         if ends {
-            self.close(number);
+            self.settle_run(number);
             self.end(number, RunStatus::Cancelled, epoch + 1);
         }
         ends
     }
 
-    /// Tried again by its user: the epoch in which it waits, or why not.
+    /// Retries a run. Returns its new epoch, or why it cannot be retried.
     pub(crate) fn retry(&mut self, user: usize, number: usize) -> Result<i32, RetryOutcome> {
         let run = &self.runs[number];
         if run.gone || run.user != user {
@@ -351,8 +351,8 @@ impl Model {
             .messages
             .retain(|(_, of, role)| *of != number || *role != "tool");
         let run = &mut self.runs[number];
-        run.queue_again();
-        run.time = Time::Untimed;
+        run.requeue();
+        run.time = Time::NotStarted;
         (run.cancel, run.late, run.failures, run.rescues, run.final_seq) = (false, false, 0, 0, None);
         Ok(run.epoch)
     }
@@ -370,8 +370,8 @@ impl Model {
         true
     }
 
-    /// What must hold after whatever has happened, said without the rules above.
-    pub(crate) fn check(&self) {
+    /// Asserts the invariants, independently of the rules above.
+    pub(crate) fn check_invariants(&self) {
         for (number, conversation) in self.conversations.iter().enumerate() {
             let runs: Vec<_> = self
                 .runs
@@ -381,9 +381,12 @@ impl Model {
             let is_live = |run: &Run| matches!(run.status, RunStatus::Running | RunStatus::WaitingApproval);
             let live = runs.iter().position(|run| is_live(run));
             let open = runs.iter().position(|run| is_open(run.status));
-            assert!(live.is_none() || live == open, "the first open run goes first");
+            assert!(
+                live.is_none() || live == open,
+                "only the first open run may execute"
+            );
             let live = runs.iter().filter(|run| is_live(run));
-            assert!(live.count() <= 1, "one at a time");
+            assert!(live.count() <= 1, "at most one run executes");
             let replies: Vec<_> = conversation
                 .messages
                 .iter()
@@ -392,27 +395,27 @@ impl Model {
                 .collect();
             assert!(
                 replies.is_sorted_by(|a, b| a < b),
-                "in order, one a run: {replies:?}"
+                "one reply per run, in order: {replies:?}"
             );
         }
         for run in self.runs.iter().filter(|run| !run.gone) {
             assert!(
-                run.told.is_sorted_by(|a, b| a < b),
-                "event numbers never go back: {run:?}"
+                run.final_seqs.is_sorted_by(|a, b| a < b),
+                "event numbers increase: {run:?}"
             );
             if run.status == RunStatus::WaitingApproval {
                 assert!(
-                    run.lease.is_none() && run.worker.is_none() && run.time == Time::Stands,
-                    "a parked run is nobody's, and its time stands: {run:?}"
+                    run.lease.is_none() && run.worker.is_none() && run.time == Time::Suspended,
+                    "a run that awaits approval has no lease and a suspended deadline: {run:?}"
                 );
             }
         }
-        self.check_consents();
+        self.check_approvals();
     }
 }
 
 impl Conversation {
-    fn say(&mut self, run: usize, role: &'static str) -> i64 {
+    fn add_message(&mut self, run: usize, role: &'static str) -> i64 {
         self.last_seq += 1;
         self.messages.push((self.last_seq, run, role));
         self.last_seq
@@ -420,7 +423,7 @@ impl Conversation {
 }
 
 impl Run {
-    fn queue_again(&mut self) {
+    fn requeue(&mut self) {
         self.status = RunStatus::Queued;
         self.lease = None;
         self.worker = None;

@@ -1,26 +1,26 @@
-//! What rescuers see, and what they do about it, however much later.
+//! The rescuer: finds stuck runs, and handles them any number of actions later.
 
 use errand_shared::{
     domain::events::final_seq,
     storage::{
         journal::{
             approvals,
-            pending_calls::{self, Closing},
+            pending_calls::{self, EndingRun},
         },
         queue::rescue,
         runs::finish::{self, Ending, Finish},
     },
 };
 
-use super::{model::MAX_RESCUES, stage::Stage, turns::failed};
+use super::{execution::failed, harness::Harness, model::MAX_RESCUES};
 
-/// Seconds of silence after which a worker counts as dead; nothing here takes as long.
+/// Seconds without a heartbeat after which a worker counts as dead. No test takes that long.
 const DEAD_AFTER: f64 = 1800.0;
 
-impl Stage<'_> {
-    pub(super) async fn look(&mut self) {
-        let pool = self.book.pool();
-        let (abandoned, late) = self.model.look(&self.silent);
+impl Harness<'_> {
+    pub(super) async fn find_stuck_runs(&mut self) {
+        let pool = self.db.pool();
+        let (abandoned, late) = self.model.find_stuck_runs(&self.silent);
         let found = [
             (
                 abandoned,
@@ -28,59 +28,57 @@ impl Stage<'_> {
             ),
             (late, rescue::find_overdue(pool, 0.0, 1000).await.unwrap()),
         ];
-        self.strays = found.map(|(seen, mut strays)| {
-            strays.sort_by_key(|stray| stray.run_id);
-            let ids: Vec<_> = strays.iter().map(|stray| stray.run_id).collect();
+        self.stuck = found.map(|(seen, mut stuck)| {
+            stuck.sort_by_key(|run| run.run_id);
+            let ids: Vec<_> = stuck.iter().map(|run| run.run_id).collect();
             assert_eq!(ids, self.ids(seen.iter().map(|seen| seen.run)));
-            seen.into_iter().zip(strays).collect()
+            seen.into_iter().zip(stuck).collect()
         });
     }
 
-    pub(super) async fn settle(&mut self) {
-        for strays in self.strays.clone() {
+    pub(super) async fn rescue(&mut self) {
+        for stuck in self.stuck.clone() {
             let (mut ends, mut again) = (Vec::new(), (Vec::new(), Vec::new()));
-            for (_, stray) in &strays {
-                let ending = if stray.cancel_requested {
+            for (_, run) in &stuck {
+                let ending = if run.cancel_requested {
                     Ending::Cancelled
-                } else if stray.overdue || stray.rescues + 1 >= MAX_RESCUES {
+                } else if run.overdue || run.rescues + 1 >= MAX_RESCUES {
                     failed()
                 } else {
-                    again.0.push(stray.run_id);
-                    again.1.push(stray.token);
+                    again.0.push(run.run_id);
+                    again.1.push(run.token);
                     continue;
                 };
                 ends.push(Finish {
-                    run_id: stray.run_id,
-                    token: Some(stray.token),
-                    final_event_seq: final_seq(stray.epoch + 1),
+                    run_id: run.run_id,
+                    token: Some(run.token),
+                    final_event_seq: final_seq(run.epoch + 1),
                     ending,
                     last_step: None,
                 });
             }
-            rescue::requeue(self.book.pool(), &again.0, &again.1)
-                .await
-                .unwrap();
-            self.end(&ends).await;
-            for (seen, _) in strays {
-                self.model.settle(seen);
+            rescue::requeue(self.db.pool(), &again.0, &again.1).await.unwrap();
+            self.finish_unclaimed(&ends).await;
+            for (seen, _) in stuck {
+                self.model.rescue(seen);
             }
         }
     }
 
-    /// Ends runs that nobody drives, as the rescuer and the API do: what is left of their steps is answered first.
-    pub(super) async fn end(&self, ends: &[Finish]) -> usize {
+    /// Finishes runs that no worker executes, as the rescuer and the API do: settles their pending calls first.
+    pub(super) async fn finish_unclaimed(&self, ends: &[Finish]) -> usize {
         let ids: Vec<_> = ends.iter().map(|end| end.run_id).collect();
-        let closings: Vec<_> = ends.iter().map(Closing::from).collect();
-        let mut transaction = self.book.pool().begin().await.unwrap();
+        let endings: Vec<_> = ends.iter().map(EndingRun::from).collect();
+        let mut transaction = self.db.pool().begin().await.unwrap();
         finish::lock(&mut transaction, &ids).await.unwrap();
-        pending_calls::close(&mut *transaction, &closings).await.unwrap();
-        let ended = finish::finish(&mut *transaction, ends).await.unwrap();
+        pending_calls::settle(&mut *transaction, &endings).await.unwrap();
+        let ended = finish::finish_batch(&mut *transaction, ends).await.unwrap();
         transaction.commit().await.unwrap();
         ended.len()
     }
 
     pub(super) async fn expire(&mut self) {
-        let expired = approvals::expire(self.book.pool(), 1000).await.unwrap();
+        let expired = approvals::expire(self.db.pool(), 1000).await.unwrap();
         let mut expired: Vec<_> = expired.into_iter().map(|run| (run.run_id, run.epoch)).collect();
         expired.sort_unstable();
         let expected = self.model.expire();

@@ -42,7 +42,7 @@ async fn claimed(database: &Database) -> Lease {
         origin: posts::Origin::default(),
     };
     let run_id = post.run_id;
-    let posted = posts::store(&database.pool, &[post], 0).await.unwrap();
+    let posted = posts::store_batch(&database.pool, &[post], 0).await.unwrap();
     assert_eq!(posted, [PostOutcome::Stored]);
     let leases = claims::claim(&database.pool, Uuid::now_v7(), &[run_id], BOUNDS).await;
     leases.unwrap().pop().unwrap()
