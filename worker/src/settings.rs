@@ -53,20 +53,20 @@ pub struct WorkerSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub traces: TraceSettings,
-    /// Where /metrics, /healthz and /readyz are served; each worker on a host needs its own.
+    /// Address of /metrics, /healthz and /readyz; each worker on a host needs its own.
     #[arg(long, env = "ADMIN_LISTEN_ADDR", default_value = "127.0.0.1:9091")]
     pub admin_listen_addr: SocketAddr,
-    /// Runs at once, at most.
+    /// Maximum number of concurrent runs.
     #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub worker_concurrency: u32,
-    /// Runs claimed in one statement, at most.
-    #[arg(long, env = "WORKER_CLAIM_BATCH", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Maximum number of runs claimed in one statement.
+    #[arg(long, hide = true, env = "WORKER_CLAIM_BATCH", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub worker_claim_batch: u32,
-    /// How long the words of an answer are gathered before readers are told, in milliseconds; the first ones are told at
-    /// once.
-    #[arg(long, env = "DELTA_INTERVAL_MS", default_value = "30", value_parser = milliseconds)]
+    /// How long pieces of an answer are collected before they are published, in milliseconds; the first piece is published
+    /// at once.
+    #[arg(long, hide = true, env = "DELTA_INTERVAL_MS", default_value = "30", value_parser = milliseconds)]
     pub delta_interval_ms: Duration,
-    /// How long runs may go on after SIGTERM before they are handed back, in seconds.
+    /// How long runs may continue after SIGTERM before they are released, in seconds.
     #[arg(long, env = "SHUTDOWN_GRACE_SECONDS", default_value = "25", value_parser = seconds)]
     pub shutdown_grace_seconds: Duration,
 }
@@ -74,10 +74,10 @@ pub struct WorkerSettings {
 /// The model's server and how it is called.
 #[derive(Args, Clone, Debug)]
 pub struct ModelSettings {
-    /// Key of the model's server; may be absent if a base URL is set.
+    /// API key of the model server; optional if a base URL is set.
     #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
     pub openai_api_key: Option<Secret>,
-    /// Any OpenAI-compatible server; <https://api.openai.com/v1> if absent.
+    /// Any server with an OpenAI-compatible API; <https://api.openai.com/v1> if unset.
     #[arg(long, env = "OPENAI_BASE_URL")]
     pub openai_base_url: Option<String>,
     /// The model.
@@ -86,101 +86,101 @@ pub struct ModelSettings {
     /// Sampling temperature, 0 to 2.
     #[arg(long, env = "OPENAI_TEMPERATURE", default_value_t = 0.7)]
     pub openai_temperature: f32,
-    /// Tokens of one answer, at most.
+    /// Maximum number of tokens per answer.
     #[arg(long, env = "OPENAI_MAX_TOKENS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub openai_max_tokens: u32,
-    /// Time-out of one try of a call, in milliseconds, from the request to the end of the answer.
+    /// Timeout for one attempt of a model call, in milliseconds, from the request to the end of the answer.
     #[arg(long, env = "MODEL_TIMEOUT_MS", default_value = "120000", value_parser = milliseconds)]
     pub model_timeout_ms: Duration,
-    /// How long a stream may stay silent, in milliseconds.
-    #[arg(long, env = "MODEL_IDLE_TIMEOUT_MS", default_value = "60000", value_parser = milliseconds)]
+    /// How long a model's stream may send nothing, in milliseconds.
+    #[arg(long, hide = true, env = "MODEL_IDLE_TIMEOUT_MS", default_value = "60000", value_parser = milliseconds)]
     pub model_idle_timeout_ms: Duration,
-    /// Tries again after a passing fault (429, 5xx, connection), at most.
+    /// Maximum number of retries after a transient error (408, 429, 5xx, timeout, broken connection).
     #[arg(long, env = "MODEL_RETRIES", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=20))]
     pub model_retries: u32,
-    /// Requests of all workers together a minute, at most, tries again included; more wait. 0 is no bound.
+    /// Maximum number of model requests of all workers per minute, including retries; further ones wait. 0 disables the limit.
     #[arg(long, env = "MODEL_REQUESTS_PER_MINUTE", default_value_t = 0)]
     pub model_requests_per_minute: u32,
-    /// Tokens of all workers together a minute, at most; 0 is no bound. What a call will take is estimated, and corrected
-    /// once it is known.
+    /// Maximum number of tokens of all workers per minute; 0 disables the limit. A call's tokens are estimated, and corrected
+    /// afterwards.
     #[arg(long, env = "MODEL_TOKENS_PER_MINUTE", default_value_t = 0)]
     pub model_tokens_per_minute: u32,
-    /// First wait between two tries, in milliseconds; it doubles, with jitter.
-    #[arg(long, env = "MODEL_RETRY_BASE_MS", default_value = "500", value_parser = milliseconds)]
+    /// First wait between two attempts, in milliseconds; it doubles, with jitter.
+    #[arg(long, hide = true, env = "MODEL_RETRY_BASE_MS", default_value = "500", value_parser = milliseconds)]
     pub model_retry_base_ms: Duration,
-    /// Longest wait between two tries, in milliseconds, whatever Retry-After says.
-    #[arg(long, env = "MODEL_RETRY_MAX_MS", default_value = "20000", value_parser = milliseconds)]
+    /// Longest wait between two attempts, in milliseconds, whatever Retry-After says.
+    #[arg(long, hide = true, env = "MODEL_RETRY_MAX_MS", default_value = "20000", value_parser = milliseconds)]
     pub model_retry_max_ms: Duration,
 }
 
-/// The bounds of a run.
+/// Limits of a run.
 #[derive(Args, Clone, Debug)]
 pub struct RunSettings {
     /// How long a run may take from its first claim, in seconds.
     #[arg(long, env = "RUN_DEADLINE_SECONDS", default_value = "300", value_parser = seconds)]
     pub run_deadline_seconds: Duration,
-    /// How often a run may fail, or its worker die, before it is given up.
+    /// How often a run may fail, or its worker die, before the run fails.
     #[arg(long, env = "RUN_MAX_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=100))]
     pub run_max_attempts: i32,
-    /// Model calls of a run, at most.
+    /// Maximum number of model calls per attempt.
     #[arg(long, env = "RUN_MAX_STEPS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub run_max_steps: u16,
-    /// Messages of earlier turns shown to the model, at most.
+    /// Maximum number of earlier messages shown to the model.
     #[arg(long, env = "HISTORY_MAX_MESSAGES", default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub history_max_messages: u16,
-    /// Tokens of earlier turns shown to the model, at most, by estimate.
+    /// Maximum number of estimated tokens of earlier messages shown to the model.
     #[arg(long, env = "HISTORY_MAX_TOKENS", default_value_t = 16000)]
     pub history_max_tokens: u32,
 }
 
-/// Which tool calls need their user's consent.
+/// Which tool calls need their user's approval.
 #[derive(Args, Clone, Debug)]
 pub struct ApprovalSettings {
-    /// Tools (comma-separated) whose calls are made only once the user has approved them; an agent may name its own.
+    /// Tools (comma-separated) whose calls need the user's approval; an agent may name its own.
     #[arg(long, env = "APPROVAL_REQUIRED_TOOLS", value_delimiter = ',')]
     pub approval_required_tools: Vec<String>,
-    /// How long an approval is waited for, in seconds; then the call counts as declined.
+    /// Time to approve a call, in seconds; afterwards it counts as declined.
     #[arg(long, env = "APPROVAL_TIMEOUT_SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(1..=604_800))]
     pub approval_timeout_seconds: u32,
 }
 
-/// How workers know of each other's life.
+/// Heartbeats and rescue.
 #[derive(Args, Clone, Debug)]
 pub struct LivenessSettings {
-    /// Distance of heartbeats, in milliseconds.
+    /// Interval between heartbeats, in milliseconds.
     #[arg(long, env = "HEARTBEAT_MS", default_value = "2000", value_parser = milliseconds)]
     pub heartbeat_ms: Duration,
-    /// Age of a heartbeat at which a worker counts as dead, in milliseconds.
+    /// Age of a heartbeat after which a worker counts as dead, in milliseconds.
     #[arg(long, env = "WORKER_DEAD_AFTER_MS", default_value = "6000", value_parser = milliseconds)]
     pub worker_dead_after_ms: Duration,
-    /// Distance of the rescuer's sweeps, in milliseconds.
+    /// Interval between the rescuer's scans, in milliseconds.
     #[arg(long, env = "RESCUE_INTERVAL_MS", default_value = "1000", value_parser = milliseconds)]
     pub rescue_interval_ms: Duration,
 }
 
-/// What is kept for how long. Workers with different settings keep it for the shortest of them.
+/// How long data is kept. If workers have different settings, the shortest time applies.
 #[derive(Args, Clone, Debug)]
 #[expect(
     clippy::struct_field_names,
     reason = "the fields are named as the flags are, for all programs' settings stand side by side"
 )]
 pub struct RetentionSettings {
-    /// Days for which the steps and tool calls of a run are kept after it has succeeded; 0 keeps them.
+    /// Days to keep the steps and tool calls of succeeded runs; 0 keeps them.
     #[arg(long, env = "RETENTION_JOURNAL_DAYS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=36_500))]
     pub retention_journal_days: u16,
-    /// Hours for which idempotency keys are kept, at least 24; 0 keeps them.
+    /// Hours to keep idempotency keys, at least 24; 0 keeps them.
     #[arg(long, env = "RETENTION_KEYS_HOURS", default_value_t = 0)]
     pub retention_keys_hours: u16,
-    /// Distance of the looks for what is old, in seconds.
-    #[arg(long, env = "RETENTION_INTERVAL_SECONDS", default_value = "3600", value_parser = seconds)]
+    /// Interval between deletions of old data, in seconds.
+    #[arg(long, hide = true, env = "RETENTION_INTERVAL_SECONDS", default_value = "3600", value_parser = seconds)]
     pub retention_interval_seconds: Duration,
 }
 
 impl WorkerSettings {
-    /// Checks what one setting alone can't tell.
+    /// Checks rules that involve several settings.
     ///
     /// # Errors
-    /// The bad setting.
+    /// The invalid setting.
     pub fn check(&self) -> Result<(), Exit> {
         let model = &self.model;
         if model.openai_api_key.is_none() && model.openai_base_url.is_none() {

@@ -16,13 +16,13 @@ pub struct StoreSettings {
     #[arg(long, env = "DATABASE_POOL_SIZE", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub database_pool_size: u32,
     /// Maximum wait for a connection, in milliseconds.
-    #[arg(long, env = "DATABASE_ACQUIRE_TIMEOUT_MS", default_value = "4000", value_parser = milliseconds)]
+    #[arg(long, hide = true, env = "DATABASE_ACQUIRE_TIMEOUT_MS", default_value = "4000", value_parser = milliseconds)]
     pub database_acquire_timeout_ms: Duration,
     /// Time limit of a statement, enforced by Postgres, in milliseconds.
-    #[arg(long, env = "DATABASE_STATEMENT_TIMEOUT_MS", default_value = "4000", value_parser = milliseconds)]
+    #[arg(long, hide = true, env = "DATABASE_STATEMENT_TIMEOUT_MS", default_value = "4000", value_parser = milliseconds)]
     pub database_statement_timeout_ms: Duration,
     /// Maximum number of messages, steps or finished runs in one commit. 1 disables group commit.
-    #[arg(long, env = "DATABASE_BATCH_MAX", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, hide = true, env = "DATABASE_BATCH_MAX", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub database_batch_max: u32,
 }
 
@@ -33,10 +33,10 @@ pub struct RedisSettings {
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     pub redis_url: Secret,
     /// Prefix of all keys and channels.
-    #[arg(long, env = "REDIS_PREFIX", default_value = "errand:")]
+    #[arg(long, hide = true, env = "REDIS_PREFIX", default_value = "errand:")]
     pub redis_prefix: String,
     /// Time limit of a non-blocking command, in milliseconds.
-    #[arg(long, env = "REDIS_TIMEOUT_MS", default_value = "500", value_parser = milliseconds)]
+    #[arg(long, hide = true, env = "REDIS_TIMEOUT_MS", default_value = "500", value_parser = milliseconds)]
     pub redis_timeout_ms: Duration,
 }
 
@@ -44,12 +44,12 @@ pub struct RedisSettings {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct EventSettings {
     /// Maximum number of events kept per run. A reader that missed more receives the text so far.
-    #[arg(long, env = "RUN_EVENTS_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    #[arg(long, hide = true, env = "RUN_EVENTS_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub run_events_max: u32,
     /// Lifetime of an open run's event log after its last event, in seconds.
-    #[arg(long, env = "RUN_EVENTS_TTL_SECONDS", default_value = "3600", value_parser = seconds)]
+    #[arg(long, hide = true, env = "RUN_EVENTS_TTL_SECONDS", default_value = "3600", value_parser = seconds)]
     pub run_events_ttl_seconds: Duration,
     /// Lifetime of a finished run's event log, in seconds. After it, events are built from Postgres.
-    #[arg(long, env = "RUN_EVENTS_ENDED_TTL_SECONDS", default_value = "60", value_parser = seconds)]
+    #[arg(long, hide = true, env = "RUN_EVENTS_ENDED_TTL_SECONDS", default_value = "60", value_parser = seconds)]
     pub run_events_ended_ttl_seconds: Duration,
 }
