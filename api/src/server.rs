@@ -77,7 +77,7 @@ impl Api {
             &lifecycle,
         );
         lifecycle.spawn_until_stopped(live::listen(waiter.clone(), readers.clone(), redis.clone()));
-        let notifier = Notifier::start(redis.clone(), settings.events, &ended);
+        let notifier = Notifier::start(redis.clone(), &ended);
         let sockets = TaskTracker::new();
         let mut metrics = ApiMetrics::new(&settings.http);
         metrics.watch(&pool, &notifier, &waiter, &sockets);

@@ -7,7 +7,7 @@ use errand_shared::service::traces::TraceSettings;
 use errand_shared::{
     domain::agents::AgentSettings,
     service::{
-        config::{EventSettings, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
+        config::{RedisSettings, Secret, StoreSettings, milliseconds, seconds},
         runtime::RuntimeSettings,
         telemetry::LogSettings,
     },
@@ -31,9 +31,6 @@ pub struct ApiSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub agents: AgentSettings,
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type")]
-    pub events: EventSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub live: LiveSettings,

@@ -7,7 +7,7 @@ use errand_shared::service::traces::TraceSettings;
 use errand_shared::{
     domain::agents::AgentSettings,
     service::{
-        config::{EventSettings, Exit, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
+        config::{Exit, RedisSettings, Secret, StoreSettings, milliseconds, seconds},
         runtime::RuntimeSettings,
         telemetry::LogSettings,
     },
@@ -23,9 +23,6 @@ pub struct WorkerSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub redis: RedisSettings,
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type")]
-    pub events: EventSettings,
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub model: ModelSettings,

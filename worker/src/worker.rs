@@ -85,7 +85,7 @@ impl Worker {
             .await
             .map_err(|error| StartError::Listen(settings.admin_listen_addr, error))?;
         let ended = Lifecycle::new();
-        let notifier = Notifier::start(redis.clone(), settings.events, &ended);
+        let notifier = Notifier::start(redis.clone(), &ended);
         let in_flight = InFlight::default();
         let beats = Beats::default();
         let mut metrics = WorkerMetrics::new(&settings);

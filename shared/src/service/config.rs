@@ -4,7 +4,7 @@ mod secret;
 mod stores;
 
 pub use secret::Secret;
-pub use stores::{EventSettings, RedisSettings, StoreSettings};
+pub use stores::{RedisSettings, StoreSettings};
 
 use std::{collections::BTreeSet, ffi::OsString};
 

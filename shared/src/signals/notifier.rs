@@ -26,7 +26,6 @@ use super::{
 use crate::{
     domain::events::{Event, EventData, RunEnd, queued_seq},
     service::{
-        config::EventSettings,
         failpoints::{self, Failpoint},
         lifecycle::Lifecycle,
         runtime::drain_ready,
@@ -98,7 +97,7 @@ pub struct Notifier {
 
 impl Notifier {
     /// Starts the sender on the lifecycle's tracker. It runs until [`Self::close`].
-    pub fn start(redis: RedisClient, events: EventSettings, lifecycle: &Lifecycle) -> Self {
+    pub fn start(redis: RedisClient, lifecycle: &Lifecycle) -> Self {
         let (notices, inbox) = mpsc::channel(BUFFER);
         let notifier = Self {
             notices,
@@ -106,7 +105,7 @@ impl Notifier {
             closing: CancellationToken::new(),
         };
         lifecycle.spawn(send_all(
-            Sender::new(redis, events),
+            Sender::new(redis),
             inbox,
             Arc::clone(&notifier.lost),
             notifier.closing.clone(),

@@ -15,7 +15,7 @@ use errand_shared::{
     Uuid,
     domain::events::{Event, EventData, started_seq},
     service::{
-        config::{EventSettings, RedisSettings},
+        config::RedisSettings,
         lifecycle::Lifecycle,
     },
     signals::{
@@ -37,18 +37,12 @@ fn redis_settings(url: &str) -> RedisSettings {
     }
 }
 
-const EVENT_SETTINGS: EventSettings = EventSettings {
-    run_events_max: 10_000,
-    run_events_ttl_seconds: Duration::from_mins(1),
-    run_events_ended_ttl_seconds: Duration::from_mins(1),
-};
-
 pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
     let lifecycle = Lifecycle::new();
     let (redis, client, notifier) = runtime.block_on(async {
         let redis = Redis::ephemeral().await.expect("Redis");
         let client = RedisClient::new(&redis_settings(&redis.url())).expect("a client");
-        let notifier = Notifier::start(client.clone(), EVENT_SETTINGS, &lifecycle);
+        let notifier = Notifier::start(client.clone(), &lifecycle);
         (redis, client, notifier)
     });
     let mut group = criterion.benchmark_group("publish");

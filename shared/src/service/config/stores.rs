@@ -1,10 +1,10 @@
-//! Settings of Postgres, Redis and the event logs.
+//! Settings of Postgres and Redis.
 
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Secret, milliseconds, seconds};
+use super::{Secret, milliseconds};
 
 /// Settings of Postgres.
 #[derive(Args, Clone, Debug)]
@@ -38,18 +38,4 @@ pub struct RedisSettings {
     /// Time limit of a non-blocking command, in milliseconds.
     #[arg(long, hide = true, env = "REDIS_TIMEOUT_MS", default_value = "500", value_parser = milliseconds)]
     pub redis_timeout_ms: Duration,
-}
-
-/// Settings of the event logs in Redis.
-#[derive(Args, Clone, Copy, Debug)]
-pub struct EventSettings {
-    /// Maximum number of events kept per run. A reader that missed more receives the text so far.
-    #[arg(long, hide = true, env = "RUN_EVENTS_MAX", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
-    pub run_events_max: u32,
-    /// Lifetime of an open run's event log after its last event, in seconds.
-    #[arg(long, hide = true, env = "RUN_EVENTS_TTL_SECONDS", default_value = "3600", value_parser = seconds)]
-    pub run_events_ttl_seconds: Duration,
-    /// Lifetime of a finished run's event log, in seconds. After it, events are built from Postgres.
-    #[arg(long, hide = true, env = "RUN_EVENTS_ENDED_TTL_SECONDS", default_value = "60", value_parser = seconds)]
-    pub run_events_ended_ttl_seconds: Duration,
 }

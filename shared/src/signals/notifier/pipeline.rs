@@ -1,12 +1,9 @@
 //! Sends a batch of messages as one Redis pipeline.
 
-use std::time::Duration;
-
 use redis::{RedisError, Value};
 
 use super::Notice;
 use crate::{
-    service::config::EventSettings,
     signals::{
         event_log::{self, Append, AppendScript, Mode},
         redis_client::RedisClient,
@@ -14,14 +11,18 @@ use crate::{
     },
 };
 
+/// Events kept per run. A longer answer is rare; a subscriber that missed more receives the text so far.
+const MAX_EVENTS: u32 = 10_000;
+/// Lifetime of an open run's event log after its last event: far longer than a run may take.
+const OPEN_TTL_MS: u64 = 60 * 60 * 1000;
+/// Lifetime of a finished run's event log: time to reconnect. Later, events are built from Postgres.
+const FINISHED_TTL_MS: u64 = 60 * 1000;
+
 /// Sends batches to Redis.
 #[derive(Debug)]
 pub(super) struct Sender {
     redis: RedisClient,
     script: AppendScript,
-    max_len: u32,
-    ttl_ms: u64,
-    ended_ttl_ms: u64,
 }
 
 /// Reports to the lease of a lost event that the event was lost.
@@ -36,15 +37,10 @@ pub(super) fn mark_lost(notice: &Notice) {
 }
 
 impl Sender {
-    pub(super) fn new(redis: RedisClient, events: EventSettings) -> Self {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let ttl_ms = millis(events.run_events_ttl_seconds);
+    pub(super) fn new(redis: RedisClient) -> Self {
         Self {
             redis,
             script: AppendScript::new(),
-            max_len: events.run_events_max,
-            ttl_ms,
-            ended_ttl_ms: millis(events.run_events_ended_ttl_seconds).min(ttl_ms),
         }
     }
 
@@ -103,8 +99,8 @@ impl Sender {
                         channel: &finished_channel,
                         head: payload,
                         event: &[],
-                        max_len: self.max_len,
-                        ttl_ms: self.ended_ttl_ms,
+                        max_len: MAX_EVENTS,
+                        ttl_ms: FINISHED_TTL_MS,
                     };
                     pipeline.add_command(self.script.command(&self.redis, first, &append));
                     first = false;
@@ -125,8 +121,8 @@ impl Sender {
                         channel: &self.redis.user_channel(*user_id),
                         head,
                         event,
-                        max_len: self.max_len,
-                        ttl_ms: self.ttl_ms,
+                        max_len: MAX_EVENTS,
+                        ttl_ms: OPEN_TTL_MS,
                     };
                     pipeline.add_command(self.script.command(&self.redis, first, &append));
                     first = false;
