@@ -14,10 +14,7 @@ use errand_devstack::Redis;
 use errand_shared::{
     Uuid,
     domain::events::{Event, EventData, started_seq},
-    service::{
-        config::RedisSettings,
-        lifecycle::Lifecycle,
-    },
+    service::{config::RedisSettings, lifecycle::Lifecycle},
     signals::{
         delivery::DeliveryState,
         notifier::{EventSource, Notifier},

@@ -3,12 +3,10 @@
 use redis::{RedisError, Value};
 
 use super::Notice;
-use crate::{
-    signals::{
-        event_log::{self, Append, AppendScript, Mode},
-        redis_client::RedisClient,
-        wire::HEAD_BYTES,
-    },
+use crate::signals::{
+    event_log::{self, Append, AppendScript, Mode},
+    redis_client::RedisClient,
+    wire::HEAD_BYTES,
 };
 
 /// Events kept per run. A longer answer is rare; a subscriber that missed more receives the text so far.
