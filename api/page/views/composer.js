@@ -41,7 +41,7 @@ export class Composer {
     this.#input.focus();
   }
 
-  /** Inserts a text before what has been typed. */
+  /** Inserts a text before the text in the box. */
   insert(text) {
     this.#input.value = this.#input.value.trim() ? `${text}\n${this.#input.value}` : text;
     this.#onInput();

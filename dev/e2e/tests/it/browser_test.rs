@@ -79,7 +79,7 @@ impl BrowserTest {
         (admin, page)
     }
 
-    /// Waits until this many SQL statements wait for a lock that the test holds.
+    /// Waits until this many SQL statements are blocked by a lock of the test.
     pub(crate) async fn wait_for_blocked_statements(&self, statements: i64) {
         let blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         eventually("statements that wait for the lock", || async {
