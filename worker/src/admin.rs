@@ -1,4 +1,4 @@
-//! The admin listener: is the process alive, is it ready, how is it doing.
+//! The admin listener: health, readiness and metrics.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use tokio::net::TcpListener;
 
 use crate::context::Context;
 
-/// Serves until the worker has ended.
+/// Serves until `ended` stops.
 pub(crate) async fn serve(listener: TcpListener, context: Arc<Context>, ended: Lifecycle) {
     let router = Router::new()
         .route("/healthz", get(|| async { Json(json!({"status": "alive"})) }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(tell_metrics))
+        .route("/metrics", get(metrics))
         .with_state(context);
     let served = axum::serve(listener, router)
         .with_graceful_shutdown(async move { ended.stopped().await })
@@ -33,12 +33,11 @@ pub(crate) async fn serve(listener: TcpListener, context: Arc<Context>, ended: L
     }
 }
 
-/// The process's metrics, for Prometheus.
-async fn tell_metrics(State(context): State<Arc<Context>>) -> Response {
+async fn metrics(State(context): State<Arc<Context>>) -> Response {
     match context.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => {
-            tracing::error!(%error, "the metrics could not be written");
+            tracing::error!(%error, "the metrics could not be formatted");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
@@ -49,15 +48,17 @@ async fn ready(State(context): State<Arc<Context>>) -> (StatusCode, Json<Value>)
         Ok(Compatibility::Compatible) => {
             return (
                 StatusCode::OK,
-                Json(json!({"status": "ready", "in_flight": context.in_flight.len()})),
+                Json(json!({"status": "ready", "in_flight": context.active_runs.len()})),
             );
         }
-        Ok(Compatibility::TooOld { found }) => ("not_ready", format!("the schema has generation {found}")),
+        Ok(Compatibility::TooOld { found }) => {
+            ("not_ready", format!("the schema generation {found} is too old"))
+        }
         Ok(Compatibility::TooNew { oldest_program }) => (
             "not_ready",
-            format!("the schema needs programs of generation {oldest_program}"),
+            format!("the schema requires programs of generation {oldest_program} or later"),
         ),
-        Err(_) => ("not_ready", "Postgres does not answer".to_owned()),
+        Err(_) => ("not_ready", "the database does not answer".to_owned()),
     };
     (
         StatusCode::SERVICE_UNAVAILABLE,

@@ -1,4 +1,4 @@
-//! The agents, ready to work: each with its model, its bounds, its tools and its words.
+//! The agents that this worker can run: each with its model client, limits, tools and instructions.
 
 mod mcp_tools;
 
@@ -17,41 +17,38 @@ use crate::{
     model::{ModelClient, ModelLimit},
     settings::{ModelSettings, WorkerSettings},
 };
-use mcp_tools::Others;
+use mcp_tools::McpTools;
 
 /// One agent.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    /// Its model, which is offered its tools.
     pub(crate) model: ModelClient,
-    /// The bounds of its tool loop.
     pub(crate) limits: Limits,
-    /// Who it is, if it is not the to-do agent.
+    /// Replaces the to-do instructions.
     pub(crate) instructions: Option<Arc<str>>,
-    /// The names of its tools: it can call no others but those of [`Self::others`].
+    /// The names of its built-in tools.
     pub(crate) tools: Arc<[&'static str]>,
-    /// The tools of other people's servers that it has.
-    pub(crate) others: Others,
-    /// The names of those of its tools whose calls need the user's consent.
+    pub(crate) mcp_tools: McpTools,
+    /// The names of the built-in tools whose calls need approval.
     approve: Vec<String>,
-    /// The same of other people's; a server may want it of more.
-    approve_others: Others,
+    /// The MCP tools whose calls need approval. A server may require it for more of its tools.
+    approve_mcp: McpTools,
 }
 
-/// All agents of this worker.
+/// All agents, by name.
 #[derive(Debug)]
 pub(crate) struct ReadyAgents {
     default: String,
     named: HashMap<String, Agent>,
-    /// Of those that have no server of their own.
+    /// The limit of all agents that use the server of the settings.
     limit: Arc<ModelLimit>,
 }
 
 impl ReadyAgents {
-    /// The agents that the settings and their file describe. What they have of connections ends with the lifecycle.
+    /// Builds the agents from the settings and the agents file. Their connections to MCP servers close when `ended` stops.
     ///
     /// # Errors
-    /// A bad setting, or what is wrong with the file.
+    /// An invalid setting or agents file.
     pub(crate) fn new(
         settings: &WorkerSettings,
         redis: &RedisClient,
@@ -79,8 +76,14 @@ impl ReadyAgents {
                     Arc::clone(&shared)
                 };
                 let agent = Agent::new(settings, config, model, limit, metrics, &servers);
-                let is_of_file = config.base_url.is_some() || config.api_key.is_some();
-                let agent = agent.map_err(|exit| if is_of_file { of_agent(name, &exit) } else { exit })?;
+                let is_from_file = config.base_url.is_some() || config.api_key.is_some();
+                let agent = agent.map_err(|exit| {
+                    if is_from_file {
+                        name_agent(name, &exit)
+                    } else {
+                        exit
+                    }
+                })?;
                 Ok((name.to_owned(), agent))
             })
             .collect::<Result<_, Exit>>()?;
@@ -91,17 +94,17 @@ impl ReadyAgents {
         })
     }
 
-    /// The agent of a conversation that has chosen this one, or none.
+    /// The agent with this name, or the default agent.
     pub(crate) fn find(&self, chosen: Option<&str>) -> Option<&Agent> {
         self.named.get(chosen.unwrap_or(&self.default))
     }
 
-    /// How many workers share the limit on the model while Redis keeps none.
+    /// Sets how many workers share the model limit while Redis is not reachable.
     pub(crate) fn shared_by(&self, workers: u32) {
         self.limit.shared_by(workers);
     }
 
-    /// Messages and tokens of history that any of them shows its model, at most.
+    /// The largest history limits of all agents: messages, tokens.
     pub(crate) fn longest_history(&self) -> (usize, usize) {
         let limits = || self.named.values().map(|agent| &agent.limits);
         (
@@ -118,30 +121,30 @@ impl ReadyAgents {
 }
 
 impl Agent {
-    /// Whether a call is to be made only with its user's consent. One that is refused anyway needs none.
-    pub(crate) fn needs_consent(&self, call: &PlannedCall) -> bool {
+    /// Whether a call needs approval. A call with invalid arguments does not, because it will not be made.
+    pub(crate) fn needs_approval(&self, call: &PlannedCall) -> bool {
         if call.arguments.is_err() {
             return false;
         }
         match self.server_of(call) {
             Some(server) => {
-                self.approve_others.server_of(&call.name).is_some() || server.needs_consent(&call.name)
+                self.approve_mcp.server_of(&call.name).is_some() || server.needs_consent(&call.name)
             }
             None => self.tools.contains(&call.name.as_str()) && self.approve.contains(&call.name),
         }
     }
 
-    /// Whether the step of a call is journalled before it is made.
-    pub(crate) fn is_opened_for(&self, call: &PlannedCall) -> bool {
-        self.needs_consent(call) || self.server_of(call).is_some()
+    /// Whether the step of this call must be a deferred step.
+    pub(crate) fn is_deferred(&self, call: &PlannedCall) -> bool {
+        self.needs_approval(call) || self.server_of(call).is_some()
     }
 
-    /// The server that is to be asked for a call; none if it is not somebody else's tool, or is refused anyway.
+    /// The MCP server of a call. `None` if the tool is built in or the arguments are invalid.
     pub(crate) fn server_of(&self, call: &PlannedCall) -> Option<&Arc<Server>> {
         if call.arguments.is_err() {
             return None;
         }
-        self.others.server_of(&call.name)
+        self.mcp_tools.server_of(&call.name)
     }
 
     fn new(
@@ -175,15 +178,15 @@ impl Agent {
             limits: limits(settings, config),
             instructions: config.prompt.as_deref().map(Arc::from),
             tools: tools.into(),
-            others: Others::new(servers, config.tools.as_deref()),
-            approve_others: Others::new(servers, Some(&approve)),
+            mcp_tools: McpTools::new(servers, config.tools.as_deref()),
+            approve_mcp: McpTools::new(servers, Some(&approve)),
             approve,
         })
     }
 }
 
-/// The same bad setting, where an agent of the file has a server or a key of its own.
-fn of_agent(name: &str, exit: &Exit) -> Exit {
+/// Reports an invalid setting as part of the agents file, for an agent that has its own server or key there.
+fn name_agent(name: &str, exit: &Exit) -> Exit {
     let what = exit.text.trim_end().trim_start_matches("error: ");
     Exit::bad_setting("AGENTS_FILE", format!("the server of agent {name}: {what}"))
 }
@@ -219,7 +222,7 @@ fn model(settings: &WorkerSettings, config: &AgentConfig) -> ModelSettings {
     }
     if config.base_url.is_some() {
         model.openai_base_url.clone_from(&config.base_url);
-        // The settings' key and limits are for the settings' server.
+        // The key and the limits of the settings are for the server of the settings.
         model.openai_api_key = None;
         model.model_requests_per_minute = 0;
         model.model_tokens_per_minute = 0;

@@ -1,9 +1,9 @@
-//! The worker: claims runs under a lease, drives the model's tool loop, stores the replies.
+//! The worker: claims runs under a lease, executes the tool loop with a model, and stores the replies.
 //!
-//! It knows no HTTP but the model's and its own health; it never sees the API.
+//! It serves no HTTP except its admin listener, and does not call the API.
 
 #[cfg(all(feature = "mutation-rescuer", not(debug_assertions)))]
-compile_error!("sabotage is for tests: never in a build without debug assertions");
+compile_error!("mutations are for tests: build with debug assertions");
 
 mod admin;
 mod agents;

@@ -1,4 +1,4 @@
-//! The worker program.
+//! The `errand-worker` program.
 
 use std::process::ExitCode;
 
@@ -6,12 +6,12 @@ use errand_shared::service::traces::Traces;
 use errand_shared::service::{config, lifecycle::Lifecycle, open_files, telemetry};
 use errand_worker::{StartError, Worker, WorkerSettings};
 
-/// What it saves is told in docs/PERFORMANCE.md.
+/// Measured against the system allocator in `docs/BENCHMARKS.md`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Files beside the model's connections: stores, logs, listeners.
-const SPARE_FILES: u64 = 200;
+/// Open files in addition to the connections to the model: database, Redis, logs, listeners.
+const OTHER_FILES: u64 = 200;
 
 fn main() -> ExitCode {
     let settings: WorkerSettings = match config::parse() {
@@ -30,10 +30,10 @@ async fn work(settings: WorkerSettings) -> ExitCode {
         Err(exit) => return exit.report(),
     };
     telemetry::init(settings.log.clone(), extra);
-    let files = u64::from(settings.worker_concurrency) + SPARE_FILES;
+    let files = u64::from(settings.worker_concurrency) + OTHER_FILES;
     let lifecycle = Lifecycle::new();
     if let Err(error) = lifecycle.stop_on_signals() {
-        tracing::error!(%error, "signals can't be heard");
+        tracing::error!(%error, "signal handlers could not be installed");
         return ExitCode::FAILURE;
     }
     let worker = match Worker::start(settings).await {
@@ -43,7 +43,7 @@ async fn work(settings: WorkerSettings) -> ExitCode {
             return config::Exit::bad_setting("ADMIN_LISTEN_ADDR", format!("{address}: {error}")).report();
         }
     };
-    // May warn, so only now: of a bad setting one line is said and nothing else.
+    // This may log a warning. An invalid setting must be reported alone, so it comes after the settings are checked.
     open_files::raise(files);
     worker.run(lifecycle).await;
     traces.end().await;

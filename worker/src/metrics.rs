@@ -1,17 +1,22 @@
-//! The worker's metrics, as `docs/METRICS.md` has them.
+//! The worker's metrics. `docs/METRICS.md` describes them.
 
 use errand_mcp_client::McpMetrics;
+use std::time::Duration;
+
 use errand_shared::{
-    service::metrics::{By, Counter, Gauge, Histogram, Metrics, Span, whole},
+    service::metrics::{By, Counter, Gauge, Histogram, Metrics, Span, observe, whole},
     signals::notifier::Notifier,
-    storage::Pool,
+    storage::{Pool, journal::steps::RecordedCall},
 };
 use tokio::time::Instant;
 
-use crate::{context::Beats, model::LimitMetrics, queue::run_registry::InFlight, settings::WorkerSettings};
+use crate::{
+    model::LimitMetrics, queue::run_registry::RunRegistry, settings::WorkerSettings,
+    upkeep::liveness::LastHeartbeat,
+};
 
 errand_shared::label_values! {
-    /// How an attempt of a run went.
+    /// The outcome of an attempt.
     pub(crate) enum Attempt: "outcome" {
         Succeeded = "succeeded",
         Failed = "failed",
@@ -19,13 +24,13 @@ errand_shared::label_values! {
         Released = "released",
         Retried = "retried",
         Lost = "lost",
-        Parked = "parked",
-        Stranded = "stranded",
+        AwaitingApproval = "awaiting_approval",
+        Unresolved = "unresolved",
     }
 }
 
 errand_shared::label_values! {
-    /// How a run ended.
+    /// The status of a finished run.
     pub(crate) enum End: "status" {
         Succeeded = "succeeded",
         Failed = "failed",
@@ -34,7 +39,7 @@ errand_shared::label_values! {
 }
 
 errand_shared::label_values! {
-    /// Why an attempt ended short of a reply.
+    /// Why an attempt failed.
     pub(crate) enum Failure: "kind" {
         Model = "model",
         Agent = "agent",
@@ -104,12 +109,12 @@ errand_shared::label_values! {
 }
 
 errand_shared::label_values! {
-    /// What the rescuer did.
+    /// What the rescuer did with a run.
     pub(crate) enum Rescue: "action" {
         Requeued = "requeued",
-        Ended = "ended",
+        Finished = "finished",
         Expired = "expired",
-        Rung = "rung",
+        Notified = "notified",
     }
 }
 
@@ -132,7 +137,7 @@ pub(crate) struct ModelMetrics {
     pub(crate) tokens: By<Direction, Counter>,
 }
 
-/// Calls of one tool: those that did what they were asked for, and the others.
+/// Calls of one tool.
 #[derive(Debug)]
 struct ToolCalls {
     tool: &'static str,
@@ -140,60 +145,45 @@ struct ToolCalls {
     failed: Counter,
 }
 
-/// The worker's metrics, and the registry that tells them.
+/// The worker's metrics and their registry.
 #[derive(Debug)]
 pub(crate) struct WorkerMetrics {
     registry: Metrics,
-    /// The model.
     pub(crate) model: ModelMetrics,
-    /// The limit on what is asked of it.
     pub(crate) limit: LimitMetrics,
-    /// Heartbeats that did not get through.
-    pub(crate) beats_missed: Counter,
-    /// Whether the worker is to claim nothing.
+    pub(crate) heartbeats_missed: Counter,
     pub(crate) draining: Gauge,
-    /// Whether the calls of APIs are heard.
-    pub(crate) listening: Gauge,
-    /// Runs claimed.
+    /// 1 while the worker is subscribed to the control channel.
+    pub(crate) redis_subscribed: Gauge,
     pub(crate) claims: Counter,
-    /// Hints taken from Redis.
-    pub(crate) hints: Counter,
-    /// A claim's statement.
+    pub(crate) notifications_received: Counter,
     pub(crate) claim_duration: Histogram,
-    /// From when a run could have been claimed to its claim.
     pub(crate) queue_wait: Histogram,
-    /// From a run's claim to the first thing done for it.
     pub(crate) start_delay: Histogram,
-    /// Attempts, from their claim.
     pub(crate) attempts: By<Attempt, Histogram>,
-    /// Runs, from their message.
     pub(crate) responses: By<End, Histogram>,
-    /// Attempts that ended short of a reply.
     pub(crate) failures: By<Failure, Counter>,
-    /// Leases found gone.
     pub(crate) leases_lost: Counter,
-    /// Steps.
     pub(crate) step_duration: Histogram,
-    /// Storing an end.
     pub(crate) finish_duration: Histogram,
-    /// A step's tools.
     pub(crate) tools_duration: Histogram,
-    /// What the rescuer did.
     pub(crate) rescues: By<Rescue, Counter>,
-    /// Other people's MCP servers.
     pub(crate) mcp: McpMetrics,
     tools: Vec<ToolCalls>,
 }
 
-/// In place of a tool that is not ours: a model may ask for any.
+/// The label of tools that are not built in. A model may request any name.
 const OTHER_TOOL: &str = "other";
 
 impl WorkerMetrics {
-    /// Metrics of nothing yet.
     pub(crate) fn new(settings: &WorkerSettings) -> Self {
         let mut registry = Metrics::new("errand-worker", env!("CARGO_PKG_VERSION"));
         let capacity = f64::from(settings.worker_concurrency);
-        registry.reading("worker_capacity", "Runs at once, at most", move || capacity);
+        registry.reading(
+            "worker_capacity",
+            "Maximum number of concurrent runs",
+            move || capacity,
+        );
         Self {
             model: ModelMetrics {
                 in_flight: registry.gauge("model_requests_in_flight", "Tries of model calls under way"),
@@ -227,85 +217,103 @@ impl WorkerMetrics {
                     "Model calls let through by this worker's own share, without Redis",
                 ),
             },
-            beats_missed: registry.counter("heartbeats_missed", "Heartbeats that did not get through"),
-            draining: registry.gauge("worker_draining", "1 while this worker is to claim nothing"),
-            listening: registry.gauge("redis_listening", "1 while Redis is heard"),
-            claims: registry.counter("run_claims", "Claims that got a run"),
-            hints: registry.counter("hints_taken", "Hints taken from Redis"),
+            heartbeats_missed: registry.counter("heartbeats_missed", "Heartbeats that failed"),
+            draining: registry.gauge(
+                "worker_draining",
+                "1 while this worker is drained or the queue is paused",
+            ),
+            redis_subscribed: registry.gauge("redis_listening", "1 while subscribed to the Redis channel"),
+            claims: registry.counter("run_claims", "Runs claimed"),
+            notifications_received: registry.counter(
+                "notifications_received",
+                "Notifications of ready runs received from Redis",
+            ),
             claim_duration: registry.histogram(
                 "claim_duration_seconds",
-                "A claim's statement, for up to a batch of runs",
+                "Duration of a claim, for a batch of runs",
                 Span::Short,
             ),
             queue_wait: registry.histogram(
                 "run_queue_wait_seconds",
-                "From when a run could have been claimed to its claim",
+                "From the time a run is ready to its claim",
                 Span::Long,
             ),
             start_delay: registry.histogram(
                 "run_start_delay_seconds",
-                "From a run's claim to the first thing done for it",
+                "From the claim of a run to the start of its execution",
                 Span::Short,
             ),
             attempts: registry.histograms(
                 "run_duration_seconds",
-                "An attempt of a run, from its claim",
+                "Duration of an attempt, from the claim",
                 Span::Long,
             ),
             responses: registry.histograms(
                 "run_response_seconds",
-                "From a run's message, or its retry, to its end",
+                "From the message, or its retry, to the end of the run",
                 Span::Long,
             ),
-            failures: registry.counters("run_failures", "Attempts that ended short of a reply"),
-            leases_lost: registry.counter("leases_lost", "Leases that this worker found gone"),
+            failures: registry.counters("run_failures", "Failed attempts"),
+            leases_lost: registry.counter("leases_lost", "Leases that this worker lost"),
             step_duration: registry.histogram(
                 "step_duration_seconds",
-                "A model call and the tools that it asked for",
+                "Duration of a step: a model call and its tool calls",
                 Span::Long,
             ),
             finish_duration: registry.histogram(
                 "finish_duration_seconds",
-                "Storing a run's end",
+                "Duration of storing the end of a run",
                 Span::Short,
             ),
-            tools_duration: registry.histogram("tools_duration_seconds", "A step's tools", Span::Short),
-            rescues: registry.counters("rescuer_runs", "Runs that this worker's sweeps dealt with"),
+            tools_duration: registry.histogram(
+                "tools_duration_seconds",
+                "Duration of the tool calls of a step",
+                Span::Short,
+            ),
+            rescues: registry.counters("rescuer_runs", "Stuck runs handled by this worker"),
             mcp: McpMetrics::new(&mut registry),
             tools: tool_calls(&mut registry),
             registry,
         }
     }
 
-    /// Tells also of these parts.
-    pub(crate) fn watch(
+    /// Registers metrics whose values are read from these parts.
+    pub(crate) fn observe_parts(
         &mut self,
         pools: &[(&'static str, Pool)],
         notifier: &Notifier,
-        in_flight: &InFlight,
-        beats: Beats,
+        active_runs: &RunRegistry,
+        last_heartbeat: LastHeartbeat,
     ) {
         self.registry.pools(pools);
         self.registry.notifier(notifier);
-        let in_flight = in_flight.clone();
+        let active_runs = active_runs.clone();
         let started = Instant::now();
         self.registry.reading(
             "worker_heartbeat_age_seconds",
-            "Since the last good heartbeat, or since the start",
-            move || {
-                let last = beats.get().and_then(|beats| *beats.borrow());
-                last.unwrap_or(started).elapsed().as_secs_f64()
-            },
+            "Time since the last successful heartbeat, or since the start",
+            move || last_heartbeat.get().unwrap_or(started).elapsed().as_secs_f64(),
         );
         self.registry.reading(
             "worker_runs_in_flight",
-            "Runs that this worker has now",
-            move || whole(in_flight.len()),
+            "Runs that this worker executes",
+            move || whole(active_runs.len()),
         );
     }
 
-    /// Counts a tool call that was committed.
-    pub(crate) fn tool_called(&self, tool: &str, success: bool) {
+    /// Counts a step and its calls. `model_time` and `tools_time` are how long the model and the tools took.
+    pub(crate) fn step_finished(&self, model_time: Duration, calls: &[RecordedCall], tools_time: Duration) {
+        observe(&self.step_duration, model_time + tools_time);
+        if calls.is_empty() {
+            return;
+        }
+        observe(&self.tools_duration, tools_time);
+        for call in calls {
+            self.tool_called(&call.tool_name, call.success);
+        }
+    }
+
+    fn tool_called(&self, tool: &str, success: bool) {
         let calls = self
             .tools
             .iter()
@@ -320,21 +328,16 @@ impl WorkerMetrics {
         }
     }
 
-    /// Whether the worker is to claim nothing.
-    pub(crate) fn drains(&self, draining: bool) {
-        self.draining.set(i64::from(draining));
-    }
-
-    /// All of it, in Prometheus' text format.
+    /// All metrics in the Prometheus text format.
     ///
     /// # Errors
-    /// If a metric can't be written.
+    /// A formatting error.
     pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
         self.registry.text()
     }
 }
 
-/// Counters of the calls of each tool that is offered, and of all others.
+/// Counters for each built-in tool, and for all other tools together.
 fn tool_calls(registry: &mut Metrics) -> Vec<ToolCalls> {
     let family = registry.family("tool_calls", "Tool calls that were committed", Counter::default);
     let names = errand_task_tools::specs().iter().map(|spec| spec.name);

@@ -1,4 +1,4 @@
-//! What the micro-benchmarks need of the inside. In no build but theirs.
+//! The part of the worker that the micro-benchmarks measure. Compiled only for them.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ use tokio::{
 };
 
 use crate::queue::{
-    backend::{Claimed, LeaseQueue},
-    run_registry::InFlight,
+    backend::{ClaimedRun, LeaseQueue},
+    run_registry::RunRegistry,
 };
 
-/// Passes leases through the queue to runs that end at once; returns when the last one has.
+/// Passes leases through the queue to runs that end immediately. Returns when the last one has ended.
 pub async fn pass_through(leases: Vec<Lease>, batch: usize) {
     let (out, claimed) = mpsc::channel(batch);
-    let places = Arc::new(Semaphore::new(leases.len().max(1)));
-    let in_flight = InFlight::default();
+    let slots = Arc::new(Semaphore::new(leases.len().max(1)));
+    let active_runs = RunRegistry::default();
     let feed = async move {
         for lease in leases {
-            let flight = in_flight.enter(&lease, Instant::now());
-            let Ok(permit) = Arc::clone(&places).acquire_owned().await else {
+            let active_run = active_runs.add(&lease, Instant::now());
+            let Ok(permit) = Arc::clone(&slots).acquire_owned().await else {
                 return;
             };
-            let claimed = Claimed {
+            let claimed = ClaimedRun {
                 lease,
-                flight,
+                active_run,
                 permit,
             };
             if out.send(claimed).await.is_err() {
@@ -41,10 +41,10 @@ pub async fn pass_through(leases: Vec<Lease>, batch: usize) {
     let worker = WorkerBuilder::new(format!("micro-{}", Uuid::now_v7()))
         .backend(LeaseQueue::new(claimed))
         .parallelize(move |run| spawner.spawn(run))
-        .build(move |claimed: Claimed| async move { drop(claimed) });
+        .build(move |claimed: ClaimedRun| async move { drop(claimed) });
     let (ended, ()) = futures::join!(worker.run().boxed(), feed);
     if let Err(error) = ended {
-        tracing::error!(%error, "the queue ended");
+        tracing::error!(%error, "the queue failed");
     }
     runs.close();
     runs.wait().await;

@@ -29,7 +29,7 @@ use tracing::Instrument;
 
 use crate::{
     metrics::{Fault, ModelMetrics},
-    run::events::Telling,
+    run::events::EventEmitter,
     settings::ModelSettings,
 };
 use gather::Gather;
@@ -83,7 +83,7 @@ impl ModelClient {
         messages: &[Message],
         others: &[ToolSpec],
         deadline: Instant,
-        telling: &mut Telling<'_>,
+        telling: &mut EventEmitter<'_>,
     ) -> Result<ModelAnswer, ModelFault> {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(self.settings.model_retry_base_ms)
@@ -112,7 +112,7 @@ impl ModelClient {
             waited?;
             let answer = self.ask_once(&request, *telling).await;
             // Who reads does not wait for another try to hear of the step before.
-            telling.settle().await;
+            telling.wait_for_commit().await;
             let taken = answer.as_ref().map_or(0, |answer| answer.usage.total());
             self.limit.correct(thought, taken).await;
             answer
@@ -142,9 +142,9 @@ impl ModelClient {
     async fn ask_once(
         &self,
         request: &Request<'_>,
-        telling: &mut Telling<'_>,
+        telling: &mut EventEmitter<'_>,
     ) -> Result<ModelAnswer, ModelFault> {
-        telling.answer_begins();
+        telling.on_start();
         let trying = Trying::begin(&self.metrics, &self.settings.openai_model);
         let answer = timeout(self.settings.model_timeout_ms, self.stream(request, telling))
             .instrument(trying.span())
@@ -157,7 +157,7 @@ impl ModelClient {
     async fn stream(
         &self,
         request: &Request<'_>,
-        telling: &mut Telling<'_>,
+        telling: &mut EventEmitter<'_>,
     ) -> Result<ModelAnswer, ModelFault> {
         let idle = self.settings.model_idle_timeout_ms;
         let asked = Instant::now();
@@ -180,10 +180,10 @@ impl ModelClient {
                 observe(&self.metrics.first_token, asked.elapsed());
             }
             if gather.content().len() > before {
-                telling.heard(gather.content()).await;
+                telling.on_delta(gather.content()).await;
             }
         }
-        telling.answered(gather.content()).await;
+        telling.on_end(gather.content()).await;
         gather.finish()
     }
 }
@@ -206,13 +206,13 @@ fn bytes_of(message: &Message) -> usize {
 /// future that is handed over is held twice.
 async fn attended<T>(
     mut model: Pin<&mut impl Future<Output = T>>,
-    telling: &mut Telling<'_>,
+    telling: &mut EventEmitter<'_>,
     content: &str,
 ) -> T {
     loop {
         tokio::select! {
             said = &mut model => return said,
-            () = telling.due() => Box::pin(telling.attend(content)).await,
+            () = telling.flush_due() => Box::pin(telling.flush(content)).await,
         }
     }
 }

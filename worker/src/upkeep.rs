@@ -1,5 +1,6 @@
-//! What runs beside the queue: this worker's heartbeat, the rescue of stuck runs, the removal of old data.
+//! What a worker does beside executing runs: it sends heartbeats, rescues stuck runs and deletes old data.
 
 pub(crate) mod heartbeat;
+pub(crate) mod liveness;
 pub(crate) mod rescuer;
 pub(crate) mod retention;

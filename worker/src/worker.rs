@@ -1,8 +1,7 @@
-//! The worker's life: starts its parts, runs the queue through apalis, stops in order.
+//! Composes the worker from its parts, runs the queue with apalis, and shuts down in order.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use apalis::layers::WorkerBuilderExt;
 use apalis_core::worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeExt};
 use errand_shared::{
     Uuid,
@@ -22,30 +21,31 @@ use tokio_util::task::TaskTracker;
 use crate::{
     admin,
     agents::ReadyAgents,
-    context::{Beats, Context},
+    context::Context,
     metrics::WorkerMetrics,
     queue::{
-        backend::{Claimed, LeaseQueue},
-        claimer::Feeder,
+        backend::{ClaimedRun, LeaseQueue},
+        claimer::Claimer,
         control_listener,
-        run_registry::{InFlight, Interrupt},
+        run_registry::{Interrupt, RunRegistry},
     },
     run::{driver, finish, step_transaction},
     settings::WorkerSettings,
     upkeep::{
-        heartbeat::{Heartbeat, Pulse},
+        heartbeat::Heartbeat,
+        liveness::{LastHeartbeat, Liveness},
         rescuer, retention,
     },
 };
 
-/// How long each of the last steps may take after the grace time: runs that let go, handing back, the last notices.
-/// With the default grace of 25 s the worker is gone well within 35 s.
-const HAND_BACK: Duration = Duration::from_secs(3);
+/// The time limit for each step of the hard shutdown, after the grace period: interrupting runs, releasing leases, publishing the last
+/// events. With the default grace period of 25 s the worker exits within 35 s.
+const HARD_STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why a worker could not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// A setting is bad.
+    /// A setting is invalid.
     Setting(Exit),
     /// The admin listener could not be opened.
     Listen(SocketAddr, std::io::Error),
@@ -57,22 +57,22 @@ impl From<Exit> for StartError {
     }
 }
 
-/// A worker whose parts are made and whose admin listener is open.
+/// A worker that is ready to run: its admin listener is open.
 #[derive(Debug)]
 pub struct Worker {
     context: Arc<Context>,
     redis: RedisClient,
     heartbeat: Pool,
     admin: TcpListener,
-    /// Ends what must outlive the last run: admin listener, notifier.
+    /// Stops what must outlive the last run: the admin listener and the notifier.
     ended: Lifecycle,
 }
 
 impl Worker {
-    /// Makes a worker. Neither Postgres nor Redis need be there yet.
+    /// Prepares a worker. Neither the database nor Redis need to be reachable yet.
     ///
     /// # Errors
-    /// A bad setting, or an address that can't be listened on.
+    /// An invalid setting, or an admin address that can't be bound.
     pub async fn start(settings: WorkerSettings) -> Result<Self, StartError> {
         settings.check()?;
         let bad_database = |error: sqlx::Error| Exit::bad_setting("DATABASE_URL", error);
@@ -86,24 +86,24 @@ impl Worker {
             .map_err(|error| StartError::Listen(settings.admin_listen_addr, error))?;
         let ended = Lifecycle::new();
         let notifier = Notifier::start(redis.clone(), &ended);
-        let in_flight = InFlight::default();
-        let beats = Beats::default();
+        let active_runs = RunRegistry::default();
+        let last_heartbeat = LastHeartbeat::default();
         let mut metrics = WorkerMetrics::new(&settings);
         let pools = [
             ("main", pool.clone()),
             ("claims", claims.clone()),
             ("heartbeat", heartbeat.clone()),
         ];
-        metrics.watch(&pools, &notifier, &in_flight, Arc::clone(&beats));
+        metrics.observe_parts(&pools, &notifier, &active_runs, last_heartbeat.clone());
         let context = Context {
-            steps: step_transaction::group(&settings, &pool, &ended),
-            finishes: finish::group(&settings, &pool, &ended),
+            steps: step_transaction::group_commit(&settings, &pool, &ended),
+            finishes: finish::group_commit(&settings, &pool, &ended),
             worker_id: Uuid::now_v7(),
             agents: ReadyAgents::new(&settings, &redis, &metrics, &ended)?,
             notifier,
-            in_flight,
+            active_runs,
             clock: Clock::system(),
-            beats,
+            last_heartbeat,
             metrics,
             pool,
             claims,
@@ -118,21 +118,20 @@ impl Worker {
         })
     }
 
-    /// Where the admin listener is.
+    /// The address of the admin listener.
     ///
     /// # Errors
-    /// If the system can't tell.
+    /// An error of the operating system.
     pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
         self.admin.local_addr()
     }
 
-    /// The id under which this worker holds its leases.
+    /// The id of this worker, which its leases contain.
     pub fn id(&self) -> Uuid {
         self.context.worker_id
     }
 
-    /// Works until asked to stop; then takes no new run, finishes what it has within the grace time, hands back the
-    /// rest.
+    /// Executes runs until `lifecycle` stops. Then claims nothing, lets active runs finish within the grace period, and releases the rest.
     pub async fn run(self, lifecycle: Lifecycle) {
         let Self {
             context,
@@ -141,21 +140,22 @@ impl Worker {
             admin,
             ended,
         } = self;
-        tracing::info!(worker.id = %context.worker_id, "the worker starts");
+        tracing::info!(worker.id = %context.worker_id, "worker starting");
         ended.spawn(admin::serve(admin, Arc::clone(&context), ended.clone()));
         if wait_for_schema(&context, &lifecycle).await {
             work(&context, redis, heartbeat, &lifecycle).await;
         }
         context.notifier.close();
         ended.stop();
-        if !ended.drained(HAND_BACK).await {
-            tracing::warn!("some parts of the worker did not end in time");
+        if !ended.drained(HARD_STOP_TIMEOUT).await {
+            tracing::warn!("some parts of the worker did not stop in time");
         }
-        tracing::info!("the worker has stopped");
+        tracing::info!("worker stopped");
     }
 }
 
-/// Migrates, or waits until Postgres can be reached to do so. False if asked to stop before.
+/// Applies the migrations, as soon as the database is reachable, and waits until the schema is compatible. Returns false if the worker stops
+/// before.
 async fn wait_for_schema(context: &Context, lifecycle: &Lifecycle) -> bool {
     let migrated = schema::migrate_when_reachable(&context.settings.store);
     match lifecycle.token().run_until_cancelled(migrated).await {
@@ -166,15 +166,14 @@ async fn wait_for_schema(context: &Context, lifecycle: &Lifecycle) -> bool {
         }
         None => return false,
     }
-    // A schema of a newer program may have dropped what this one needs: claim nothing until it fits.
+    // A newer schema may lack something that this version needs. Claim nothing until the schema is compatible.
     loop {
         match schema::compatibility(&context.claims).await {
             Ok(Compatibility::Compatible) => return true,
-            Ok(misfit) => tracing::error!(
-                ?misfit,
-                "this program can't live with the schema; it claims nothing"
-            ),
-            Err(error) => tracing::warn!(%error, "waiting for Postgres"),
+            Ok(compatibility) => {
+                tracing::error!(?compatibility, "incompatible schema; no run is claimed");
+            }
+            Err(error) => tracing::warn!(%error, "waiting for the database"),
         }
         let pause = tokio::time::sleep(Duration::from_secs(2));
         if lifecycle.token().run_until_cancelled(pause).await.is_none() {
@@ -184,44 +183,43 @@ async fn wait_for_schema(context: &Context, lifecycle: &Lifecycle) -> bool {
 }
 
 async fn work(context: &Arc<Context>, redis: RedisClient, heartbeat: Pool, lifecycle: &Lifecycle) {
-    let (heartbeat, pulse) = Heartbeat::new(Arc::clone(context), heartbeat, host_name());
-    let beating = Lifecycle::new();
-    beating.spawn(heartbeat.run(beating.clone()));
-    // Runs that are under way when the worker stops can still be cancelled and read.
-    beating.spawn_until_stopped(control_listener::listen(Arc::clone(context), redis.clone()));
-    lifecycle.spawn_until_stopped(rescuer::run(Arc::clone(context), pulse.good_since.clone()));
+    let (heartbeat, liveness) = Heartbeat::new(Arc::clone(context), heartbeat, host_name());
+    let until_idle = Lifecycle::new();
+    until_idle.spawn(heartbeat.run(until_idle.clone()));
+    // Runs that are active during the shutdown can still be cancelled and subscribed to.
+    until_idle.spawn_until_stopped(control_listener::listen(Arc::clone(context), redis.clone()));
+    lifecycle.spawn_until_stopped(rescuer::run(Arc::clone(context), liveness.alive_since.clone()));
     lifecycle.spawn_until_stopped(retention::run(Arc::clone(context)));
-    run_queue(context, redis, pulse, lifecycle).await;
-    // A beat after the worker has left would put it on the list again.
-    beating.stop();
-    if !beating.drained(HAND_BACK).await {
-        tracing::warn!("the heartbeat did not end in time");
+    run_queue(context, redis, liveness, lifecycle).await;
+    // A heartbeat after the worker has left would add it to the list of workers again.
+    until_idle.stop();
+    if !until_idle.drained(HARD_STOP_TIMEOUT).await {
+        tracing::warn!("the heartbeat did not stop in time");
     }
-    hand_back(context).await;
+    release_all(context).await;
 }
 
-/// Runs the queue through apalis until the feeder has stopped and the last run has ended, or the grace time is over.
-async fn run_queue(context: &Arc<Context>, redis: RedisClient, pulse: Pulse, lifecycle: &Lifecycle) {
+/// Runs the queue with apalis until the claimer has stopped and the last run has ended, or the grace period is over.
+async fn run_queue(context: &Arc<Context>, redis: RedisClient, liveness: Liveness, lifecycle: &Lifecycle) {
     let (out, claimed) = mpsc::channel(context.settings.worker_claim_batch as usize);
-    let feeder = Feeder::new(Arc::clone(context), redis, out, pulse, lifecycle.token());
-    lifecycle.spawn(feeder.run());
+    let claimer = Claimer::new(Arc::clone(context), redis, out, liveness, lifecycle.token());
+    lifecycle.spawn(claimer.run());
     let runs = TaskTracker::new();
     let spawner = runs.clone();
-    let driven = Arc::clone(context);
-    // A name of its own for each start: apalis tells workers apart by it.
+    let shared = Arc::clone(context);
+    // apalis requires a unique name.
     let worker = WorkerBuilder::new(format!("errand-{}", context.worker_id))
         .backend(LeaseQueue::new(claimed))
-        .catch_panic()
         .parallelize(move |run| spawner.spawn(run))
-        .build(move |claimed: Claimed| {
-            let context = Arc::clone(&driven);
+        .build(move |claimed: ClaimedRun| {
+            let context = Arc::clone(&shared);
             async move {
-                let Claimed {
+                let ClaimedRun {
                     lease,
-                    flight,
+                    active_run,
                     permit,
                 } = claimed;
-                driver::execute(context, lease, flight).await;
+                driver::execute(context, lease, active_run).await;
                 drop(permit);
             }
         });
@@ -230,45 +228,47 @@ async fn run_queue(context: &Arc<Context>, redis: RedisClient, pulse: Pulse, lif
         tokio::time::sleep(context.settings.shutdown_grace_seconds).await;
     };
     tokio::select! {
-        // Boxed, because the compiler can't tell otherwise that this future may be sent between threads.
+        // Boxed, because the compiler does not prove that the unboxed future is `Send`.
         ended = worker.run().boxed() => {
             if let Err(error) = ended {
-                tracing::error!(%error, "the queue ended");
+                tracing::error!(%error, "the queue failed");
             }
         }
         () = grace => {
-            tracing::warn!(in_flight = context.in_flight.len(), "the grace time is over; handing back");
-            context.in_flight.interrupt_all(Interrupt::Stopping);
+            tracing::warn!(runs = context.active_runs.len(), "the grace period is over; interrupting active runs");
+            context.active_runs.interrupt_all(Interrupt::Stopping);
         }
     }
     runs.close();
-    if tokio::time::timeout(HAND_BACK, runs.wait()).await.is_err() {
-        tracing::warn!(
-            in_flight = context.in_flight.len(),
-            "some runs did not stop in time"
-        );
+    if tokio::time::timeout(HARD_STOP_TIMEOUT, runs.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(runs = context.active_runs.len(), "some runs did not stop in time");
     }
 }
 
-/// Hands back whatever still bears this worker's id, and leaves the list of workers.
-async fn hand_back(context: &Context) {
-    let handed_back = async {
+/// Releases all leases of this worker and removes it from the list of workers.
+async fn release_all(context: &Context) {
+    let released = async {
         for queued in workers::release_all(&context.pool, context.worker_id).await? {
             context.publish_queued(&queued);
             context.notifier.notify_ready(queued.user_id, queued.run_id);
         }
         workers::deregister(&context.pool, context.worker_id).await
     };
-    match tokio::time::timeout(HAND_BACK, handed_back).await {
+    match tokio::time::timeout(HARD_STOP_TIMEOUT, released).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(%error, "what is left could not be handed back; others will take it up");
+            tracing::warn!(%error, "the remaining leases could not be released; other workers will rescue their runs");
         }
-        Err(_elapsed) => tracing::warn!("Postgres did not take what is left in time; others will take it up"),
+        Err(_elapsed) => {
+            tracing::warn!("releasing the remaining leases timed out; other workers will rescue their runs");
+        }
     }
 }
 
-/// The machine's name, for the list of workers.
+/// The name of this host, for the list of workers.
 fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())

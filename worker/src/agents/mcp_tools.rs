@@ -1,4 +1,4 @@
-//! Which of other people's tools an agent has.
+//! The MCP tools that an agent has.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -7,19 +7,19 @@ use errand_mcp_client::{Server, Servers, public_name};
 use errand_shared::domain::agents::{ALL_TOOLS, CHOICE_SEPARATOR};
 use futures::future::join_all;
 
-/// The servers whose tools an agent has, and which of them.
+/// MCP servers, each with the tools that the agent may use.
 #[derive(Debug)]
-pub(crate) struct Others(Vec<Chosen>);
+pub(crate) struct McpTools(Vec<Chosen>);
 
 #[derive(Debug)]
 struct Chosen {
     server: Arc<Server>,
-    /// By their names for models; all if absent.
+    /// The names as the model sees them. `None` means all.
     tools: Option<HashSet<String>>,
 }
 
-impl Others {
-    /// What an agent has chosen; all if it has chosen nothing.
+impl McpTools {
+    /// The tools named in `chosen`, or all tools if that is `None`.
     pub(crate) fn new(servers: &Servers, chosen: Option<&[String]>) -> Self {
         let of_server = |server: &Arc<Server>| {
             let Some(chosen) = chosen else {
@@ -44,13 +44,12 @@ impl Others {
         Self(chosen.collect())
     }
 
-    /// Whether there is nothing of it.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What of it is on offer now. Waits for connections that are being made, all together no longer than the slowest
-    /// may take, and goes without those that are not there.
+    /// The specifications of the tools that are available now. Waits for all connections in progress at the same time, and leaves out servers
+    /// that can't be reached.
     pub(crate) async fn offers(&self) -> Vec<ToolSpec> {
         let listings = join_all(self.0.iter().map(|chosen| chosen.server.listing())).await;
         let mut offers = Vec::new();
@@ -65,7 +64,7 @@ impl Others {
         offers
     }
 
-    /// The server that has this tool, if the agent has it too.
+    /// The server of a tool that the agent may use.
     pub(crate) fn server_of(&self, tool: &str) -> Option<&Arc<Server>> {
         let chosen = self
             .0

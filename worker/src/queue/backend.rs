@@ -1,8 +1,4 @@
-//! Our queue for apalis: hints from a Redis list, leases from Postgres.
-//!
-//! Redis holds run ids and nothing else. A hint that is lost, doubled, late or garbage costs at most a delay: the claim
-//! in Postgres decides who gets a run, and the rescuer rings again for what waits. A list with a blocking pop, and not
-//! a stream, because nothing in it needs to be acknowledged, claimed or trimmed.
+//! The apalis backend: hands the runs that the [claimer](super::claimer) has claimed to apalis.
 
 use std::{
     convert::Infallible,
@@ -18,34 +14,31 @@ use errand_shared::storage::queue::claims::Lease;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tower::layer::util::Identity;
 
-use super::run_registry::Flight;
+use super::run_registry::ActiveRun;
 
-/// A claimed run with the place that it takes in this worker.
+/// A claimed run.
 #[derive(Debug)]
-pub(crate) struct Claimed {
-    /// The run.
+pub(crate) struct ClaimedRun {
     pub(crate) lease: Lease,
-    /// Its entry among the runs in flight, made as soon as it was claimed.
-    pub(crate) flight: Flight,
-    /// One of the worker's places, free again when dropped.
+    pub(crate) active_run: ActiveRun,
+    /// Occupies one of the worker's slots until dropped.
     pub(crate) permit: OwnedSemaphorePermit,
 }
 
-/// The worker's end of the queue. It ends when its feeder does, and never fails.
+/// The receiving end of the claimer's channel. The stream ends when the claimer does.
 #[derive(Debug)]
 pub(crate) struct LeaseQueue {
-    claimed: mpsc::Receiver<Claimed>,
+    claimed: mpsc::Receiver<ClaimedRun>,
 }
 
 impl LeaseQueue {
-    /// The queue that this receiver's sender feeds.
-    pub(crate) const fn new(claimed: mpsc::Receiver<Claimed>) -> Self {
+    pub(crate) const fn new(claimed: mpsc::Receiver<ClaimedRun>) -> Self {
         Self { claimed }
     }
 }
 
 impl Backend for LeaseQueue {
-    type Task = Task<Claimed>;
+    type Task = Task<ClaimedRun>;
     type Error = Infallible;
 
     fn poll_ready(
@@ -65,9 +58,9 @@ impl Backend for LeaseQueue {
             if let Some(claimed) = claimed {
                 Some(Ok(TaskBuilder::new(claimed).build()))
             } else {
-                // apalis waits for a stop even after its queue has ended.
+                // apalis waits for a stop even when its stream has ended.
                 if let Err(error) = worker.stop() {
-                    tracing::warn!(%error, "the queue's worker was not running");
+                    tracing::warn!(%error, "the apalis worker was not running");
                 }
                 None
             }
@@ -84,7 +77,7 @@ impl Backend for LeaseQueue {
 }
 
 impl BackendConfig for LeaseQueue {
-    type Args = Claimed;
+    type Args = ClaimedRun;
     type Id = errand_shared::Uuid;
     type Kind = Ephemeral;
     type Config = ();

@@ -1,4 +1,4 @@
-//! Feeds the queue: takes hints for as many places as are free, claims their runs, passes the leases on.
+//! Claims runs: receives as many notifications as this worker has free slots, claims their runs and hands them to the backend.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,90 +18,91 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{backend::Claimed, notifications::Hints};
-use crate::{context::Context, upkeep::heartbeat::Pulse};
+use super::{backend::ClaimedRun, notifications::Notifications};
+use crate::{context::Context, upkeep::liveness::Liveness};
 
-/// The longest wait after a fault.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest wait after an error.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// The one that claims.
-pub(crate) struct Feeder {
+pub(crate) struct Claimer {
     context: Arc<Context>,
-    hints: Hints,
-    places: Arc<Semaphore>,
-    out: mpsc::Sender<Claimed>,
+    notifications: Notifications,
+    slots: Arc<Semaphore>,
+    out: mpsc::Sender<ClaimedRun>,
     draining: watch::Receiver<bool>,
-    good_since: watch::Receiver<Option<Instant>>,
+    alive_since: watch::Receiver<Option<Instant>>,
     stop: CancellationToken,
-    /// The user after whom the next look in Postgres begins.
-    looked_until: Uuid,
+    /// The next query for ready runs starts after this user.
+    polled_until: Uuid,
 }
 
-/// Whether there was a time when nothing could be claimed.
+/// Whether this worker was not allowed to claim for some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waited {
     No,
     Yes,
 }
 
-impl Feeder {
-    /// A feeder that claims for as many places as the settings give.
+impl Claimer {
     pub(crate) fn new(
         context: Arc<Context>,
         redis: RedisClient,
-        out: mpsc::Sender<Claimed>,
-        pulse: Pulse,
+        out: mpsc::Sender<ClaimedRun>,
+        liveness: Liveness,
         stop: CancellationToken,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(context.settings.worker_concurrency as usize));
+        let slots = Arc::new(Semaphore::new(context.settings.worker_concurrency as usize));
         Self {
             context,
-            hints: Hints::new(redis),
-            places,
+            notifications: Notifications::new(redis),
+            slots,
             out,
-            draining: pulse.draining,
-            good_since: pulse.good_since,
+            draining: liveness.draining,
+            alive_since: liveness.alive_since,
             stop,
-            looked_until: Uuid::nil(),
+            polled_until: Uuid::nil(),
         }
     }
 
-    /// Feeds until the worker stops or nobody takes leases any more.
+    /// Claims until the worker stops.
     pub(crate) async fn run(mut self) {
         let stop = self.stop.clone();
         stop.run_until_cancelled(self.may_claim()).await;
-        // What waits from before this start need not wait for its bell.
-        stop.run_until_cancelled(self.sweep()).await;
+        // Runs that were enqueued before this worker started are claimed now, not at their next notification.
+        stop.run_until_cancelled(self.poll_database()).await;
         while !stop.is_cancelled() {
             match stop.run_until_cancelled(self.may_claim()).await {
                 None => return,
-                // What others have taken the hints of meanwhile need not wait for its bell.
-                Some(Waited::Yes) => while self.sweep().await > 0 {},
+                // Other workers may have received notifications that this worker would have needed.
+                Some(Waited::Yes) => while self.poll_database().await > 0 {},
                 Some(Waited::No) => {}
             }
-            let Some(permits) = self.free_places().await else {
+            let Some(permits) = self.free_slots().await else {
                 return;
             };
             let taken = tokio::select! {
-                taken = self.hints.take(permits.len()) => taken,
-                // Dropping a pop may drop what it has popped: the bell that is due rings again.
+                taken = self.notifications.take(permits.len()) => taken,
+                // Dropping a pop may lose what it has popped. The rescuer notifies again.
                 () = stop.cancelled() => return,
                 _ = self.draining.wait_for(|draining| *draining) => continue,
-                _ = self.good_since.wait_for(Option::is_none) => continue,
+                _ = self.alive_since.wait_for(Option::is_none) => continue,
             };
             match taken {
-                // A quiet bell may be a lost one.
-                Ok(hints) if hints.is_empty() => {
+                // No notification arrived. Some may have been lost.
+                Ok(notices) if notices.is_empty() => {
                     drop(permits);
-                    while self.sweep().await > 0 {}
+                    while self.poll_database().await > 0 {}
                 }
-                Ok(hints) => {
-                    self.context.metrics.hints.inc_by(hints.len() as u64);
+                Ok(notices) => {
+                    self.context
+                        .metrics
+                        .notifications_received
+                        .inc_by(notices.len() as u64);
                     failpoints::hit(Failpoint::NotificationPopped);
-                    self.claim(&hints, permits).await;
+                    self.claim(&notices, permits).await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "Redis gives no hints; looking in Postgres");
+                    tracing::warn!(%error, "notifications can't be received from Redis; polling the database");
                     drop(permits);
                     self.without_redis().await;
                 }
@@ -109,58 +110,58 @@ impl Feeder {
         }
     }
 
-    /// Waits until this worker is neither drained nor taken for dead: a claim of one that has not beaten could be found by
-    /// no rescuer, and of one whose beats are missed would be taken away again.
+    /// Waits until this worker is not drained and its heartbeat is recent. No rescuer could find the claims of a worker without any
+    /// heartbeat, and rescuers would take away the claims of one whose heartbeats are missing.
     async fn may_claim(&mut self) -> Waited {
         let mut waited = Waited::No;
         loop {
-            if *self.draining.borrow() || self.good_since.borrow().is_none() {
+            if *self.draining.borrow() || self.alive_since.borrow().is_none() {
                 waited = Waited::Yes;
             }
             let undrained = self.draining.wait_for(|draining| !draining).await.is_ok();
-            let alive = self.good_since.wait_for(Option::is_some).await.is_ok();
+            let alive = self.alive_since.wait_for(Option::is_some).await.is_ok();
             if !(undrained && alive && *self.draining.borrow()) {
                 return waited;
             }
         }
     }
 
-    /// All places that are free, at least one, at most a batch. None if the worker stops.
-    async fn free_places(&self) -> Option<Vec<OwnedSemaphorePermit>> {
+    /// Waits for a free slot. Takes all that are free, at most a batch. Returns `None` if the worker stops.
+    async fn free_slots(&self) -> Option<Vec<OwnedSemaphorePermit>> {
         let batch = self.context.settings.worker_claim_batch as usize;
         let first = self
             .stop
-            .run_until_cancelled(Arc::clone(&self.places).acquire_owned())
+            .run_until_cancelled(Arc::clone(&self.slots).acquire_owned())
             .await?
             .ok()?;
         let mut permits = vec![first];
         while permits.len() < batch
-            && let Ok(permit) = Arc::clone(&self.places).try_acquire_owned()
+            && let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned()
         {
             permits.push(permit);
         }
         Some(permits)
     }
 
-    /// Claims and passes on; gives how many. Hints that are not claimable are dropped.
-    async fn claim(&self, hints: &[ReadyNotice], permits: Vec<OwnedSemaphorePermit>) -> usize {
-        let asked = Instant::now();
-        let ids: Vec<_> = hints.iter().map(|hint| hint.run_id).collect();
+    /// Claims runs and hands them to the backend. Returns how many were claimed. Notifications of runs that are not ready are dropped.
+    async fn claim(&self, notices: &[ReadyNotice], permits: Vec<OwnedSemaphorePermit>) -> usize {
+        let started = Instant::now();
+        let ids: Vec<_> = notices.iter().map(|notice| notice.run_id).collect();
         let leases = match self.claim_batch(&ids).await {
             Ok(leases) => leases,
             Err(error) => {
-                tracing::warn!(%error, hints = ids.len(), "runs could not be claimed; ringing for them again");
-                for hint in hints {
-                    self.context.notifier.notify_ready(hint.user_id, hint.run_id);
+                tracing::warn!(%error, runs = ids.len(), "runs could not be claimed; notifying again");
+                for notice in notices {
+                    self.context.notifier.notify_ready(notice.user_id, notice.run_id);
                 }
-                self.pause(LONGEST_PAUSE.min(self.context.settings.liveness.rescue_interval_ms))
+                self.pause(MAX_PAUSE.min(self.context.settings.liveness.rescue_interval_ms))
                     .await;
                 return 0;
             }
         };
         let claimed = leases.len();
         let metrics = &self.context.metrics;
-        observe(&metrics.claim_duration, asked.elapsed());
+        observe(&metrics.claim_duration, started.elapsed());
         metrics.claims.inc_by(claimed as u64);
         for lease in &leases {
             observe(&metrics.queue_wait, lease.waited());
@@ -169,25 +170,25 @@ impl Feeder {
             failpoints::hit(Failpoint::ClaimCommitted);
         }
         for (lease, permit) in leases.into_iter().zip(permits) {
-            let flight = self.context.in_flight.enter(&lease, asked);
+            let active_run = self.context.active_runs.add(&lease, started);
             if let Err(unsent) = self
                 .out
-                .send(Claimed {
+                .send(ClaimedRun {
                     lease,
-                    flight,
+                    active_run,
                     permit,
                 })
                 .await
             {
-                tracing::warn!(run.id = %unsent.0.lease.run_id, "nobody takes the claimed run");
+                tracing::warn!(run.id = %unsent.0.lease.run_id, "claimed run dropped: the backend is shutting down");
             }
         }
-        // What was claimed asks its model before this asks for more.
+        // Lets the claimed runs call their models before more runs are claimed.
         yield_now().await;
         claimed
     }
 
-    /// One bad row must not fail its whole batch.
+    /// Claims a batch. If the database rejects it, claims one by one: one bad row must not block the others.
     async fn claim_batch(&self, ids: &[Uuid]) -> Result<Vec<Lease>, sqlx::Error> {
         let Context {
             claims, worker_id, ..
@@ -195,7 +196,7 @@ impl Feeder {
         let bounds = self.context.claim_bounds();
         match claims::claim(claims, *worker_id, ids, bounds).await {
             Err(sqlx::Error::Database(error)) if ids.len() > 1 => {
-                tracing::warn!(%error, "a batch of claims failed; claiming one by one");
+                tracing::warn!(%error, "a batch of claims was rejected; claiming one by one");
                 let mut leases = Vec::with_capacity(ids.len());
                 for id in ids {
                     match claims::claim(claims, *worker_id, std::slice::from_ref(id), bounds).await {
@@ -209,46 +210,48 @@ impl Feeder {
         }
     }
 
-    /// Until Redis may be asked again: what is ready is found in Postgres, every rescuer interval.
+    /// Polls the database at the rescuer's interval for a while, until Redis is tried again.
     async fn without_redis(&mut self) {
         let interval = self.context.settings.liveness.rescue_interval_ms;
-        let until = Instant::now() + LONGEST_PAUSE;
+        let until = Instant::now() + MAX_PAUSE;
         while Instant::now() < until && !self.stop.is_cancelled() {
-            self.sweep().await;
+            self.poll_database().await;
             self.pause(interval).await;
         }
     }
 
-    /// Looks in Postgres for runs that are ready, and claims them; gives how many.
-    async fn sweep(&mut self) -> usize {
+    /// Queries the database for ready runs and claims them. Returns how many were claimed.
+    async fn poll_database(&mut self) -> usize {
         if *self.draining.borrow() {
             return 0;
         }
-        let Some(permits) = self.free_places().await else {
+        let Some(permits) = self.free_slots().await else {
             return 0;
         };
-        let room = i64::try_from(permits.len()).unwrap_or(i64::MAX);
-        let after = self.looked_until;
-        let found = match claims::find_ready(&self.context.claims, after, room).await {
-            // Once round: who was looked at first may have something by now.
+        let max = i64::try_from(permits.len()).unwrap_or(i64::MAX);
+        let after = self.polled_until;
+        let found = match claims::find_ready(&self.context.claims, after, max).await {
+            // All users have had their turn: start again with the first.
             Ok(found) if found.is_empty() && !after.is_nil() => {
-                claims::find_ready(&self.context.claims, Uuid::nil(), room).await
+                claims::find_ready(&self.context.claims, Uuid::nil(), max).await
             }
             found => found,
         };
         match found {
-            Ok(hints) => {
-                // Where there is more than room for, the next look begins with somebody else.
-                let last = hints.iter().map(|hint| hint.user_id).max();
-                self.looked_until = last.filter(|_| hints.len() >= permits.len()).unwrap_or_default();
-                if hints.is_empty() {
+            Ok(notices) => {
+                // If there are more ready runs than free slots, the next query starts with another user.
+                let last = notices.iter().map(|notice| notice.user_id).max();
+                self.polled_until = last
+                    .filter(|_| notices.len() >= permits.len())
+                    .unwrap_or_default();
+                if notices.is_empty() {
                     0
                 } else {
-                    self.claim(&hints, permits).await
+                    self.claim(&notices, permits).await
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "Postgres could not be asked for runs");
+                tracing::warn!(%error, "ready runs could not be queried");
                 0
             }
         }

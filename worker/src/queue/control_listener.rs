@@ -1,4 +1,5 @@
-//! Hears what APIs call out: who is read, who is to be cancelled. A call that is missed costs a delay.
+//! Receives the commands of API processes from Redis: a user has subscribed, events must be sent again, a run is cancelled. A missed
+//! command costs a delay.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,47 +11,46 @@ use redis::RedisError;
 use super::run_registry::Interrupt;
 use crate::context::Context;
 
-/// The longest wait after a fault.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
-/// Listens for ever.
+/// Listens until it is dropped. Subscribes again after each error.
 pub(crate) async fn listen(context: Arc<Context>, redis: RedisClient) {
-    let patience = ExponentialBuilder::default()
+    let backoff = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(LONGEST_PAUSE)
+        .with_max_delay(MAX_BACKOFF)
         .without_max_times()
         .with_jitter();
-    let mut pauses = patience.build();
+    let mut delays = backoff.build();
     loop {
-        let heard = hear(&context, &redis).await;
-        context.metrics.listening.set(0);
-        match heard {
+        let ended = subscribe(&context, &redis).await;
+        context.metrics.redis_subscribed.set(0);
+        match ended {
             Ok(()) => {
-                tracing::warn!("the APIs' calls ended; subscribing again");
-                pauses = patience.build();
+                tracing::warn!("the control channel was closed; subscribing again");
+                delays = backoff.build();
             }
-            Err(error) => tracing::warn!(%error, "the APIs' calls can't be heard; subscribing again"),
+            Err(error) => tracing::warn!(%error, "the control channel failed; subscribing again"),
         }
-        tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+        tokio::time::sleep(delays.next().unwrap_or(MAX_BACKOFF)).await;
     }
 }
 
-async fn hear(context: &Context, redis: &RedisClient) -> Result<(), RedisError> {
+async fn subscribe(context: &Context, redis: &RedisClient) -> Result<(), RedisError> {
     let mut subscriber = redis.subscriber().await?;
     redis
         .with_timeout(subscriber.subscribe(redis.control_channel()))
         .await?;
-    context.metrics.listening.set(1);
-    // Somebody may have begun to read while nobody listened; if not, the next event of each run finds that out.
-    context.in_flight.watch_all();
-    let mut calls = subscriber.on_message();
-    while let Some(message) = calls.next().await {
-        let in_flight = &context.in_flight;
+    context.metrics.redis_subscribed.set(1);
+    // Users may have subscribed while this worker did not listen. If not, the next event of each run shows it.
+    context.active_runs.mark_all_subscribed();
+    let mut messages = subscriber.on_message();
+    while let Some(message) = messages.next().await {
+        let runs = &context.active_runs;
         match WorkerCommand::decode(message.get_payload_bytes()) {
-            Some(WorkerCommand::Subscribe(user_id)) => in_flight.watch(user_id),
-            Some(WorkerCommand::Resend(run_id)) => in_flight.retell(run_id),
-            Some(WorkerCommand::Cancel(run_id)) => in_flight.interrupt_run(run_id, Interrupt::Cancelled),
-            // Of a newer program.
+            Some(WorkerCommand::Subscribe(user_id)) => runs.mark_subscribed(user_id),
+            Some(WorkerCommand::Resend(run_id)) => runs.mark_stale(run_id),
+            Some(WorkerCommand::Cancel(run_id)) => runs.interrupt_run(run_id, Interrupt::Cancelled),
+            // A command of a newer version.
             None => {}
         }
     }

@@ -1,27 +1,27 @@
-//! Whose hint is next when there is not room for all: users take turns.
+//! Chooses whose notification is next when there are more than free slots, so that users share the workers fairly.
 //!
-//! Start-time fair queueing, with a run as the unit: a user who comes is due half a turn after the one that was served last, one
-//! who was served and has more a whole turn after. So who comes with one message goes before the next of somebody's many, and
-//! those many still have their turn after that.
+//! Start-time fair queueing with a run as the unit of work. Each user has a queue and a virtual start time. A user who was served and has
+//! more runs is due 1 after the current virtual time, a user who arrives 0.5 after it. So a user with a single message is served before the
+//! next message of a user with many, who is served right after.
 
 use errand_shared::signals::{redis_client::RedisClient, wire::ReadyNotice};
 use redis::{RedisError, Script, aio::MultiplexedConnection};
 
-/// Sorts what has come into the lanes of its users, then takes by turns. What is left is for the next one to take: an empty
-/// entry in the list says so to a worker that waits there.
+/// Moves notifications from the list to the queues of their users, then takes the first ones in virtual time. If some are left, it appends
+/// an empty entry to the list, which wakes a worker that is blocked there.
 ///
-/// Keys: the list, the turns, the turn. Arguments: how many to take, what lanes begin with, how many to sort at most. A lane
-/// holds ids of runs.
+/// Keys: the list; the users by virtual start time (sorted set); the current virtual time. Arguments: how many to take; the key prefix of
+/// users' queues, which contain run ids; how many entries to move at most.
 const TAKE: &str = r"
-local ready, turns, turn = KEYS[1], KEYS[2], KEYS[3]
-local room, lane, most = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local now = tonumber(redis.call('GET', turn) or '0')
-local first = redis.call('ZRANGE', turns, 0, 0, 'WITHSCORES')
+local ready, users, clock = KEYS[1], KEYS[2], KEYS[3]
+local max_taken, prefix, max_moved = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local now = tonumber(redis.call('GET', clock) or '0')
+local first = redis.call('ZRANGE', users, 0, 0, 'WITHSCORES')
 if first[2] then
     now = math.max(now, tonumber(first[2]) - 1)
 end
-local sorted = 0
-while sorted < most do
+local moved = 0
+while moved < max_moved do
     local entries = redis.call('LPOP', ready, 1000)
     if not entries then
         break
@@ -29,74 +29,74 @@ while sorted < most do
     for _, entry in ipairs(entries) do
         if #entry == 41 and string.sub(entry, 1, 1) == 'r' then
             local user, run = string.sub(entry, 2, 17), string.sub(entry, 18, 33)
-            redis.call('RPUSH', lane .. user, run)
-            redis.call('ZADD', turns, 'NX', now + 0.5, user)
+            redis.call('RPUSH', prefix .. user, run)
+            redis.call('ZADD', users, 'NX', now + 0.5, user)
         end
     end
-    sorted = sorted + #entries
+    moved = moved + #entries
 end
 local taken = {}
-while #taken < room do
-    local next = redis.call('ZPOPMIN', turns)
+while #taken < max_taken do
+    local next = redis.call('ZPOPMIN', users)
     local user = next[1]
     if not user then
         break
     end
-    local run = redis.call('LPOP', lane .. user)
+    local run = redis.call('LPOP', prefix .. user)
     if run then
         now = tonumber(next[2])
         taken[#taken + 1] = 'r' .. user .. run .. string.rep('\0', 8)
-        if redis.call('EXISTS', lane .. user) == 1 then
-            redis.call('ZADD', turns, now + 1, user)
+        if redis.call('EXISTS', prefix .. user) == 1 then
+            redis.call('ZADD', users, now + 1, user)
         end
     end
 end
-redis.call('SET', turn, now)
-if redis.call('EXISTS', turns) == 1 and redis.call('EXISTS', ready) == 0 then
+redis.call('SET', clock, now)
+if redis.call('EXISTS', users) == 1 and redis.call('EXISTS', ready) == 0 then
     redis.call('RPUSH', ready, '')
 end
 return taken
 ";
 
-/// Hints sorted in one go, at most: a fraction of a second of Redis's time.
-const MOST_SORTED: usize = 20_000;
+/// The maximum number of entries that one script call moves, which takes Redis a fraction of a second.
+const MAX_MOVED: usize = 20_000;
 
-/// Takes hints by turns.
-pub(super) struct Turns {
+/// Takes notifications from the queues of users.
+pub(super) struct FairQueue {
     script: Script,
     keys: [String; 3],
-    lanes: String,
+    prefix: String,
 }
 
-impl std::fmt::Debug for Turns {
+impl std::fmt::Debug for FairQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Turns").finish_non_exhaustive()
+        f.debug_struct("FairQueue").finish_non_exhaustive()
     }
 }
 
-impl Turns {
+impl FairQueue {
     pub(super) fn new(redis: &RedisClient) -> Self {
         Self {
             script: Script::new(TAKE),
             keys: [redis.ready_key(), redis.turns_key(), redis.turn_key()],
-            lanes: redis.lane_prefix(),
+            prefix: redis.lane_prefix(),
         }
     }
 
-    /// Takes at most `room` hints; less only if there are no more.
+    /// Takes at most `max` notifications; fewer only if there are no more.
     ///
     /// # Errors
-    /// A fault of Redis.
+    /// A Redis error.
     pub(super) async fn take(
         &self,
         connection: &mut MultiplexedConnection,
-        room: usize,
+        max: usize,
     ) -> Result<Vec<ReadyNotice>, RedisError> {
         let mut call = self.script.prepare_invoke();
         for key in &self.keys {
             call.key(key);
         }
-        call.arg(room).arg(&self.lanes).arg(MOST_SORTED);
+        call.arg(max).arg(&self.prefix).arg(MAX_MOVED);
         let entries: Vec<Vec<u8>> = call.invoke_async(connection).await?;
         Ok(entries
             .iter()

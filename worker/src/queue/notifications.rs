@@ -1,76 +1,75 @@
-//! Takes hints from Redis, on a connection of its own: as they come while there is room for all, and by turns of the users
-//! when there is not.
+//! Receives notifications of ready runs from Redis, on a dedicated connection.
 //!
-//! While this worker has room, a blocking pop takes what comes. A pop that has filled the room may have left something, and from
-//! then on [`Turns`] takes, until all is taken: so nobody's many messages go before another's one.
+//! While this worker has free slots for all of them, it pops notifications in the order of their arrival. A pop that fills all free slots
+//! may have left some behind. From then on [`FairQueue`] chooses, until none is left, so that one user's many messages do not delay another
+//! user's single message.
 
 use std::time::Duration;
 
 use errand_shared::signals::{redis_client::RedisClient, wire::ReadyNotice};
 use redis::{RedisError, aio::MultiplexedConnection};
 
-use super::fair_queue::Turns;
+use super::fair_queue::FairQueue;
 
-/// How long one pop waits in Redis: an idle worker sends one command in this time, and a Redis that has stopped to answer
-/// is noticed a second later.
+/// How long a pop blocks. An idle worker sends one command per interval, and notices a second later if Redis does not answer.
 const BLOCK: Duration = Duration::from_secs(4);
 
-/// The list of hints, read by this worker.
+/// The worker's reader of the notification list.
 #[derive(Debug)]
-pub(crate) struct Hints {
+pub(crate) struct Notifications {
     redis: RedisClient,
     connection: Option<MultiplexedConnection>,
-    turns: Turns,
-    /// Whether more hints may wait than this worker has taken.
-    more: bool,
-    garbage: u64,
+    fair_queue: FairQueue,
+    /// Whether the list may contain more notifications.
+    may_have_more: bool,
+    malformed: u64,
 }
 
-impl Hints {
-    /// Nothing is connected yet.
+impl Notifications {
+    /// Connects on the first [`Self::take`].
     pub(crate) fn new(redis: RedisClient) -> Self {
         Self {
-            turns: Turns::new(&redis),
+            fair_queue: FairQueue::new(&redis),
             redis,
             connection: None,
-            // Who was here before may have left some.
-            more: true,
-            garbage: 0,
+            // Notifications may have arrived before this worker.
+            may_have_more: true,
+            malformed: 0,
         }
     }
 
-    /// Waits for hints and takes at most `room` of them; none if none came in time.
+    /// Waits for notifications and takes at most `max`. Returns none if none arrived within [`BLOCK`].
     ///
     /// # Errors
-    /// A fault of Redis; the next call connects anew.
-    pub(crate) async fn take(&mut self, room: usize) -> Result<Vec<ReadyNotice>, RedisError> {
+    /// A Redis error. The next call opens a new connection.
+    pub(crate) async fn take(&mut self, max: usize) -> Result<Vec<ReadyNotice>, RedisError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.redis.blocking(BLOCK).await?,
         };
-        let mut hints = Vec::new();
-        if self.more {
-            hints = self.turns.take(&mut connection, room).await?;
-            self.more = hints.len() >= room;
+        let mut notices = Vec::new();
+        if self.may_have_more {
+            notices = self.fair_queue.take(&mut connection, max).await?;
+            self.may_have_more = notices.len() >= max;
         }
-        if hints.is_empty() {
-            let entries = self.pop(&mut connection, room).await?;
-            let woken = entries.iter().any(Vec::is_empty);
-            self.more = woken || entries.len() >= room;
-            hints = self.decode(&entries);
-            if hints.is_empty() && woken {
-                hints = self.turns.take(&mut connection, room).await?;
-                self.more = hints.len() >= room;
+        if notices.is_empty() {
+            let entries = self.pop(&mut connection, max).await?;
+            let was_woken = entries.iter().any(Vec::is_empty);
+            self.may_have_more = was_woken || entries.len() >= max;
+            notices = self.decode(&entries);
+            if notices.is_empty() && was_woken {
+                notices = self.fair_queue.take(&mut connection, max).await?;
+                self.may_have_more = notices.len() >= max;
             }
         }
         self.connection = Some(connection);
-        Ok(hints)
+        Ok(notices)
     }
 
     async fn pop(
         &self,
         connection: &mut MultiplexedConnection,
-        room: usize,
+        max: usize,
     ) -> Result<Vec<Vec<u8>>, RedisError> {
         let popped: Option<(String, Vec<Vec<u8>>)> = redis::cmd("BLMPOP")
             .arg(BLOCK.as_secs())
@@ -78,28 +77,28 @@ impl Hints {
             .arg(self.redis.ready_key())
             .arg("LEFT")
             .arg("COUNT")
-            .arg(room)
+            .arg(max)
             .query_async(connection)
             .await?;
         Ok(popped.map_or_else(Vec::new, |(_, entries)| entries))
     }
 
-    /// An empty entry is a worker's word that hints wait for their turn.
+    /// Drops malformed entries. An empty entry is a signal of another worker that notifications wait in the fair queue.
     fn decode(&mut self, entries: &[Vec<u8>]) -> Vec<ReadyNotice> {
-        let hints: Vec<_> = entries
+        let notices: Vec<_> = entries
             .iter()
             .filter_map(|entry| ReadyNotice::decode(entry))
             .collect();
         let empty = entries.iter().filter(|entry| entry.is_empty()).count();
-        let bad = entries.len() - hints.len() - empty;
-        if bad > 0 {
-            self.garbage += bad as u64;
+        let malformed = entries.len() - notices.len() - empty;
+        if malformed > 0 {
+            self.malformed += malformed as u64;
             tracing::warn!(
-                dropped = bad,
-                total = self.garbage,
-                "entries that are no hints were dropped"
+                dropped = malformed,
+                total = self.malformed,
+                "malformed notifications dropped"
             );
         }
-        hints
+        notices
     }
 }

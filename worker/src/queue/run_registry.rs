@@ -1,4 +1,4 @@
-//! What this worker has in flight: one entry a lease, from its claim to its end.
+//! The runs that this worker executes: one entry per lease, from its claim to the end of the attempt.
 
 use std::{
     collections::HashMap,
@@ -8,16 +8,16 @@ use std::{
 use errand_shared::{Uuid, signals::delivery::DeliveryState, storage::queue::claims::Lease};
 use tokio::{sync::watch, time::Instant};
 
-/// Why a run in flight is to stop.
+/// Why an active run has to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interrupt {
-    /// Nothing asks for it.
+    /// It does not have to.
     None,
-    /// Its user has asked for an end.
+    /// The user has cancelled it.
     Cancelled,
-    /// Its lease is somebody else's: write and publish nothing.
+    /// Another worker has claimed it: write and publish nothing.
     LeaseLost,
-    /// The worker's grace time is over: hand it back.
+    /// The grace period of the shutdown is over: release it.
     Stopping,
 }
 
@@ -25,156 +25,155 @@ pub(crate) enum Interrupt {
 struct Entry {
     token: Uuid,
     user_id: Uuid,
-    since: Instant,
-    feedback: Arc<DeliveryState>,
+    started_at: Instant,
+    delivery: Arc<DeliveryState>,
     interrupt: watch::Sender<Interrupt>,
 }
 
-/// The leases in flight; cheap to clone.
+/// The active runs by their ids. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct InFlight(Arc<Mutex<HashMap<Uuid, Entry>>>);
+pub(crate) struct RunRegistry(Arc<Mutex<HashMap<Uuid, Entry>>>);
 
-/// A run in flight until dropped.
+/// An active run. It leaves the registry when dropped.
 #[derive(Debug)]
-pub(crate) struct Flight {
-    entries: InFlight,
+pub(crate) struct ActiveRun {
+    registry: RunRegistry,
     run_id: Uuid,
     token: Uuid,
-    vouched: Instant,
-    since: Instant,
-    feedback: Arc<DeliveryState>,
+    lease_checked_at: Instant,
+    started_at: Instant,
+    delivery: Arc<DeliveryState>,
     interrupt: watch::Receiver<Interrupt>,
 }
 
-impl InFlight {
-    /// Enters a lease, which was known to hold at that time.
-    pub(crate) fn enter(&self, lease: &Lease, vouched: Instant) -> Flight {
+impl RunRegistry {
+    /// Adds a run whose lease was known to be held at `lease_checked_at`.
+    pub(crate) fn add(&self, lease: &Lease, lease_checked_at: Instant) -> ActiveRun {
         let (sender, interrupt) = watch::channel(Interrupt::None);
-        let feedback = Arc::<DeliveryState>::default();
-        let since = Instant::now();
+        let delivery = Arc::<DeliveryState>::default();
+        let started_at = Instant::now();
         self.entries().insert(
             lease.run_id,
             Entry {
                 token: lease.token,
                 user_id: lease.user_id,
-                since,
-                feedback: Arc::clone(&feedback),
+                started_at,
+                delivery: Arc::clone(&delivery),
                 interrupt: sender,
             },
         );
-        Flight {
-            entries: self.clone(),
+        ActiveRun {
+            registry: self.clone(),
             run_id: lease.run_id,
             token: lease.token,
-            vouched,
-            since,
-            feedback,
+            lease_checked_at,
+            started_at,
+            delivery,
             interrupt,
         }
     }
 
-    /// Says that somebody reads this user's events.
-    pub(crate) fn watch(&self, user_id: Uuid) {
+    /// Somebody has subscribed to this user's events.
+    pub(crate) fn mark_subscribed(&self, user_id: Uuid) {
         for entry in self.entries().values().filter(|entry| entry.user_id == user_id) {
-            entry.feedback.mark_subscribed();
+            entry.delivery.mark_subscribed();
         }
     }
 
-    /// Says that somebody may read any of the runs.
-    pub(crate) fn watch_all(&self) {
+    /// Any run may have subscribers.
+    pub(crate) fn mark_all_subscribed(&self) {
         for entry in self.entries().values() {
-            entry.feedback.mark_subscribed();
+            entry.delivery.mark_subscribed();
         }
     }
 
-    /// Says that a run's log does not show how far it has come.
-    pub(crate) fn retell(&self, run_id: Uuid) {
+    /// The run's event log lacks text that was published: publish all of it again.
+    pub(crate) fn mark_stale(&self, run_id: Uuid) {
         if let Some(entry) = self.entries().get(&run_id) {
-            entry.feedback.mark_subscribed();
-            entry.feedback.mark_stale();
+            entry.delivery.mark_subscribed();
+            entry.delivery.mark_stale();
         }
     }
 
     /// Interrupts a run, whatever its lease.
-    pub(crate) fn interrupt_run(&self, run_id: Uuid, why: Interrupt) {
+    pub(crate) fn interrupt_run(&self, run_id: Uuid, interrupt: Interrupt) {
         if let Some(entry) = self.entries().get(&run_id) {
-            entry.interrupt.send_replace(why);
+            entry.interrupt.send_replace(interrupt);
         }
     }
 
-    /// How many.
     pub(crate) fn len(&self) -> usize {
         self.entries().len()
     }
 
-    /// Whether this lease is in flight here.
-    pub(crate) fn holds(&self, run_id: Uuid, token: Uuid) -> bool {
+    pub(crate) fn contains(&self, run_id: Uuid, token: Uuid) -> bool {
         self.entries()
             .get(&run_id)
             .is_some_and(|entry| entry.token == token)
     }
 
-    /// Interrupts the run of one lease.
-    pub(crate) fn interrupt(&self, run_id: Uuid, token: Uuid, why: Interrupt) {
+    /// Interrupts a run if it has this lease.
+    pub(crate) fn interrupt(&self, run_id: Uuid, token: Uuid, interrupt: Interrupt) {
         if let Some(entry) = self.entries().get(&run_id)
             && entry.token == token
         {
-            entry.interrupt.send_replace(why);
+            entry.interrupt.send_replace(interrupt);
         }
     }
 
-    /// Interrupts every run.
-    pub(crate) fn interrupt_all(&self, why: Interrupt) {
+    pub(crate) fn interrupt_all(&self, interrupt: Interrupt) {
         for entry in self.entries().values() {
-            entry.interrupt.send_replace(why);
+            entry.interrupt.send_replace(interrupt);
         }
     }
 
-    /// Interrupts the runs that were entered before `seen` and whose lease is not among those held then.
-    pub(crate) fn interrupt_lost(&self, seen: Instant, is_held: impl Fn(Uuid, Uuid) -> bool) {
+    /// Interrupts the runs whose lease this worker no longer holds. Runs added after `read_at`, when the leases were read, are skipped.
+    pub(crate) fn interrupt_lost(&self, read_at: Instant, is_held: impl Fn(Uuid, Uuid) -> bool) {
         for (run_id, entry) in self.entries().iter() {
-            if entry.since < seen && !is_held(*run_id, entry.token) {
-                entry.feedback.close();
+            if entry.started_at < read_at && !is_held(*run_id, entry.token) {
+                entry.delivery.close();
                 entry.interrupt.send_replace(Interrupt::LeaseLost);
             }
         }
     }
 
-    /// No code that panics runs under the lock, so a poisoned one is as good as any.
+    /// No code under this lock panics, so a poisoned lock can be used.
     fn entries(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Flight {
-    /// What becomes of the run's events.
-    pub(crate) const fn feedback(&self) -> &Arc<DeliveryState> {
-        &self.feedback
+impl ActiveRun {
+    /// The delivery of the run's events.
+    pub(crate) const fn delivery(&self) -> &Arc<DeliveryState> {
+        &self.delivery
     }
 
-    /// When its lease was known to hold.
-    pub(crate) const fn vouched(&self) -> Instant {
-        self.vouched
+    pub(crate) const fn lease_checked_at(&self) -> Instant {
+        self.lease_checked_at
     }
 
-    /// Since when it is in flight.
-    pub(crate) const fn since(&self) -> Instant {
-        self.since
+    pub(crate) const fn started_at(&self) -> Instant {
+        self.started_at
     }
 
-    /// Ends when something asks the run to stop, and says what.
+    /// Waits until the run has to stop.
     pub(crate) async fn interrupted(&mut self) -> Interrupt {
-        match self.interrupt.wait_for(|why| *why != Interrupt::None).await {
-            Ok(why) => *why,
-            // A newer lease of the same run took the entry's place.
+        match self
+            .interrupt
+            .wait_for(|interrupt| *interrupt != Interrupt::None)
+            .await
+        {
+            Ok(interrupt) => *interrupt,
+            // A newer lease of the same run has replaced the entry.
             Err(_closed) => Interrupt::LeaseLost,
         }
     }
 }
 
-impl Drop for Flight {
+impl Drop for ActiveRun {
     fn drop(&mut self) {
-        let mut entries = self.entries.entries();
+        let mut entries = self.registry.entries();
         if entries
             .get(&self.run_id)
             .is_some_and(|entry| entry.token == self.token)

@@ -1,95 +1,172 @@
-//! Steps that are journalled before their calls are made ([`asked`]): what goes into the journal, and what is done once it
-//! is there, by whichever worker has the run then.
+//! Deferred steps: recorded before their calls are made, because the calls need approval or run outside our database.
+//!
+//! [`record`] writes such a step. [`DeferredStep::run`] makes its pending calls later, possibly in another worker.
 
-use std::collections::HashMap;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use errand_agent::PlannedCall;
 use errand_shared::{
     service::failpoints::{self, Failpoint},
     storage::{
-        Pool,
         journal::{
-            pending_calls::{self, CallResult, PendingCall},
-            steps::{self, RecordOutcome, RecordedCall},
+            pending_calls::{self, ApprovalWait, CallResult, DeferOutcome, PendingCall},
+            steps::{self, RecordOutcome, RecordedCall, StepRecord},
         },
         queue::claims::Lease,
     },
 };
-use errand_task_tools::ToolOutcome;
+use futures::StreamExt;
 use tokio::time::Instant;
 
-use super::{failure::RunFailure, step_transaction};
+use super::{
+    events::EventEmitter,
+    failure::RunFailure,
+    mcp_calls::{self, McpCall},
+    pending_calls::{PendingCalls, RecordedStep, call_index},
+    step_transaction,
+};
+use crate::{agents::Agent, context::Context, queue::run_registry::ActiveRun};
 
-/// For how many statements' time the calls of a step may take: most take next to none of it.
-const STATEMENTS_A_STEP: u32 = 4;
+/// The time limit for the calls of a step, in multiples of the time limit for one statement. Most take a small part of it.
+const STATEMENTS_PER_STEP: u32 = 4;
 
-/// The calls as they are journalled before they are made.
-pub(crate) fn asked(calls: &[PlannedCall], needs_consent: impl Fn(&PlannedCall) -> bool) -> Vec<PendingCall> {
-    calls
-        .iter()
-        .map(|call| PendingCall {
-            index: place(call),
-            tool_call_id: call.id.clone(),
-            tool_name: call.name.clone(),
-            arguments: call.journal_arguments(),
-            refusal: call.arguments.as_ref().err().cloned(),
-            needs_approval: needs_consent(call),
-            approved: None,
-            started: false,
-        })
-        .collect()
+/// Records a step with its calls, none of which has been made. If a call needs approval, the run waits for it without a lease, and
+/// the request is returned.
+///
+/// # Errors
+/// [`RunFailure::Cancelled`] and [`RunFailure::LeaseLost`] if the run was cancelled or claimed by another worker: the step is not
+/// recorded then. A database error.
+pub(super) async fn record(
+    context: &Context,
+    lease: &Lease,
+    step: &StepRecord,
+    calls: &[PlannedCall],
+    agent: &Agent,
+) -> Result<Option<ApprovalWait>, RunFailure> {
+    let Context { pool, settings, .. } = context;
+    mutate_fence!(lease, pool);
+    let pending: Vec<_> = calls.iter().map(|call| pending_call(call, agent)).collect();
+    let timeout = settings.approval.approval_timeout_seconds.into();
+    match pending_calls::defer_step(pool, lease.run_id, lease.token, step, &pending, timeout).await? {
+        DeferOutcome::AwaitingApproval(approval) => {
+            failpoints::hit(Failpoint::ApprovalRequested);
+            let model_time = Duration::from_millis(u64::try_from(step.model_ms).unwrap_or_default());
+            context.metrics.step_finished(model_time, &[], Duration::ZERO);
+            Ok(Some(approval))
+        }
+        DeferOutcome::Recorded => Ok(None),
+        DeferOutcome::CancelRequested => Err(RunFailure::Cancelled),
+        DeferOutcome::LeaseLost => Err(RunFailure::LeaseLost),
+    }
 }
 
-/// What the journal says of calls before they are made, by their places.
-#[derive(Debug, Default)]
-pub(crate) struct Left<'a>(HashMap<i16, &'a PendingCall>);
-
-impl<'a> Left<'a> {
-    /// What an earlier attempt has left of the run's last step.
-    pub(crate) fn of(lease: &'a Lease) -> Self {
-        let last = lease.journal.last();
-        let asked = last.map(|step| step.pending.as_slice()).unwrap_or_default();
-        Self(asked.iter().map(|call| (call.index, call)).collect())
+fn pending_call(call: &PlannedCall, agent: &Agent) -> PendingCall {
+    PendingCall {
+        index: call_index(call),
+        tool_call_id: call.id.clone(),
+        tool_name: call.name.clone(),
+        arguments: call.journal_arguments(),
+        refusal: call.arguments.as_ref().err().cloned(),
+        needs_approval: agent.needs_approval(call),
+        approved: None,
+        started: false,
     }
+}
 
-    /// Whether it has left nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
+/// A recorded step whose pending calls are to be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeferredStep<'a> {
+    number: i16,
+    pub(super) calls: &'a [PlannedCall],
+    agent: &'a Agent,
+    pending: &'a PendingCalls<'a>,
+    /// How long the model took for the step; zero if an earlier attempt has counted it.
+    pub(super) model_time: Duration,
+}
 
-    /// The outcome of a call that must not be made, because its user does not consent. A run that goes on waits no more.
-    pub(crate) fn withheld(&self, call: &PlannedCall) -> Option<ToolOutcome> {
-        let asked = self.0.get(&place(call)).filter(|asked| asked.needs_approval)?;
-        match asked.approved {
-            Some(true) => None,
-            Some(false) => Some(errand_task_tools::declined()),
-            None => Some(errand_task_tools::approval_expired()),
+impl<'a> DeferredStep<'a> {
+    pub(super) fn new(
+        number: u16,
+        calls: &'a [PlannedCall],
+        agent: &'a Agent,
+        pending: &'a PendingCalls<'a>,
+        model_time: Duration,
+    ) -> Self {
+        Self {
+            number: step_number(number),
+            calls,
+            agent,
+            pending,
+            model_time,
         }
     }
 
-    /// Whether a worker that is gone had begun to make this call.
-    pub(crate) fn was_started(&self, call: &PlannedCall) -> bool {
-        self.0.get(&place(call)).is_some_and(|asked| asked.started)
+    /// Makes the pending calls that are not denied: those of the built-in tools in one transaction, then those of MCP tools at the same
+    /// time. Publishes each result once it is committed.
+    ///
+    /// # Errors
+    /// The interrupt of the run; [`RunFailure::LeaseLost`]; a database error. Results committed before stay.
+    pub(super) async fn run(
+        &self,
+        context: &Context,
+        lease: &Lease,
+        deadline: Instant,
+        events: &mut EventEmitter<'_>,
+        active_run: &mut ActiveRun,
+    ) -> Result<Vec<RecordedCall>, RunFailure> {
+        let pool = &context.pool;
+        mutate_fence!(lease, pool);
+        let mut records = Vec::with_capacity(self.calls.len());
+        let (mut built_in, mut mcp) = (Vec::new(), Vec::new());
+        for call in self.calls {
+            match self.agent.server_of(call) {
+                None => built_in.push(call.clone()),
+                Some(server) => mcp.push(McpCall {
+                    call,
+                    server: Arc::clone(server),
+                }),
+            }
+        }
+        let step = RecordedStep {
+            pool,
+            lease,
+            step: self.number,
+            pending: self.pending,
+            deadline,
+        };
+        if !built_in.is_empty() {
+            records = run_built_in(step, &built_in, &self.agent.tools).await?;
+            events.tools_finished(&records).await;
+        }
+        let mut results = pin!(mcp_calls::perform(step, mcp));
+        loop {
+            let result = tokio::select! {
+                result = results.next() => result,
+                interrupt = active_run.interrupted() => return Err(interrupt.into()),
+            };
+            let Some(record) = result.transpose()? else {
+                return Ok(records);
+            };
+            events.tools_finished(std::slice::from_ref(&record)).await;
+            records.push(record);
+        }
     }
 }
 
-/// Makes those calls of an open step whose effects this database has, and that its user consents to, and commits them with the results of all. Each is undone alone
-/// if Postgres refuses it.
+/// Makes the calls of built-in tools and commits them with their results. A call that the database rejects is rolled back alone.
 ///
 /// # Errors
-/// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`] as found under the run's lock; a fault of Postgres. Only with
-/// [`RunFailure::Cancelled`] have the calls been committed.
-pub(crate) async fn perform(
-    pool: &Pool,
-    lease: &Lease,
-    step: i16,
+/// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`], which are detected under the run's lock; a database error. The calls are
+/// committed only in the case of [`RunFailure::Cancelled`].
+async fn run_built_in(
+    at: RecordedStep<'_>,
     calls: &[PlannedCall],
-    left: &Left<'_>,
     tools: &[&str],
 ) -> Result<Vec<RecordedCall>, RunFailure> {
-    // Nobody waits for ever for a connection that has died without a word.
-    let (recorded, records) = pool
-        .with_timeout(STATEMENTS_A_STEP, attempt(pool, lease, step, calls, left, tools))
+    // A connection that died silently must not block the run forever.
+    let (recorded, records) = at
+        .pool
+        .with_timeout(STATEMENTS_PER_STEP, transaction(at, calls, tools))
         .await
         .flatten()?;
     match recorded {
@@ -103,37 +180,37 @@ pub(crate) async fn perform(
     }
 }
 
-async fn attempt(
-    pool: &Pool,
-    lease: &Lease,
-    step: i16,
+async fn transaction(
+    at: RecordedStep<'_>,
     calls: &[PlannedCall],
-    left: &Left<'_>,
     tools: &[&str],
 ) -> Result<(RecordOutcome, Vec<RecordedCall>), sqlx::Error> {
-    let began = Instant::now();
-    let mut connection = pool.get().await?;
+    let RecordedStep { lease, step, .. } = at;
+    let started = Instant::now();
+    let mut connection = at.pool.get().await?;
     let mut transaction = steps::begin(&mut connection, lease.run_id, lease.token, lease.user_id).await?;
     let mut records = Vec::with_capacity(calls.len());
     for call in calls {
-        let outcome = match left.withheld(call) {
-            Some(withheld) => withheld,
-            None => step_transaction::make_one(&mut transaction, lease.user_id, call, tools).await?,
+        let outcome = match at.pending.denied(call) {
+            Some(denied) => denied,
+            None => {
+                step_transaction::run_with_savepoint(&mut transaction, lease.user_id, call, tools).await?
+            }
         };
-        records.push(step_transaction::journalled(call, outcome));
+        records.push(step_transaction::call_record(call, outcome));
     }
-    let answers: Vec<_> = calls
+    let results: Vec<_> = calls
         .iter()
         .zip(&records)
         .map(|(call, record)| CallResult {
-            index: place(call),
+            index: call_index(call),
             result: record.result.clone(),
             success: record.success,
         })
         .collect();
-    let took = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
+    let took = i32::try_from(started.elapsed().as_millis()).unwrap_or(i32::MAX);
     let recorded =
-        pending_calls::record_results(&mut transaction, lease.run_id, lease.token, step, &answers, took)
+        pending_calls::record_results(&mut transaction, lease.run_id, lease.token, step, &results, took)
             .await?;
     match recorded {
         RecordOutcome::Written { .. } => {
@@ -146,7 +223,7 @@ async fn attempt(
     Ok((recorded, records))
 }
 
-/// A call's place in its step. The agent's bounds keep it small.
-pub(crate) fn place(call: &PlannedCall) -> i16 {
-    i16::try_from(call.index).unwrap_or(i16::MAX)
+/// A step's number in the journal. The agent's limits keep it small.
+pub(super) fn step_number(number: u16) -> i16 {
+    i16::try_from(number).unwrap_or(i16::MAX)
 }

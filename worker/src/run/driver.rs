@@ -1,8 +1,10 @@
-//! Drives one run from its claim to its end.
+//! Drives one claimed run: asks the agent for the next action, performs it, and repeats until the run has an outcome.
+//!
+//! It knows no SQL and no event format. [`finish`](super::finish) applies the outcome.
 
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
-use errand_agent::{Action, AgentRun, Message, ModelAnswer, Prompt};
+use errand_agent::{Action, AgentRun, Message, ModelAnswer, PlannedCall, Prompt};
 use errand_shared::{
     Uuid,
     domain::chat::{ToolCallView, Usage},
@@ -11,7 +13,7 @@ use errand_shared::{
         metrics::observe,
     },
     storage::{
-        journal::steps::{StepRecord, with_user_id},
+        journal::steps::{RecordedCall, StepRecord, with_user_id},
         queue::claims::Lease,
         runs::finish::Ending,
     },
@@ -21,22 +23,28 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{
-    commit_in_flight::{Committing, count, model_time, step_number},
-    conclusion::{conclude, give_up},
-    deferred_step::Left,
-    events::Telling,
+    commit_in_flight::{self, CommitInFlight},
+    deferred_step::{self, DeferredStep},
+    events::EventEmitter,
     failure::RunFailure,
+    finish::{self, DriveOutcome, RunProgress},
+    pending_calls::PendingCalls,
+    step_transaction::ToolStep,
     transcript,
 };
 use crate::{
     agents::Agent,
     context::Context,
     metrics::{Attempt, End},
-    queue::run_registry::{Flight, Interrupt},
+    queue::run_registry::ActiveRun,
 };
 
-/// Drives a run. Whatever happens, it is ended, handed back, or left to whom it belongs by then.
-pub(crate) fn execute(context: Arc<Context>, lease: Lease, flight: Flight) -> impl Future<Output = ()> {
+/// Executes a run. It ends with the run finished, released to the queue, or left to the worker that holds its lease by then.
+pub(crate) fn execute(
+    context: Arc<Context>,
+    lease: Lease,
+    active_run: ActiveRun,
+) -> impl Future<Output = ()> {
     let log = tracing::info_span!(
         "run",
         run.id = %lease.run_id,
@@ -52,30 +60,32 @@ pub(crate) fn execute(context: Arc<Context>, lease: Lease, flight: Flight) -> im
         conversation.id = %lease.conversation_id,
     );
     errand_shared::service::traces::adopt(&traced, lease.origin.traceparent.as_deref());
-    drive(context, lease, flight).instrument(traced).instrument(log)
+    attempt(context, lease, active_run)
+        .instrument(traced)
+        .instrument(log)
 }
 
-async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
+async fn attempt(context: Arc<Context>, lease: Lease, mut active_run: ActiveRun) {
     let metrics = &context.metrics;
-    observe(&metrics.start_delay, flight.since().elapsed());
-    let mut drive = Drive::new(&context, &lease, &flight);
-    // On the heap, and only as long as it lasts, as is what follows: ten thousand of them wait for their models, and a future
-    // is as large as the largest of what it may come to wait for.
-    let driven = AssertUnwindSafe(Box::pin(drive.until_the_reply(&mut flight)))
+    observe(&metrics.start_delay, active_run.started_at().elapsed());
+    let mut driver = RunDriver::new(&context, &lease, &active_run);
+    // Boxed, as are the futures below: 10,000 runs wait for their models at the same time, and a future is as large as the
+    // largest future that it may await.
+    let driven = AssertUnwindSafe(Box::pin(driver.run_loop(&mut active_run)))
         .catch_unwind()
         .await;
     let driven = driven.unwrap_or(Err(RunFailure::Panicked));
-    let outcome = match Box::pin(conclude(&context, &lease, drive, driven)).await {
+    let outcome = match Box::pin(finish::apply_outcome(&context, &lease, driver.progress, driven)).await {
         Ok(outcome) => outcome,
         Err(error) => {
-            tracing::warn!(run.id = %lease.run_id, %error, "the run could not be concluded");
-            if let Err(error) = Box::pin(give_up(&context, &lease, error)).await {
-                tracing::warn!(run.id = %lease.run_id, %error, "it will be handed back by reconciliation");
+            tracing::warn!(run.id = %lease.run_id, %error, "the outcome of the run could not be stored");
+            if let Err(error) = Box::pin(finish::release_or_fail(&context, &lease, error)).await {
+                tracing::warn!(run.id = %lease.run_id, %error, "the heartbeat's reconciliation will release the run");
             }
-            Attempt::Stranded
+            Attempt::Unresolved
         }
     };
-    let took = flight.since().elapsed();
+    let took = active_run.started_at().elapsed();
     observe(&metrics.attempts.of(outcome), took);
     let end = match outcome {
         Attempt::Succeeded => End::Succeeded,
@@ -85,60 +95,47 @@ async fn drive(context: Arc<Context>, lease: Lease, mut flight: Flight) {
             metrics.leases_lost.inc();
             return;
         }
-        Attempt::Released | Attempt::Retried | Attempt::Parked | Attempt::Stranded => return,
+        Attempt::Released | Attempt::Retried | Attempt::AwaitingApproval | Attempt::Unresolved => return,
     };
     observe(&metrics.responses.of(end), lease.age() + took);
 }
 
-/// Tokens of one call that are believed, at most: sums of them stay far from the limits of a 64-bit number.
-const MOST_TOKENS: i64 = 1_000_000_000_000;
+/// A larger token count of a single model call is capped to this, so that sums stay far below the range of an `i64`.
+const MAX_TOKENS: i64 = 1_000_000_000_000;
 
-/// Where driving a run has led.
-pub(super) enum Driven {
-    /// It is to end like this.
-    Ended(Ending),
-    /// It waits for its user; the lease is given up.
-    Parked,
+/// The state of one attempt.
+struct RunDriver<'a> {
+    context: &'a Context,
+    lease: &'a Lease,
+    deadline: Instant,
+    events: EventEmitter<'a>,
+    progress: RunProgress,
 }
 
-/// What has happened in this attempt so far.
-pub(super) struct Drive<'a> {
-    pub(super) context: &'a Context,
-    pub(super) lease: &'a Lease,
-    pub(super) deadline: Instant,
-    pub(super) tool_calls: Vec<ToolCallView>,
-    /// The model call whose step is not journalled yet.
-    pub(super) open_step: Option<StepRecord>,
-    /// Whether there may be a journalled step whose calls are not all made.
-    pub(super) is_left: bool,
-    /// How long the model has taken.
-    pub(super) model: Duration,
-    /// How long the tools have taken.
-    pub(super) tools: Duration,
-    pub(super) telling: Telling<'a>,
-}
-
-impl<'a> Drive<'a> {
-    fn new(context: &'a Context, lease: &'a Lease, flight: &Flight) -> Self {
-        let left = (lease.deadline_at - lease.now).to_std().unwrap_or(Duration::ZERO);
+impl<'a> RunDriver<'a> {
+    fn new(context: &'a Context, lease: &'a Lease, active_run: &ActiveRun) -> Self {
+        let remaining = (lease.deadline_at - lease.now).to_std().unwrap_or(Duration::ZERO);
         Self {
             context,
             lease,
-            deadline: Instant::now() + left,
-            tool_calls: transcript::records(&lease.journal, lease.user_id),
-            open_step: None,
-            is_left: !Left::of(lease).is_empty(),
-            model: Duration::ZERO,
-            tools: Duration::ZERO,
-            telling: Telling::new(context, lease, flight),
+            deadline: Instant::now() + remaining,
+            events: EventEmitter::new(context, lease, active_run),
+            progress: RunProgress {
+                tool_calls: transcript::records(&lease.journal, lease.user_id),
+                unrecorded_step: None,
+                has_pending_calls: !PendingCalls::of(lease).is_empty(),
+                model_time: Duration::ZERO,
+                tools_time: Duration::ZERO,
+            },
         }
     }
 
-    async fn until_the_reply(&mut self, flight: &mut Flight) -> Result<Driven, RunFailure> {
+    /// The tool loop. Returns when the run has a reply, needs approval, fails or is interrupted.
+    async fn run_loop(&mut self, active_run: &mut ActiveRun) -> Result<DriveOutcome, RunFailure> {
         if self.lease.cancel_requested {
             return Err(RunFailure::Cancelled);
         }
-        self.telling.started().await;
+        self.events.started().await;
         let lease = self.lease;
         let agents = &self.context.agents;
         let agent = agents
@@ -152,67 +149,71 @@ impl<'a> Drive<'a> {
             lease.message.clone(),
             transcript::journal(&lease.journal),
         );
-        // The last step, if the model is asked before it is committed.
-        let mut committing = None;
+        // The previous step, if the model is called before its commit has finished.
+        let mut commit = None;
         loop {
             match run.next() {
                 Action::CallModel { messages } => {
                     let number = run.step();
-                    let asked = Instant::now();
-                    let answer = self.ask(messages, agent, committing.take(), flight).await;
-                    let took = asked.elapsed();
-                    self.model += took;
+                    let started = Instant::now();
+                    let answer = self.call_model(messages, agent, commit.take(), active_run).await;
+                    let took = started.elapsed();
+                    self.progress.model_time += took;
                     let answer = answer?;
-                    self.open_step = Some(self.step_record(number, &answer, took));
+                    self.progress.unrecorded_step = Some(self.step_record(number, &answer, took));
                     run.model_answered(answer);
                 }
                 Action::CallTools { step: number, calls } => {
-                    let is_mended = self.open_step.is_none() && is_partly_done(lease);
-                    let records = if let Some(mut step) = self.open_step.take() {
+                    let resumes_partial_step =
+                        self.progress.unrecorded_step.is_none() && is_partly_done(lease);
+                    let records = if let Some(mut step) = self.progress.unrecorded_step.take() {
                         run.said().clone_into(&mut step.content);
                         failpoints::hit(Failpoint::ToolsRequested);
-                        if calls.iter().any(|call| agent.is_opened_for(call)) {
-                            let model = model_time(&step);
-                            if self.open(step, calls, agent).await? {
-                                return Ok(Driven::Parked);
+                        if calls.iter().any(|call| agent.is_deferred(call)) {
+                            let model_time = step_model_time(&step);
+                            if self.defer(step, calls, agent).await? {
+                                return Ok(DriveOutcome::AwaitingApproval);
                             }
-                            let left = Left::default();
-                            Box::pin(self.make_left(number, calls, agent, &left, model, flight)).await?
+                            let pending = PendingCalls::default();
+                            let step = DeferredStep::new(number, calls, agent, &pending, model_time);
+                            Box::pin(self.run_deferred(step, active_run)).await?
                         } else {
-                            let (records, going_on) = Box::pin(self.make(step, calls, agent)).await?;
-                            committing = going_on;
+                            let (records, in_flight) = Box::pin(self.run_tools(step, calls, agent)).await?;
+                            commit = in_flight;
                             records
                         }
                     } else {
-                        // The journal has the answer that asked for them.
+                        // An earlier attempt recorded the step; some of its calls have no result yet.
                         failpoints::hit(Failpoint::PendingCallsLoaded);
-                        let left = Left::of(lease);
-                        let records = self.make_left(number, calls, agent, &left, Duration::ZERO, flight);
-                        Box::pin(records).await?
+                        let pending = PendingCalls::of(lease);
+                        let step = DeferredStep::new(number, calls, agent, &pending, Duration::ZERO);
+                        Box::pin(self.run_deferred(step, active_run)).await?
                     };
                     let results = records.iter().map(|record| record.result.to_string()).collect();
-                    self.tool_calls
+                    self.progress
+                        .tool_calls
                         .extend(records.into_iter().map(|record| ToolCallView {
                             tool_call_id: record.tool_call_id,
                             tool_name: record.tool_name,
                             arguments: with_user_id(&record.arguments, lease.user_id),
                             result: record.result,
                         }));
-                    if is_mended {
-                        // Some of the step's calls had results before, and those are in another order then.
-                        self.read_back().await?;
+                    if resumes_partial_step {
+                        // Results of this step that existed before stand in a different order.
+                        finish::reload_tool_calls(self.context, lease, &mut self.progress).await?;
                     }
                     run.tools_finished(results);
                 }
                 Action::Reply { text } => {
-                    if let Some(step) = &self.open_step {
-                        count(self.context, model_time(step), &[], Duration::ZERO);
+                    if let Some(step) = &self.progress.unrecorded_step {
+                        let metrics = &self.context.metrics;
+                        metrics.step_finished(step_model_time(step), &[], Duration::ZERO);
                     }
-                    self.telling.replied(text).await;
-                    return Ok(Driven::Ended(Ending::Succeeded {
+                    self.events.replied(text).await;
+                    return Ok(DriveOutcome::Ended(Ending::Succeeded {
                         message_id: Uuid::now_v7(),
                         content: text.to_owned(),
-                        tool_calls: serde_json::to_value(&self.tool_calls)
+                        tool_calls: serde_json::to_value(&self.progress.tool_calls)
                             .map_err(|error| RunFailure::Database(sqlx::Error::Encode(error.into())))?,
                     }));
                 }
@@ -221,44 +222,134 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Asks the model, while the step before may still be being committed. Gives no answer before that is.
-    fn ask(
+    /// Calls the model, possibly while the previous step still commits. The answer is returned only after that commit: see
+    /// [`commit_in_flight`].
+    fn call_model(
         &mut self,
         messages: &[Message],
         agent: &Agent,
-        committing: Option<Box<Committing<'_>>>,
-        flight: &mut Flight,
+        commit: Option<Box<CommitInFlight<'_>>>,
+        active_run: &mut ActiveRun,
     ) -> impl Future<Output = Result<ModelAnswer, RunFailure>> {
-        let (context, deadline, telling) = (self.context, self.deadline, &mut self.telling);
+        let (deadline, events) = (self.deadline, &mut self.events);
         async move {
             let mut answering = pin!(async {
-                if !agent.others.is_empty() {
-                    // Their servers may have to be waited for.
-                    telling.settle().await;
+                if !agent.mcp_tools.is_empty() {
+                    // Listing the tools may wait for an MCP server. Publish the previous step's results first.
+                    events.wait_for_commit().await;
                 }
-                let others = agent.others.offers().await;
-                let answer = agent.model.ask(messages, &others, deadline, telling).await;
-                // At the deadline nothing has waited for the step yet.
-                telling.settle().await;
+                let mcp_tools = agent.mcp_tools.offers().await;
+                let answer = agent.model.ask(messages, &mcp_tools, deadline, events).await;
+                // The model client may return without having waited, for example when the deadline has passed.
+                events.wait_for_commit().await;
                 answer
             });
-            if let Some(mut step) = committing {
+            if let Some(mut commit) = commit {
                 tokio::select! {
-                    committed = step.end(context) => committed?,
+                    committed = commit.finish() => committed?,
                     answer = &mut answering => return Ok(answer?),
                 }
             }
             tokio::select! {
                 answer = answering => Ok(answer?),
-                why = flight.interrupted() => Err(interruption(why)),
+                interrupt = active_run.interrupted() => Err(interrupt.into()),
             }
         }
     }
 
+    /// Runs a step's tools and commits them with their results in one transaction.
+    async fn run_tools(
+        &mut self,
+        step: StepRecord,
+        calls: &[PlannedCall],
+        agent: &Agent,
+    ) -> Result<(Vec<RecordedCall>, Option<Box<CommitInFlight<'a>>>), RunFailure> {
+        self.events.tools_started(calls).await;
+        let started = Instant::now();
+        let lease = self.lease;
+        mutate_fence!(lease, &self.context.pool);
+        let model_time = step_model_time(&step);
+        let step = Arc::new(ToolStep::new(
+            lease,
+            step,
+            calls.to_vec(),
+            Arc::clone(&agent.tools),
+        ));
+        let ran = commit_in_flight::run_tools(self.context, Arc::clone(&step), model_time, started).await;
+        self.progress.tools_time += started.elapsed();
+        match ran {
+            Ok((records, None)) => {
+                self.events.tools_finished(&records).await;
+                Ok((records, None))
+            }
+            Ok((records, Some(mut commit))) => {
+                commit.wake_when_committed(self.events.hold_until_committed(step));
+                Ok((records, Some(commit)))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Records a step before its calls are made. Returns true if the run now waits for approval: this worker has no lease then.
+    async fn defer(
+        &mut self,
+        step: StepRecord,
+        calls: &[PlannedCall],
+        agent: &Agent,
+    ) -> Result<bool, RunFailure> {
+        let deferred = deferred_step::record(self.context, self.lease, &step, calls, agent).await;
+        match deferred {
+            Ok(Some(approval)) => {
+                let waiting = calls.iter().filter(|call| agent.needs_approval(call));
+                self.events.approval_requested(approval, waiting);
+                Ok(true)
+            }
+            Ok(None) => {
+                self.progress.has_pending_calls = true;
+                Ok(false)
+            }
+            Err(failure) => {
+                // A cancelled run stores the step with its end.
+                self.progress.unrecorded_step = matches!(failure, RunFailure::Cancelled).then_some(step);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Makes the pending calls of a recorded step.
+    async fn run_deferred(
+        &mut self,
+        step: DeferredStep<'_>,
+        active_run: &mut ActiveRun,
+    ) -> Result<Vec<RecordedCall>, RunFailure> {
+        self.events.tools_started(step.calls).await;
+        let started = Instant::now();
+        let records = step
+            .run(
+                self.context,
+                self.lease,
+                self.deadline,
+                &mut self.events,
+                active_run,
+            )
+            .instrument(errand_shared::trace!("tools"))
+            .await;
+        let took = started.elapsed();
+        self.progress.tools_time += took;
+        let mut records = records?;
+        self.progress.has_pending_calls = false;
+        self.context
+            .metrics
+            .step_finished(step.model_time, &records, took);
+        failpoints::hit(Failpoint::StepCommitted);
+        records.sort_by_key(|record| step.calls.iter().position(|call| call.id == record.tool_call_id));
+        Ok(records)
+    }
+
     fn step_record(&self, number: u16, answer: &ModelAnswer, took: Duration) -> StepRecord {
-        let tokens = |count: u64| i64::try_from(count).unwrap_or(MOST_TOKENS).min(MOST_TOKENS);
+        let tokens = |count: u64| i64::try_from(count).unwrap_or(MAX_TOKENS).min(MAX_TOKENS);
         StepRecord {
-            step: step_number(number),
+            step: deferred_step::step_number(number),
             attempt: self.lease.attempt,
             model: answer.model.clone(),
             content: String::new(),
@@ -272,36 +363,32 @@ impl<'a> Drive<'a> {
     }
 }
 
-/// Whether some of the last step's calls were made and others are left.
+/// Whether some calls of the last recorded step have results and others do not.
 fn is_partly_done(lease: &Lease) -> bool {
     let last = lease.journal.last();
     last.is_some_and(|step| !step.pending.is_empty() && !step.calls.is_empty())
 }
 
-pub(super) const fn interruption(why: Interrupt) -> RunFailure {
-    match why {
-        Interrupt::Cancelled => RunFailure::Cancelled,
-        Interrupt::Stopping => RunFailure::Stopping,
-        Interrupt::LeaseLost | Interrupt::None => RunFailure::LeaseLost,
-    }
+fn step_model_time(step: &StepRecord) -> Duration {
+    Duration::from_millis(u64::try_from(step.model_ms).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Bytes of what the future holds while it waits, on the heap or not.
-    fn held<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+    /// The size in bytes of the future that `function` returns.
+    fn future_size<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
         size_of::<F>()
     }
 
-    /// Ten thousand of them wait for their models. A future is as large as the largest of what it may come to wait for, and holds
-    /// twice what it is handed by value.
+    /// 10,000 runs wait for their models at the same time. A future is as large as the largest future that it may await, and
+    /// holds its arguments twice.
     #[test]
-    fn a_run_that_waits_is_small() {
-        let driving = held(Drive::until_the_reply);
-        assert!(driving <= 4352, "{driving}");
-        let around = held(|context, (lease, flight)| execute(context, lease, flight));
-        assert!(around <= 2048, "{around}");
+    fn waiting_run_is_small() {
+        let run_loop = future_size(RunDriver::run_loop);
+        assert!(run_loop <= 4352, "{run_loop}");
+        let execute = future_size(|context, (lease, active_run)| execute(context, lease, active_run));
+        assert!(execute <= 2048, "{execute}");
     }
 }

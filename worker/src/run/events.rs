@@ -1,7 +1,7 @@
-//! Tells the events of one run under its lease, and sees to it that a reader's text is always that of the model.
+//! Publishes the events of one run: what subscribers see while the run executes.
 //!
-//! Nothing is told by a worker that may have lost its lease. Text costs next to nothing while nobody reads: it is only
-//! told from where the log ends once somebody does.
+//! Two rules: a worker that may have lost the run's lease publishes nothing; and the text that subscribers see always equals what the
+//! model has said. Text is published only while somebody is subscribed: without subscribers a run sends no text to Redis.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -23,175 +23,172 @@ use errand_shared::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::step_transaction::ToolStep;
-use crate::{context::Context, queue::run_registry::Flight};
+use super::{commit_in_flight::CommitGate, step_transaction::ToolStep};
+use crate::{context::Context, queue::run_registry::ActiveRun};
 
-/// Numbers left at the end of an epoch for its final event and for what a reader tells before it.
-const LAST_NUMBERS: i64 = 16;
+/// Sequence numbers at the end of an epoch that are reserved for its final event and for events that an API publishes before it.
+const RESERVED_NUMBERS: i64 = 16;
 
-/// The teller of one run.
-pub(crate) struct Telling<'a> {
+/// Publishes the events of one attempt.
+pub(crate) struct EventEmitter<'a> {
     context: &'a Context,
     lease: &'a Lease,
-    teller: EventSource,
-    /// Number of the next event.
+    source: EventSource,
+    /// The sequence number of the next event.
     seq: i64,
-    /// When the lease was last known to hold by other means than the heartbeat.
-    vouched: Instant,
-    /// Bytes of the model's current answer that the log has.
-    told: usize,
-    /// Whether the log's text is another than the beginning of the current answer.
-    stale: bool,
-    /// Whether the log is gone.
-    lost: bool,
-    /// Whether the lease is: nothing more is told.
-    silent: bool,
-    /// The last answer as the log has it in full.
-    shown: Option<String>,
-    last_text: Option<Instant>,
-    due: Option<Instant>,
-    /// A step that is being committed: nothing that follows from it is told before that.
-    held_by: Option<Arc<ToolStep>>,
+    /// When the lease was last known to be held, apart from heartbeats.
+    lease_checked_at: Instant,
+    /// Bytes of the current answer that are in the event log.
+    published: usize,
+    /// Whether the text in the log is not a prefix of the current answer.
+    is_stale: bool,
+    /// Whether Redis has lost the log.
+    is_log_missing: bool,
+    /// Whether the lease is lost: nothing more is published.
+    is_closed: bool,
+    /// The last answer, if the log contains all of it.
+    published_answer: Option<String>,
+    last_text_at: Option<Instant>,
+    flush_at: Option<Instant>,
+    gate: CommitGate,
 }
 
-impl<'a> Telling<'a> {
-    /// A teller of a run in flight.
-    pub(crate) fn new(context: &'a Context, lease: &'a Lease, flight: &Flight) -> Self {
+impl<'a> EventEmitter<'a> {
+    pub(crate) fn new(context: &'a Context, lease: &'a Lease, active_run: &ActiveRun) -> Self {
         Self {
             context,
             lease,
-            teller: EventSource {
+            source: EventSource {
                 user_id: lease.user_id,
-                delivery: Arc::clone(flight.feedback()),
+                delivery: Arc::clone(active_run.delivery()),
             },
             seq: started_seq(lease.epoch),
-            vouched: flight.vouched(),
-            told: 0,
-            stale: false,
-            lost: false,
-            silent: false,
-            shown: None,
-            last_text: None,
-            due: None,
-            held_by: None,
+            lease_checked_at: active_run.lease_checked_at(),
+            published: 0,
+            is_stale: false,
+            is_log_missing: false,
+            is_closed: false,
+            published_answer: None,
+            last_text_at: None,
+            flush_at: None,
+            gate: CommitGate::default(),
         }
     }
 
-    /// The run begins, or begins again: then what an earlier attempt has said is taken back first.
+    /// The attempt starts. The text of an earlier attempt is withdrawn.
     pub(crate) async fn started(&mut self) {
-        if !self.may_tell().await {
+        if !self.may_publish().await {
             return;
         }
-        self.tell(EventData::Started {}, true);
+        self.publish(EventData::Started {}, true);
         if self.lease.attempt > 1 {
-            self.tell(EventData::Reset { text: "".into() }, false);
+            self.publish(EventData::Reset { text: "".into() }, false);
         }
     }
 
-    /// The model is asked, or asked again: what it says now takes the place of what it said before.
-    pub(crate) fn answer_begins(&mut self) {
-        self.stale |= self.told > 0;
-        self.told = 0;
-        self.shown = None;
-        self.due = None;
+    /// Holds all further events back until `step` is committed; its results are published first. Returns what must be woken with
+    /// [`DeliveryState::wake`] after the commit.
+    pub(super) fn hold_until_committed(&mut self, step: Arc<ToolStep>) -> Arc<DeliveryState> {
+        self.gate.close(step);
+        Arc::clone(&self.source.delivery)
     }
 
-    /// What follows is held back until this step is committed and what it did is told. Gives what to wake by
-    /// [`DeliveryState::stir`] then.
-    pub(crate) fn hold(&mut self, step: Arc<ToolStep>) -> Arc<DeliveryState> {
-        self.held_by = Some(step);
-        Arc::clone(&self.teller.delivery)
-    }
-
-    /// Waits until nothing is held back any more. For ever, if the step fails: there is nothing to tell then.
-    pub(crate) async fn settle(&mut self) {
-        if let Some(step) = self.held_by.clone() {
-            // On the heap: who waits for the model holds room for this.
+    /// Waits until no event is held back. If the commit fails, this never returns, because there is nothing to publish then.
+    pub(crate) async fn wait_for_commit(&mut self) {
+        if let Some(step) = self.gate.step() {
+            // Boxed: every run that waits for its model would reserve space for this future.
             Box::pin(async {
-                let calls = step.committed().await;
-                self.held_by = None;
-                self.tools_finished(calls).await;
+                let results = step.committed_results().await;
+                self.gate.open();
+                self.tools_finished(results).await;
             })
             .await;
         }
     }
 
-    /// The answer has grown to this. Its first words are told at once, later ones when [`Self::due`] says so.
-    pub(crate) async fn heard(&mut self, content: &str) {
-        self.settle().await;
-        // While Redis has not said yet whether anybody reads, its answer is not far: it makes these words due.
-        if self.due.is_some() || self.watched() != HasSubscribers::Yes {
+    /// The model is called, or called again: its answer replaces what it said before.
+    pub(crate) fn on_start(&mut self) {
+        self.is_stale |= self.published > 0;
+        self.published = 0;
+        self.published_answer = None;
+        self.flush_at = None;
+    }
+
+    /// The answer has grown to `content`. Its first words are published immediately, later ones when [`Self::flush_due`] returns.
+    pub(crate) async fn on_delta(&mut self, content: &str) {
+        self.wait_for_commit().await;
+        // Redis may not have replied yet whether somebody is subscribed. Its reply makes these words due.
+        if self.flush_at.is_some() || self.has_subscribers() != HasSubscribers::Yes {
             return;
         }
         let interval = self.context.settings.delta_interval_ms;
-        match self.last_text {
-            Some(last) if last.elapsed() < interval => self.due = Some(last + interval),
-            _ => self.tell_text(content).await,
+        match self.last_text_at {
+            Some(last) if last.elapsed() < interval => self.flush_at = Some(last + interval),
+            _ => self.publish_text(content).await,
         }
     }
 
-    /// Ends when [`Self::attend`] has something to do.
-    pub(crate) async fn due(&self) {
+    /// Returns when [`Self::flush`] has something to do.
+    pub(crate) async fn flush_due(&self) {
         let due = async {
-            match self.due {
-                Some(due) => sleep_until(due).await,
+            match self.flush_at {
+                Some(flush_at) => sleep_until(flush_at).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = due => {}
-            () = self.teller.delivery.changed() => {}
+            () = self.source.delivery.changed() => {}
         }
     }
 
-    /// Tells what of the answer is due, or all that a reader or a lost log lacks.
-    pub(crate) async fn attend(&mut self, content: &str) {
-        self.due = None;
-        match self.held_by.as_ref().map(|step| step.is_committed()) {
-            // The commit stirs whoever attends.
-            Some(false) => return,
-            Some(true) => self.settle().await,
-            None => {}
-        }
-        if self.teller.delivery.take_stale() {
-            self.stale = true;
-        }
-        if self.watched() == HasSubscribers::Yes {
-            self.tell_text(content).await;
-        }
-    }
-
-    /// The answer is this, in full.
-    pub(crate) async fn answered(&mut self, content: &str) {
-        self.settle().await;
-        self.due = None;
-        if self.watched() == HasSubscribers::No {
+    /// Publishes the part of the answer that is due, or all that a new subscriber or a lost log lacks.
+    pub(crate) async fn flush(&mut self, content: &str) {
+        self.flush_at = None;
+        // The commit wakes this emitter again.
+        if self.gate.is_closed() {
             return;
         }
-        self.tell_text(content).await;
-        if !self.stale && self.told == content.len() {
-            self.shown = Some(clean(content).into_owned());
+        self.wait_for_commit().await;
+        if self.source.delivery.take_stale() {
+            self.is_stale = true;
+        }
+        if self.has_subscribers() == HasSubscribers::Yes {
+            self.publish_text(content).await;
+        }
+    }
+
+    /// The answer is complete.
+    pub(crate) async fn on_end(&mut self, content: &str) {
+        self.wait_for_commit().await;
+        self.flush_at = None;
+        if self.has_subscribers() == HasSubscribers::No {
+            return;
+        }
+        self.publish_text(content).await;
+        if !self.is_stale && self.published == content.len() {
+            self.published_answer = Some(without_nul(content).into_owned());
         }
     }
 
     /// The run ends with this reply, which may differ from what the model said.
     pub(crate) async fn replied(&mut self, reply: &str) {
-        if self.watched() == HasSubscribers::No
-            || self.shown.as_deref() == Some(reply)
-            || !self.may_tell().await
+        if self.has_subscribers() == HasSubscribers::No
+            || self.published_answer.as_deref() == Some(reply)
+            || !self.may_publish().await
         {
             return;
         }
-        let data = match self.shown.as_deref().and_then(|shown| reply.strip_prefix(shown)) {
+        let published = self.published_answer.as_deref();
+        let data = match published.and_then(|published| reply.strip_prefix(published)) {
             Some(rest) => EventData::Delta { text: rest.into() },
             None => EventData::Reset { text: reply.into() },
         };
-        self.tell(data, false);
+        self.publish(data, false);
     }
 
-    /// Tools are about to be called.
     pub(crate) async fn tools_started(&mut self, calls: &[PlannedCall]) {
-        if !self.may_tell().await {
+        if !self.may_publish().await {
             return;
         }
         for call in calls {
@@ -201,13 +198,13 @@ impl<'a> Telling<'a> {
                 tool_name: Cow::Borrowed(&call.name),
                 arguments: Cow::Owned(arguments),
             };
-            self.tell(data, false);
+            self.publish(data, false);
         }
     }
 
-    /// Tools were called, and what they did is committed.
+    /// Publishes results. Only after their commit.
     pub(crate) async fn tools_finished(&mut self, calls: &[RecordedCall]) {
-        if !self.may_tell().await {
+        if !self.may_publish().await {
             return;
         }
         for call in calls {
@@ -219,17 +216,21 @@ impl<'a> Telling<'a> {
                 result: Cow::Borrowed(&call.result),
                 success: call.success,
             };
-            self.tell(data, false);
+            self.publish(data, false);
         }
     }
 
-    /// The run is parked until its user has decided about these calls. What is told here is of the epoch in which it waits;
-    /// the log refuses it once somebody has taken the run up.
-    pub(crate) fn parked<'c>(&self, parked: ApprovalWait, calls: impl Iterator<Item = &'c PlannedCall>) {
+    /// The run waits until its user has decided about `calls`. These events belong to the epoch in which the run waits: the log rejects
+    /// them once the run is claimed again.
+    pub(crate) fn approval_requested<'c>(
+        &self,
+        approval: ApprovalWait,
+        calls: impl Iterator<Item = &'c PlannedCall>,
+    ) {
         for call in calls {
             let arguments = with_user_id(&call.journal_arguments(), self.lease.user_id);
             let event = Event {
-                seq: requested_seq(parked.epoch, i16::try_from(call.index).unwrap_or(i16::MAX)),
+                seq: requested_seq(approval.epoch, i16::try_from(call.index).unwrap_or(i16::MAX)),
                 run_id: self.lease.run_id,
                 conversation_id: self.lease.conversation_id,
                 attempt: self.lease.attempt,
@@ -238,48 +239,52 @@ impl<'a> Telling<'a> {
                     tool_call_id: Cow::Borrowed(&call.id),
                     tool_name: Cow::Borrowed(&call.name),
                     arguments: Cow::Owned(arguments),
-                    expires_at: parked.expires_at,
+                    expires_at: approval.expires_at,
                 },
             };
-            self.context.notifier.publish(&self.teller, &event, true);
+            self.context.notifier.publish(&self.source, &event, true);
         }
         self.context.notifier.publish_awaiting_approval(AwaitingApproval {
             run_id: self.lease.run_id,
-            epoch: parked.epoch,
+            epoch: approval.epoch,
         });
     }
 
-    fn watched(&self) -> HasSubscribers {
-        self.teller.delivery.has_subscribers()
+    fn has_subscribers(&self) -> HasSubscribers {
+        self.source.delivery.has_subscribers()
     }
 
-    async fn tell_text(&mut self, content: &str) {
-        if !self.may_tell().await {
+    async fn publish_text(&mut self, content: &str) {
+        if !self.may_publish().await {
             return;
         }
-        if self.lost && !self.holds().await {
+        if self.is_log_missing && !self.check_lease().await {
             return;
         }
-        let data = if self.stale || self.lost {
-            EventData::Reset { text: clean(content) }
+        let data = if self.is_stale || self.is_log_missing {
+            EventData::Reset {
+                text: without_nul(content),
+            }
         } else {
-            match content.get(self.told..) {
-                Some(rest) if !rest.is_empty() => EventData::Delta { text: clean(rest) },
+            match content.get(self.published..) {
+                Some(rest) if !rest.is_empty() => EventData::Delta {
+                    text: without_nul(rest),
+                },
                 _ => return,
             }
         };
-        if self.lost {
+        if self.is_log_missing {
             self.seq += ROOM_AFTER_LOSS;
         }
-        self.tell(data, self.lost);
-        self.lost = false;
-        self.stale = false;
-        self.told = content.len();
-        self.last_text = Some(Instant::now());
+        self.publish(data, self.is_log_missing);
+        self.is_log_missing = false;
+        self.is_stale = false;
+        self.published = content.len();
+        self.last_text_at = Some(Instant::now());
     }
 
-    fn tell(&mut self, data: EventData<'_>, begin: bool) {
-        if self.seq >= (i64::from(self.lease.epoch) + 1) * EVENTS_PER_EPOCH - LAST_NUMBERS {
+    fn publish(&mut self, data: EventData<'_>, starts_log: bool) {
+        if self.seq >= (i64::from(self.lease.epoch) + 1) * EVENTS_PER_EPOCH - RESERVED_NUMBERS {
             return;
         }
         let event = Event {
@@ -291,41 +296,44 @@ impl<'a> Telling<'a> {
             data,
         };
         self.seq += 1;
-        self.context.notifier.publish(&self.teller, &event, begin);
+        self.context.notifier.publish(&self.source, &event, starts_log);
     }
 
-    /// Whether this worker may tell anything of the run. The heartbeat vouches for its leases; one that may have slept
-    /// through its own death asks.
-    async fn may_tell(&mut self) -> bool {
-        let delivery = &self.teller.delivery;
-        self.lost |= delivery.take_log_missing();
-        self.silent |= delivery.is_closed();
-        if self.silent {
+    /// Whether this worker may publish events of the run. A recent heartbeat proves that it holds its leases. Without one, for example
+    /// after the process was suspended, the database is asked.
+    async fn may_publish(&mut self) -> bool {
+        let delivery = &self.source.delivery;
+        self.is_log_missing |= delivery.take_log_missing();
+        self.is_closed |= delivery.is_closed();
+        if self.is_closed {
             return false;
         }
         let dead_after = self.context.settings.liveness.worker_dead_after_ms;
-        let age = |since: Instant| since.elapsed() < dead_after;
-        age(self.vouched) || self.context.last_beat().is_some_and(age) || self.holds().await
+        let is_recent = |since: Instant| since.elapsed() < dead_after;
+        is_recent(self.lease_checked_at)
+            || self.context.last_heartbeat.get().is_some_and(is_recent)
+            || self.check_lease().await
     }
 
-    /// Asks Postgres whether the lease holds. With no answer nothing is told, and the log is no longer trusted.
-    async fn holds(&mut self) -> bool {
-        let began = Instant::now();
+    /// Asks the database whether this worker holds the lease. If the database does not answer, nothing is published, and the text in the
+    /// log counts as stale.
+    async fn check_lease(&mut self) -> bool {
+        let started = Instant::now();
         match claims::is_held(&self.context.pool, self.lease.run_id, self.lease.token).await {
-            Ok(true) => self.vouched = began,
-            Ok(false) => self.silent = true,
+            Ok(true) => self.lease_checked_at = started,
+            Ok(false) => self.is_closed = true,
             Err(error) => {
-                tracing::debug!(%error, run.id = %self.lease.run_id, "events are held back");
-                self.stale = true;
+                tracing::debug!(%error, run.id = %self.lease.run_id, "the lease could not be checked; event not published");
+                self.is_stale = true;
                 return false;
             }
         }
-        !self.silent
+        !self.is_closed
     }
 }
 
-/// As the reply is stored: Postgres takes no U+0000.
-fn clean(text: &str) -> Cow<'_, str> {
+/// The text as the reply is stored: Postgres rejects U+0000.
+fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') {
         Cow::Owned(text.replace('\0', ""))
     } else {

@@ -1,58 +1,56 @@
-//! Why an attempt of a run ended without an end, and what becomes of the run then.
+//! Why an attempt failed, and what happens to its run then: retry, release or end.
 
 use std::time::Duration;
 
 use errand_agent::AgentFailure;
 use errand_shared::storage;
 
-use crate::{metrics::Failure, model::ModelFault};
+use crate::{metrics::Failure, model::ModelFault, queue::run_registry::Interrupt};
 
-/// Why an attempt stopped short of a reply.
+/// Why an attempt ended without a reply.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunFailure {
-    /// The model's server failed, after tries.
+    /// The model call failed, retries included.
     #[error("model: {0}")]
     Model(#[from] ModelFault),
-    /// The loop ran into a bound or into an answer that is none.
+    /// The tool loop reached a limit, or the model gave an unusable answer.
     #[error("agent: {0}")]
     Agent(AgentFailure),
-    /// Postgres failed.
+    /// A database error.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
-    /// This worker does not know the agent that the conversation has chosen.
+    /// The agents file of this worker does not contain the conversation's agent.
     #[error("this worker has no such agent")]
     NoSuchAgent,
-    /// The code panicked.
     #[error("panicked")]
     Panicked,
-    /// The worker's grace time is over.
-    #[error("the worker stops")]
+    /// The grace period of the shutdown is over.
+    #[error("the worker is shutting down")]
     Stopping,
-    /// The run's user has asked for an end.
+    /// The user has cancelled the run.
     #[error("cancelled")]
     Cancelled,
-    /// The lease is somebody else's.
+    /// Another worker has claimed the run.
     #[error("the lease is lost")]
     LeaseLost,
 }
 
-/// What becomes of the run.
+/// What happens to the run of a failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Disposition {
-    /// Queue it again after a delay; the attempt counts as failed.
+    /// Queue it again after a delay. The failure counts towards the maximum number of attempts.
     Retry(Duration),
-    /// Queue it again at once, at no cost.
+    /// Queue it again immediately. The failure does not count.
     Release,
-    /// End it, with this reason for its user.
+    /// Finish it as failed, with this reason for the user.
     Fail(String),
-    /// End it as cancelled.
+    /// Finish it as cancelled.
     Cancel,
-    /// Leave it: it is somebody else's.
+    /// Leave it to the worker that has the lease.
     Drop,
 }
 
 impl RunFailure {
-    /// As metrics count it.
     pub(crate) const fn kind(&self) -> Failure {
         match self {
             Self::Model(_) => Failure::Model,
@@ -65,26 +63,34 @@ impl RunFailure {
         }
     }
 
-    /// What becomes of a run that failed like this, `failures` times before, of `max_failures`.
+    /// What happens to a run that has failed `failures` times before and may fail `max_failures` times.
     pub(crate) fn disposition(&self, failures: i32, max_failures: i32) -> Disposition {
         match self {
-            // The call was tried again already, within the run's deadline.
+            // The model client has retried already, within the run's deadline.
             Self::Model(fault) => Disposition::Fail(fault.reason()),
             Self::Agent(failure) => Disposition::Fail(failure.to_string()),
             Self::Database(error) if storage::is_outage(error) => Disposition::Release,
-            // Another worker may have read a newer file.
+            // Another worker may have a newer agents file.
             Self::Database(_) | Self::Panicked | Self::NoSuchAgent if failures + 1 < max_failures => {
                 Disposition::Retry(Duration::from_secs(1 << failures.clamp(0, 6)))
             }
             Self::NoSuchAgent => {
-                Disposition::Fail("the agent of this conversation is not there any more".to_owned())
+                Disposition::Fail("the agent of this conversation no longer exists".to_owned())
             }
-            Self::Database(_) | Self::Panicked => {
-                Disposition::Fail("an internal error, several times over".to_owned())
-            }
+            Self::Database(_) | Self::Panicked => Disposition::Fail("repeated internal errors".to_owned()),
             Self::Stopping => Disposition::Release,
             Self::Cancelled => Disposition::Cancel,
             Self::LeaseLost => Disposition::Drop,
+        }
+    }
+}
+
+impl From<Interrupt> for RunFailure {
+    fn from(interrupt: Interrupt) -> Self {
+        match interrupt {
+            Interrupt::Cancelled => Self::Cancelled,
+            Interrupt::Stopping => Self::Stopping,
+            Interrupt::LeaseLost | Interrupt::None => Self::LeaseLost,
         }
     }
 }
@@ -94,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_has_its_end() {
+    fn failure_is_retried_released_or_final() {
         let cases = [
             (RunFailure::Model(ModelFault::TimedOut), 0, "Fail"),
             (RunFailure::Agent(AgentFailure::ToolLoopLimit), 0, "Fail"),

@@ -1,8 +1,8 @@
-//! Calls of other people's tools, from a step that is in the journal already: each is marked as started, made, and its
-//! result journalled, every one of these a commit of its own under the lease.
+//! Calls of MCP tools, for a step that is already recorded. Each call is marked as started, made, and its result recorded; each of these
+//! writes is a commit of its own, under the lease.
 //!
-//! An effect elsewhere can't share our transaction. So a call that was started and has no result is made again only if
-//! that changes no more than once would; of any other the model is told that nobody knows what came of it.
+//! An effect on another system can't share our transaction. A call that was started and has no result is therefore made again only if
+//! repeating it is safe. For any other call the model receives the result "unknown".
 
 use std::sync::Arc;
 
@@ -10,13 +10,9 @@ use errand_agent::PlannedCall;
 use errand_mcp_client::{Outcome, Server};
 use errand_shared::{
     service::failpoints::{self, Failpoint},
-    storage::{
-        Pool,
-        journal::{
-            pending_calls::{self, CallResult},
-            steps::{RecordOutcome, RecordedCall},
-        },
-        queue::claims::Lease,
+    storage::journal::{
+        pending_calls::{self, CallResult},
+        steps::{RecordOutcome, RecordedCall},
     },
 };
 use errand_task_tools::ToolOutcome;
@@ -26,54 +22,41 @@ use tokio::time::Instant;
 use tracing::{Instrument, field::Empty};
 
 use super::{
-    deferred_step::{Left, place},
     failure::RunFailure,
+    pending_calls::{RecordedStep, call_index},
     step_transaction,
 };
 
-/// Calls of a step at once.
-const AT_ONCE: usize = 8;
+/// The maximum number of calls of one step that are made at the same time.
+const CONCURRENT_CALLS: usize = 8;
 
-/// A call of somebody else's tool.
+/// A call of an MCP tool.
 #[derive(Clone, Debug)]
-pub(crate) struct ExternalCall<'a> {
-    /// The call.
+pub(crate) struct McpCall<'a> {
     pub(crate) call: &'a PlannedCall,
-    /// Whose tool it is.
+    /// The server that has the tool.
     pub(crate) server: Arc<Server>,
 }
 
-/// Of which step of which run calls are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct At<'a> {
-    pub(crate) pool: &'a Pool,
-    pub(crate) lease: &'a Lease,
-    pub(crate) step: i16,
-    /// What an earlier attempt has left of it.
-    pub(crate) left: &'a Left<'a>,
-    /// When the run's time is over.
-    pub(crate) deadline: Instant,
-}
-
-/// Makes the calls, several at once, and gives each with its result once that is committed, in the order in which they end.
-/// Those under way when the stream is dropped stay started.
+/// Makes the calls concurrently. Yields each with its result once that is committed, in the order in which they finish. If the stream is
+/// dropped, the calls in progress stay marked as started.
 ///
 /// # Errors
-/// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`] as found under the run's lock; a fault of Postgres.
+/// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`], which are detected under the run's lock; a database error.
 pub(crate) fn perform<'a>(
-    at: At<'a>,
-    calls: Vec<ExternalCall<'a>>,
+    at: RecordedStep<'a>,
+    calls: Vec<McpCall<'a>>,
 ) -> impl Stream<Item = Result<RecordedCall, RunFailure>> + 'a {
     stream::iter(calls)
-        .map(move |external| {
+        .map(move |mcp_call| {
             let traced = errand_shared::trace!(
                 "tool",
-                otel.name = %format_args!("tool {}", external.call.name),
+                otel.name = %format_args!("tool {}", mcp_call.call.name),
                 otel.status_code = Empty,
             );
             let span = traced.clone();
             async move {
-                let record = one(at, external).await?;
+                let record = record_call(at, mcp_call).await?;
                 if !record.success {
                     span.record("otel.status_code", "ERROR");
                 }
@@ -81,29 +64,30 @@ pub(crate) fn perform<'a>(
             }
             .instrument(traced)
         })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(CONCURRENT_CALLS)
 }
 
-async fn one(at: At<'_>, external: ExternalCall<'_>) -> Result<RecordedCall, RunFailure> {
-    let ExternalCall { call, server } = external;
-    let began = Instant::now();
-    let outcome = match (at.left.withheld(call), &call.arguments) {
-        (Some(withheld), _) => withheld,
-        (None, Ok(arguments)) => made(at, call, arguments, &server).await?,
+/// Makes a call and records its result.
+async fn record_call(at: RecordedStep<'_>, mcp_call: McpCall<'_>) -> Result<RecordedCall, RunFailure> {
+    let McpCall { call, server } = mcp_call;
+    let started = Instant::now();
+    let outcome = match (at.pending.denied(call), &call.arguments) {
+        (Some(denied), _) => denied,
+        (None, Ok(arguments)) => call_once(at, call, arguments, &server).await?,
         (None, Err(_)) => errand_task_tools::internal_error(),
     };
-    let record = step_transaction::journalled(call, outcome);
-    let answer = CallResult {
-        index: place(call),
+    let record = step_transaction::call_record(call, outcome);
+    let result = CallResult {
+        index: call_index(call),
         result: record.result.clone(),
         success: record.success,
     };
-    let took = i32::try_from(began.elapsed().as_millis()).unwrap_or(i32::MAX);
-    let At { lease, step, .. } = at;
+    let took = i32::try_from(started.elapsed().as_millis()).unwrap_or(i32::MAX);
+    let RecordedStep { lease, step, .. } = at;
     let mut connection = at.pool.get().await?;
-    // One statement, which commits by itself and waits for the disk: the call can't be made again to find out.
+    // A single statement that commits by itself, flushed to disk: the call can't be repeated to learn its result again.
     let recorded =
-        pending_calls::record_results(&mut connection, lease.run_id, lease.token, step, &[answer], took)
+        pending_calls::record_results(&mut connection, lease.run_id, lease.token, step, &[result], took)
             .await?;
     connection.release();
     match recorded {
@@ -117,38 +101,39 @@ async fn one(at: At<'_>, external: ExternalCall<'_>) -> Result<RecordedCall, Run
     }
 }
 
-/// Makes one call, or says why not.
-async fn made(
-    at: At<'_>,
+/// Makes a call unless it may have been made before, or the run is cancelled.
+async fn call_once(
+    at: RecordedStep<'_>,
     call: &PlannedCall,
     arguments: &Map<String, Value>,
     server: &Arc<Server>,
 ) -> Result<ToolOutcome, RunFailure> {
-    let At { lease, step, .. } = at;
-    let was_started = at.left.was_started(call);
+    let RecordedStep { lease, step, .. } = at;
+    let was_started = at.pending.was_started(call);
     let ready = match server.prepare(&call.name, arguments).await {
         Ok(ready) if was_started && !ready.is_repeatable() => {
-            return Ok(told(Outcome::unknown_after_crash()));
+            return Ok(tool_outcome(Outcome::unknown_after_crash()));
         }
         Ok(ready) => ready,
-        // Whatever it is that hinders us now, the call may have been made.
-        Err(_) if was_started => return Ok(told(Outcome::unknown_after_crash())),
-        Err(outcome) => return Ok(told(outcome)),
+        // The call can't be made now, but it may have been made before.
+        Err(_) if was_started => return Ok(tool_outcome(Outcome::unknown_after_crash())),
+        Err(outcome) => return Ok(tool_outcome(outcome)),
     };
-    let started = pending_calls::mark_started(at.pool, lease.run_id, lease.token, step, place(call)).await?;
-    match started {
+    let cancel_requested =
+        pending_calls::mark_started(at.pool, lease.run_id, lease.token, step, call_index(call)).await?;
+    match cancel_requested {
         None => return Err(RunFailure::LeaseLost),
-        Some(true) if !was_started => return Ok(told(Outcome::not_begun())),
+        Some(true) if !was_started => return Ok(tool_outcome(Outcome::not_begun())),
         Some(_) => {}
     }
     failpoints::hit(Failpoint::McpCallStarted);
-    let key = pending_calls::idempotency_key(lease.run_id, step, place(call));
+    let key = pending_calls::idempotency_key(lease.run_id, step, call_index(call));
     let outcome = ready.make(&key, at.deadline).await;
     failpoints::hit(Failpoint::McpCallAnswered);
-    Ok(told(outcome))
+    Ok(tool_outcome(outcome))
 }
 
-fn told(outcome: Outcome) -> ToolOutcome {
+fn tool_outcome(outcome: Outcome) -> ToolOutcome {
     ToolOutcome {
         success: outcome.success,
         result: outcome.result,

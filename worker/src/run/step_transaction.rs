@@ -1,5 +1,5 @@
-//! The tool calls of steps: effects, results, journal and fences in one transaction, for one step or for those that come
-//! together.
+//! The transaction of a step: checks the lease, runs the built-in tools and records the step with their results. Steps that arrive at the
+//! same time share a transaction.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use tracing::{Span, field::Empty};
 use super::failure::RunFailure;
 use crate::settings::WorkerSettings;
 
-/// A step whose calls are to be made.
+/// A step whose tools are to be run.
 #[derive(Debug)]
 pub(crate) struct ToolStep {
     run_id: Uuid,
@@ -33,15 +33,14 @@ pub(crate) struct ToolStep {
     user_id: Uuid,
     step: StepRecord,
     calls: Vec<PlannedCall>,
-    /// The names of the tools that may be called.
+    /// The names of the agent's built-in tools.
     tools: Arc<[&'static str]>,
-    /// The calls as they will be journalled, if that is known before the commit.
-    made: SetOnce<Vec<RecordedCall>>,
+    /// The results, set before the commit if the step has a transaction of its own.
+    early_results: SetOnce<Vec<RecordedCall>>,
     committed: SetOnce<()>,
 }
 
 impl ToolStep {
-    /// A step of the run that this lease is for, whose agent has these tools.
     pub(crate) fn new(
         lease: &Lease,
         step: StepRecord,
@@ -55,38 +54,35 @@ impl ToolStep {
             step,
             calls,
             tools,
-            made: SetOnce::new(),
+            early_results: SetOnce::new(),
             committed: SetOnce::new(),
         }
     }
 
-    /// The calls as they are journalled if the step is committed at all. A step by itself knows them before its commit; one
-    /// that is written with others may never tell.
-    pub(crate) async fn made(&self) -> &[RecordedCall] {
-        self.made.wait().await
+    /// Waits for the results that the step will have if it is committed. A step that shares its transaction never has early results.
+    pub(crate) async fn early_results(&self) -> &[RecordedCall] {
+        self.early_results.wait().await
     }
 
-    /// Says that the step has been committed.
-    pub(crate) fn set_committed(&self) {
+    pub(crate) fn mark_committed(&self) {
         drop(self.committed.set(()));
     }
 
-    /// Whether [`Self::set_committed`] has said so.
     pub(crate) fn is_committed(&self) -> bool {
         self.committed.initialized()
     }
 
-    /// The calls of [`Self::made`], once they are committed.
-    pub(crate) async fn committed(&self) -> &[RecordedCall] {
+    /// Waits for [`Self::mark_committed`]. Returns the early results.
+    pub(crate) async fn committed_results(&self) -> &[RecordedCall] {
         self.committed.wait().await;
-        self.made().await
+        self.early_results().await
     }
 
-    fn has(&self, call: &PlannedCall) -> bool {
+    fn has_tool(&self, call: &PlannedCall) -> bool {
         self.tools.contains(&call.name.as_str())
     }
 
-    fn only_adds(&self) -> bool {
+    fn only_adds_tasks(&self) -> bool {
         self.calls.iter().all(|call| call.name == errand_task_tools::ADD)
     }
 
@@ -99,25 +95,23 @@ impl ToolStep {
     }
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Debug)]
-pub(crate) enum Stepped {
-    /// It is committed.
+pub(crate) enum StepOutcome {
     Committed {
-        /// Its calls as journalled.
         calls: Vec<RecordedCall>,
-        /// Whether the run's user has asked for an end meanwhile.
+        /// Whether the user has requested the run's cancellation meanwhile.
         cancel_requested: bool,
     },
-    /// The lease is gone; nothing was done.
+    /// Another worker has the lease; nothing was written.
     LeaseLost,
 }
 
-/// Steps, written together when several come at once.
-pub(crate) type Steps = GroupCommit<Arc<ToolStep>, Result<Stepped, sqlx::Error>>;
+/// The steps of all runs of this worker; those that arrive at the same time are committed together.
+pub(crate) type Steps = GroupCommit<Arc<ToolStep>, Result<StepOutcome, sqlx::Error>>;
 
-/// The group of a worker's steps.
-pub(crate) fn group(settings: &WorkerSettings, pool: &Pool, ended: &Lifecycle) -> Steps {
+/// Starts the group commit of steps.
+pub(crate) fn group_commit(settings: &WorkerSettings, pool: &Pool, ended: &Lifecycle) -> Steps {
     let pool = pool.clone();
     GroupCommit::start(
         settings.store.database_batch_max as usize,
@@ -129,33 +123,33 @@ pub(crate) fn group(settings: &WorkerSettings, pool: &Pool, ended: &Lifecycle) -
     )
 }
 
-/// Makes a step's calls, of its agent's tools only, and commits them with their results. Returns the calls as journalled.
+/// Runs a step's tools and commits them with their results. Returns the calls as recorded.
 ///
-/// A tool that fails in the database spoils the transaction; the step is then made again with a savepoint around each
-/// call, so that the failed ones are undone and answered with an internal error. Not once [`ToolStep::made`] has told what
-/// they came to: another try could come to something else.
+/// A tool that fails in the database aborts the transaction. The step is then executed again with a savepoint around each call, and the
+/// failed calls get an internal error as their result. This is not done once [`ToolStep::early_results`] has returned: a second execution
+/// could have other results.
 ///
 /// # Errors
-/// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`] as found under the run's lock; a fault of Postgres. Only with
-/// [`RunFailure::Cancelled`] has the step been committed.
+/// [`RunFailure::LeaseLost`] and [`RunFailure::Cancelled`], which are detected under the run's lock; a database error. The step is
+/// committed only in the case of [`RunFailure::Cancelled`].
 pub(crate) async fn perform(
     steps: &Steps,
     pool: &Pool,
     step: Arc<ToolStep>,
 ) -> Result<Vec<RecordedCall>, RunFailure> {
     let traced: Vec<_> = step.calls.iter().map(span).collect();
-    let stepped = match steps.write(Arc::clone(&step)).await.flatten() {
+    let outcome = match steps.write(Arc::clone(&step)).await.flatten() {
         Err(error @ sqlx::Error::Database(_))
-            if !errand_shared::storage::is_outage(&error) && !step.made.initialized() =>
+            if !errand_shared::storage::is_outage(&error) && !step.early_results.initialized() =>
         {
-            tracing::warn!(run.id = %step.run_id, %error, "a tool failed in the database");
-            only(bounded(pool, &[step], Savepoints::EachCall).await?)
+            tracing::warn!(run.id = %step.run_id, %error, "a tool failed in the database; running the step again with savepoints");
+            single(write_in_time(pool, &[step], Savepoints::EachCall).await?)
         }
         done => done?,
     };
-    match stepped {
-        Stepped::LeaseLost => Err(RunFailure::LeaseLost),
-        Stepped::Committed {
+    match outcome {
+        StepOutcome::LeaseLost => Err(RunFailure::LeaseLost),
+        StepOutcome::Committed {
             calls,
             cancel_requested,
         } => {
@@ -173,7 +167,7 @@ pub(crate) async fn perform(
     }
 }
 
-/// A call in the run's trace: it is made within its batch, so it lasts as long as that.
+/// A call in the run's trace. It lasts as long as the batch in which the call is made.
 fn span(call: &PlannedCall) -> Span {
     errand_shared::trace!(
         "tool",
@@ -182,8 +176,8 @@ fn span(call: &PlannedCall) -> Span {
     )
 }
 
-/// For how many statements' time a batch may take: most take next to none of it.
-const STATEMENTS_A_BATCH: u32 = 4;
+/// The time limit for a batch, in multiples of the time limit for one statement. Most batches take a small part of it.
+const STATEMENTS_PER_BATCH: u32 = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Savepoints {
@@ -191,66 +185,70 @@ enum Savepoints {
     EachCall,
 }
 
-/// Writes a batch with one commit. If one of its leases is lost, the effects of all are undone and each step is written by
-/// itself, with an outcome of its own.
+/// Writes a batch in one transaction. If one of the leases is lost, that transaction is rolled back, and each step gets a transaction of
+/// its own.
 async fn write(
     pool: &Pool,
     batch: &[Arc<ToolStep>],
-) -> Result<Vec<Result<Stepped, sqlx::Error>>, sqlx::Error> {
-    if let Some(written) = bounded(pool, batch, Savepoints::None).await? {
+) -> Result<Vec<Result<StepOutcome, sqlx::Error>>, sqlx::Error> {
+    if let Some(written) = write_in_time(pool, batch, Savepoints::None).await? {
         return Ok(written.into_iter().map(Ok).collect());
     }
     if batch.len() == 1 {
-        return Ok(vec![Ok(Stepped::LeaseLost)]);
+        return Ok(vec![Ok(StepOutcome::LeaseLost)]);
     }
-    tracing::warn!(steps = batch.len(), "a lease is lost; writing one by one");
+    tracing::warn!(
+        steps = batch.len(),
+        "a lease is lost; writing the steps one by one"
+    );
     let mut written = Vec::with_capacity(batch.len());
     for step in batch {
-        let alone = bounded(pool, std::slice::from_ref(step), Savepoints::None).await;
-        written.push(alone.map(only));
+        let outcome = write_in_time(pool, std::slice::from_ref(step), Savepoints::None).await;
+        written.push(outcome.map(single));
     }
     Ok(written)
 }
 
-/// What became of the one step of a batch.
-fn only(written: Option<Vec<Stepped>>) -> Stepped {
+/// The outcome of a batch of one step.
+fn single(written: Option<Vec<StepOutcome>>) -> StepOutcome {
     written
-        .and_then(|mut one| one.pop())
-        .unwrap_or(Stepped::LeaseLost)
+        .and_then(|mut outcomes| outcomes.pop())
+        .unwrap_or(StepOutcome::LeaseLost)
 }
 
-/// Nobody waits for ever for a connection that has died without a word.
-async fn bounded(
+/// Writes a batch within a time limit: a connection that died silently must not block the writer forever.
+async fn write_in_time(
     pool: &Pool,
     batch: &[Arc<ToolStep>],
     savepoints: Savepoints,
-) -> Result<Option<Vec<Stepped>>, sqlx::Error> {
-    pool.with_timeout(STATEMENTS_A_BATCH, attempt(pool, batch, savepoints))
+) -> Result<Option<Vec<StepOutcome>>, sqlx::Error> {
+    pool.with_timeout(STATEMENTS_PER_BATCH, write_once(pool, batch, savepoints))
         .await?
 }
 
-/// None if a lease is lost; then nothing is written.
-async fn attempt(
+/// Returns `None` if a lease is lost; nothing is written then.
+async fn write_once(
     pool: &Pool,
     batch: &[Arc<ToolStep>],
     savepoints: Savepoints,
-) -> Result<Option<Vec<Stepped>>, sqlx::Error> {
+) -> Result<Option<Vec<StepOutcome>>, sqlx::Error> {
     let started = Instant::now();
     let mut connection = pool.get().await?;
-    // Where several statements lock something the order must be theirs all. One statement that adds tasks has it by itself.
-    let mut transaction = if batch.len() == 1 || batch.iter().all(|step| step.only_adds()) {
+    // Statements of several transactions must lock tasks in the same order, which the locks on their users ensure. A single statement that
+    // only adds tasks needs no such lock.
+    let mut transaction = if batch.len() == 1 || batch.iter().all(|step| step.only_adds_tasks()) {
         steps::begin_unlocked(&mut connection).await?
     } else {
         let fences: Vec<_> = batch.iter().map(|step| step.fence()).collect();
         steps::begin_all(&mut connection, &fences).await?
     };
     let mut outcomes = match savepoints {
-        Savepoints::None => make(&mut transaction, batch).await?,
-        Savepoints::EachCall => make_undoable(&mut transaction, batch).await?,
+        Savepoints::None => run_tools(&mut transaction, batch).await?,
+        Savepoints::EachCall => run_tools_with_savepoints(&mut transaction, batch).await?,
     }
     .into_iter();
     let tools_ms = i32::try_from(started.elapsed().as_millis()).unwrap_or(i32::MAX);
-    let done: Vec<(StepRecord, Vec<RecordedCall>)> = batch
+    let executed: Vec<(StepRecord, Vec<RecordedCall>)> = batch
         .iter()
         .map(|step| {
             let record = StepRecord {
@@ -260,17 +258,17 @@ async fn attempt(
             let calls = step.calls.iter().zip(outcomes.by_ref());
             (
                 record,
-                calls.map(|(call, outcome)| journalled(call, outcome)).collect(),
+                calls.map(|(call, outcome)| call_record(call, outcome)).collect(),
             )
         })
         .collect();
-    if let ([step], [(_, calls)], Savepoints::None) = (batch, &*done, savepoints) {
-        // This is its last attempt then, so nobody has been told otherwise.
-        drop(step.made.set(calls.clone()));
+    if let ([step], [(_, calls)], Savepoints::None) = (batch, &*executed, savepoints) {
+        // The step is not executed again after this, so these results are final.
+        drop(step.early_results.set(calls.clone()));
     }
     let entries: Vec<_> = batch
         .iter()
-        .zip(&done)
+        .zip(&executed)
         .map(|(step, (record, calls))| StepEntry {
             run_id: step.run_id,
             token: step.token,
@@ -281,10 +279,10 @@ async fn attempt(
     let recorded = steps::record_all(&mut transaction, &entries).await?;
     let written = recorded
         .into_iter()
-        .zip(done)
+        .zip(executed)
         .map(|(recorded, (_, calls))| match recorded {
             RecordOutcome::LeaseLost => None,
-            RecordOutcome::Written { cancel_requested } => Some(Stepped::Committed {
+            RecordOutcome::Written { cancel_requested } => Some(StepOutcome::Committed {
                 calls,
                 cancel_requested,
             }),
@@ -300,8 +298,7 @@ async fn attempt(
     Ok(written)
 }
 
-/// A call with what came of it.
-pub(crate) fn journalled(call: &PlannedCall, outcome: ToolOutcome) -> RecordedCall {
+pub(crate) fn call_record(call: &PlannedCall, outcome: ToolOutcome) -> RecordedCall {
     RecordedCall {
         tool_call_id: call.id.clone(),
         tool_name: call.name.clone(),
@@ -311,8 +308,8 @@ pub(crate) fn journalled(call: &PlannedCall, outcome: ToolOutcome) -> RecordedCa
     }
 }
 
-/// Makes all calls of the batch: one outcome each, step by step.
-async fn make(
+/// Runs the calls of all steps. Returns one outcome per call, in order.
+async fn run_tools(
     connection: &mut PgConnection,
     batch: &[Arc<ToolStep>],
 ) -> Result<Vec<ToolOutcome>, sqlx::Error> {
@@ -324,24 +321,24 @@ async fn make(
     let calls: Vec<_> = planned()
         .filter_map(|(step, call)| {
             let arguments = call.arguments.as_ref().ok()?;
-            step.has(call).then_some(Call {
+            step.has_tool(call).then_some(Call {
                 user_id: step.user_id,
                 name: &call.name,
                 arguments,
             })
         })
         .collect();
-    let mut made = errand_task_tools::call_all(connection, &calls).await?.into_iter();
+    let mut outcomes = errand_task_tools::call_all(connection, &calls).await?.into_iter();
     planned()
-        .map(|(step, call)| match refused(call, &step.tools)? {
-            Some(refused) => Ok(refused),
-            None => made.next().ok_or(sqlx::Error::RowNotFound),
+        .map(|(step, call)| match rejected(call, &step.tools)? {
+            Some(rejected) => Ok(rejected),
+            None => outcomes.next().ok_or(sqlx::Error::RowNotFound),
         })
         .collect()
 }
 
-/// The outcome of a call that is not to be made. None for one that is.
-fn refused(call: &PlannedCall, tools: &[&str]) -> Result<Option<ToolOutcome>, sqlx::Error> {
+/// The outcome of a call that must not be made: its arguments are invalid or the agent has no such tool. `None` if it is to be made.
+fn rejected(call: &PlannedCall, tools: &[&str]) -> Result<Option<ToolOutcome>, sqlx::Error> {
     let Some(refusal) = call.refusal() else {
         let is_known = tools.contains(&call.name.as_str());
         return Ok((!is_known).then(|| errand_task_tools::unknown_tool(&call.name, tools)));
@@ -353,32 +350,31 @@ fn refused(call: &PlannedCall, tools: &[&str]) -> Result<Option<ToolOutcome>, sq
     }))
 }
 
-async fn make_undoable(
+async fn run_tools_with_savepoints(
     connection: &mut PgConnection,
     batch: &[Arc<ToolStep>],
 ) -> Result<Vec<ToolOutcome>, sqlx::Error> {
     let mut outcomes = Vec::new();
     for step in batch {
         for call in &step.calls {
-            outcomes.push(make_one(connection, step.user_id, call, &step.tools).await?);
+            outcomes.push(run_with_savepoint(connection, step.user_id, call, &step.tools).await?);
         }
     }
     Ok(outcomes)
 }
 
-/// Makes one call of one of these tools in the caller's transaction, or answers it with its refusal. It is undone alone if
-/// Postgres refuses it.
+/// Makes one call in the caller's transaction. If the database rejects it, only this call is rolled back.
 ///
 /// # Errors
-/// A fault of Postgres that spoils the transaction.
-pub(crate) async fn make_one(
+/// A database error that aborts the transaction.
+pub(crate) async fn run_with_savepoint(
     connection: &mut PgConnection,
     user_id: Uuid,
     call: &PlannedCall,
     tools: &[&str],
 ) -> Result<ToolOutcome, sqlx::Error> {
-    if let Some(refused) = refused(call, tools)? {
-        return Ok(refused);
+    if let Some(rejected) = rejected(call, tools)? {
+        return Ok(rejected);
     }
     let Ok(arguments) = &call.arguments else {
         return Ok(errand_task_tools::internal_error());

@@ -1,4 +1,4 @@
-//! From what a claim brought along to what the agent understands.
+//! Converts what a claim read from the database into the agent's types.
 
 use errand_agent::{JournalledStep, PastCall, PlannedCall, Turn, TurnOutcome};
 use errand_shared::{
@@ -10,7 +10,7 @@ use errand_shared::{
     },
 };
 
-/// The conversation's earlier turns.
+/// The earlier messages of the conversation.
 pub(crate) fn history(turns: Vec<PastTurn>) -> Vec<Turn> {
     turns.into_iter().map(turn).collect()
 }
@@ -57,7 +57,7 @@ fn saturating(step: u64) -> u16 {
     u16::try_from(step).unwrap_or(u16::MAX)
 }
 
-/// What an earlier attempt of the run has committed.
+/// The steps that earlier attempts of the run have recorded.
 pub(crate) fn journal(steps: &[PastStep]) -> Vec<JournalledStep> {
     steps
         .iter()
@@ -77,14 +77,14 @@ pub(crate) fn journal(steps: &[PastStep]) -> Vec<JournalledStep> {
                         result: call.result.to_string(),
                     })
                     .collect(),
-                open: past.pending.iter().map(left).collect(),
+                open: past.pending.iter().map(pending_call).collect(),
             }
         })
         .collect()
 }
 
-/// A call as it was planned: what was journalled is what is made.
-fn left(call: &PendingCall) -> PlannedCall {
+/// A recorded call that has no result yet. It is made as recorded.
+fn pending_call(call: &PendingCall) -> PlannedCall {
     let arguments = match (&call.refusal, &call.arguments) {
         (None, serde_json::Value::Object(arguments)) => Ok(arguments.clone()),
         (Some(refusal), _) => Err(refusal.clone()),
@@ -98,7 +98,7 @@ fn left(call: &PendingCall) -> PlannedCall {
     }
 }
 
-/// The calls of an earlier attempt as the run's user sees them.
+/// The calls of earlier attempts, in the form that responses show.
 pub(crate) fn records(steps: &[PastStep], user_id: Uuid) -> Vec<ToolCallView> {
     steps
         .iter()

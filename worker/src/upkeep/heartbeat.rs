@@ -1,6 +1,6 @@
-//! Vouches for what this worker holds, and sees to it that it holds what it vouches for.
+//! Proves to other workers that this one is alive, and reconciles its leases in the database with the runs it executes.
 //!
-//! The heartbeat has a connection of its own, so that a full pool can't make a live worker look dead.
+//! The heartbeat has a dedicated connection, so that an exhausted pool can't make a live worker look dead.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -15,36 +15,27 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
+use super::liveness::Liveness;
 use crate::{context::Context, queue::run_registry::Interrupt};
-
-/// What the other parts read from the heartbeat.
-#[derive(Clone, Debug)]
-pub(crate) struct Pulse {
-    /// Since when beats have come without a gap; none while they do not.
-    pub(crate) good_since: watch::Receiver<Option<Instant>>,
-    /// Whether an admin wants this worker to claim nothing: it is to drain, or the queue is paused.
-    pub(crate) draining: watch::Receiver<bool>,
-}
 
 pub(crate) struct Heartbeat {
     context: Arc<Context>,
-    own: Pool,
+    pool: Pool,
     row: workers::WorkerRow,
-    good_since: watch::Sender<Option<Instant>>,
-    last_good: watch::Sender<Option<Instant>>,
+    alive_since: watch::Sender<Option<Instant>>,
+    last_heartbeat: watch::Sender<Option<Instant>>,
     draining: watch::Sender<bool>,
-    /// Leases that were seen on our rows without being in flight, one look ago.
-    suspects: HashSet<(Uuid, Uuid)>,
+    /// Leases that belonged to no active run when they were last read.
+    unmatched_leases: HashSet<(Uuid, Uuid)>,
 }
 
 impl Heartbeat {
-    /// A heartbeat on a connection of its own, and what can be read from it.
-    pub(crate) fn new(context: Arc<Context>, own: Pool, host: String) -> (Self, Pulse) {
-        let (good_since, good) = watch::channel(None);
-        let last_good = watch::Sender::new(None);
-        // There is one heartbeat a process.
-        context.beats.get_or_init(|| last_good.subscribe());
-        let (draining, drain) = watch::channel(false);
+    /// `pool` is for the heartbeat alone.
+    pub(crate) fn new(context: Arc<Context>, pool: Pool, host: String) -> (Self, Liveness) {
+        let (alive_since, alive_receiver) = watch::channel(None);
+        let last_heartbeat = watch::Sender::new(None);
+        context.last_heartbeat.connect(&last_heartbeat);
+        let (draining, draining_receiver) = watch::channel(false);
         let row = workers::WorkerRow {
             id: context.worker_id,
             host,
@@ -53,51 +44,51 @@ impl Heartbeat {
         };
         let heartbeat = Self {
             context,
-            own,
+            pool,
             row,
-            good_since,
-            last_good,
+            alive_since,
+            last_heartbeat,
             draining,
-            suspects: HashSet::new(),
+            unmatched_leases: HashSet::new(),
         };
         (
             heartbeat,
-            Pulse {
-                good_since: good,
-                draining: drain,
+            Liveness {
+                alive_since: alive_receiver,
+                draining: draining_receiver,
             },
         )
     }
 
-    /// Beats until told to end, which is after the last run has.
+    /// Sends heartbeats until `ended` stops, after the last run.
     pub(crate) async fn run(mut self, ended: Lifecycle) {
-        let distance = self.context.settings.liveness.heartbeat_ms;
+        let period = self.context.settings.liveness.heartbeat_ms;
         let dead_after = self.context.settings.liveness.worker_dead_after_ms;
-        let mut ticks = interval(distance);
+        let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = ended.stopped() => return,
             }
-            let began = Instant::now();
-            match timeout(dead_after, self.beat()).await {
+            let started = Instant::now();
+            match timeout(dead_after, self.send()).await {
                 Ok(Ok(())) => {
-                    // A gap as long as that: others may have judged us, and what we know of them is stale.
+                    // After a longer gap other workers may have rescued our runs, and our view of them is outdated.
                     let now = Instant::now();
                     let unbroken = self
-                        .last_good
+                        .last_heartbeat
                         .borrow()
                         .is_some_and(|last| now - last < dead_after);
-                    self.good_since.send_if_modified(|since| {
+                    self.alive_since.send_if_modified(|since| {
                         let broken = !unbroken || since.is_none();
                         if broken {
                             *since = Some(now);
                         }
                         broken
                     });
-                    // Dated by its beginning: the row's date is no older than that.
-                    self.last_good.send_replace(Some(began));
+                    // The start of the request: the timestamp in the database is not earlier.
+                    self.last_heartbeat.send_replace(Some(started));
                 }
                 Ok(Err(error)) => self.missed(&error),
                 Err(elapsed) => self.missed(&elapsed),
@@ -106,47 +97,47 @@ impl Heartbeat {
     }
 
     fn missed(&self, why: &dyn std::fmt::Display) {
-        tracing::warn!(error = %why, "a heartbeat was missed");
-        self.context.metrics.beats_missed.inc();
-        self.good_since.send_replace(None);
+        tracing::warn!(error = %why, "heartbeat failed");
+        self.context.metrics.heartbeats_missed.inc();
+        self.alive_since.send_replace(None);
     }
 
-    async fn beat(&mut self) -> Result<(), sqlx::Error> {
-        let in_flight = i32::try_from(self.context.in_flight.len()).unwrap_or(i32::MAX);
-        let beat = workers::heartbeat(&self.own, &self.row, in_flight).await?;
+    async fn send(&mut self) -> Result<(), sqlx::Error> {
+        let active_runs = i32::try_from(self.context.active_runs.len()).unwrap_or(i32::MAX);
+        let beat = workers::heartbeat(&self.pool, &self.row, active_runs).await?;
         let draining = beat.stop_claiming;
         let others = u32::try_from(beat.other_workers).unwrap_or_default();
         self.context.agents.shared_by(others.saturating_add(1));
-        self.context.metrics.drains(draining);
+        self.context.metrics.draining.set(i64::from(draining));
         self.draining
             .send_if_modified(|was| std::mem::replace(was, draining) != draining);
         self.reconcile().await
     }
 
-    /// Compares the rows that bear our id with what is in flight: cancels what users want cancelled, stops what is no
-    /// longer ours, and hands back what is ours by the book only (a claim whose answer was lost, a run whose future
-    /// died), once it was seen so twice.
+    /// Compares this worker's leases in the database with its active runs: cancels runs whose users have requested it, interrupts runs whose
+    /// lease is lost, and releases leases without an active run (for example of a claim whose answer was lost) when they are seen twice in
+    /// a row.
     async fn reconcile(&mut self) -> Result<(), sqlx::Error> {
-        let looked = Instant::now();
-        let held = workers::held_runs(&self.own, self.context.worker_id).await?;
-        let in_flight = &self.context.in_flight;
+        let read_at = Instant::now();
+        let held = workers::held_runs(&self.pool, self.context.worker_id).await?;
+        let active_runs = &self.context.active_runs;
         for run in held.iter().filter(|run| run.cancel_requested) {
-            in_flight.interrupt(run.run_id, run.token, Interrupt::Cancelled);
+            active_runs.interrupt(run.run_id, run.token, Interrupt::Cancelled);
         }
         let leases: HashSet<_> = held.iter().map(|run| (run.run_id, run.token)).collect();
-        in_flight.interrupt_lost(looked, |run_id, token| leases.contains(&(run_id, token)));
-        let strays: HashSet<_> = leases
+        active_runs.interrupt_lost(read_at, |run_id, token| leases.contains(&(run_id, token)));
+        let unmatched: HashSet<_> = leases
             .into_iter()
-            .filter(|(run_id, token)| !in_flight.holds(*run_id, *token))
+            .filter(|(run_id, token)| !active_runs.contains(*run_id, *token))
             .collect();
-        for (run_id, token) in strays.intersection(&self.suspects) {
-            tracing::warn!(run.id = %run_id, "a run of ours that is not in flight is handed back");
-            if let Some(queued) = claims::release(&self.own, *run_id, *token, None, 0.0).await? {
+        for (run_id, token) in unmatched.intersection(&self.unmatched_leases) {
+            tracing::warn!(run.id = %run_id, "releasing a lease that no active run has");
+            if let Some(queued) = claims::release(&self.pool, *run_id, *token, None, 0.0).await? {
                 self.context.publish_queued(&queued);
                 self.context.notifier.notify_ready(queued.user_id, *run_id);
             }
         }
-        self.suspects = strays;
+        self.unmatched_leases = unmatched;
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! Takes up what dead workers held, ends what is overdue, rings again for what waits. Any worker may sweep at any time.
+//! Rescues stuck runs: queues or finishes the runs of dead workers, finishes overdue runs, expires approvals, and notifies workers again of
+//! runs that still wait. Every worker does this; they do not have to coordinate.
 
 use std::sync::Arc;
 
@@ -22,20 +23,20 @@ use tokio::{
 
 use crate::{context::Context, metrics::Rescue, run::finish};
 
-/// Runs read at once, at most.
+/// The maximum number of runs that a query returns.
 const PAGE: i64 = 500;
 
-/// What became of the runs that a sweep found.
+/// How many runs a sweep has handled, by action.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Swept {
+pub(crate) struct SweepOutcome {
     requeued: usize,
-    ended: usize,
+    finished: usize,
     expired: usize,
-    rung: usize,
+    notified: usize,
 }
 
-/// Sweeps for ever.
-pub(crate) async fn run(context: Arc<Context>, good_since: watch::Receiver<Option<Instant>>) {
+/// Sweeps until it is dropped.
+pub(crate) async fn run(context: Arc<Context>, alive_since: watch::Receiver<Option<Instant>>) {
     if cfg!(feature = "mutation-rescuer") {
         std::future::pending::<()>().await;
     }
@@ -47,37 +48,37 @@ pub(crate) async fn run(context: Arc<Context>, good_since: watch::Receiver<Optio
             _ = ticks.tick() => {}
             _ = forget.tick() => {
                 if let Err(error) = workers::delete_dead(&context.pool).await {
-                    tracing::warn!(%error, "dead workers could not be struck off");
+                    tracing::warn!(%error, "dead workers could not be removed");
                 }
                 continue;
             }
         }
-        let since = *good_since.borrow();
+        let since = *alive_since.borrow();
         let swept = sweep(&context, since).await;
         let rescues = &context.metrics.rescues;
         for (action, runs) in [
             (Rescue::Requeued, swept.requeued),
-            (Rescue::Ended, swept.ended),
+            (Rescue::Finished, swept.finished),
             (Rescue::Expired, swept.expired),
-            (Rescue::Rung, swept.rung),
+            (Rescue::Notified, swept.notified),
         ] {
             rescues.of(action).inc_by(runs as u64);
         }
-        if swept != Swept::default() {
-            tracing::info!(?swept, "the rescuer swept");
+        if swept != SweepOutcome::default() {
+            tracing::info!(?swept, "stuck runs handled");
         }
     }
 }
 
-/// One sweep; a part that fails hinders no other. Nobody is judged before this worker's own heartbeat has been good for
-/// one dead-after period: after an outage of Postgres every heartbeat is old, and all are alive.
-pub(crate) async fn sweep(context: &Context, good_since: Option<Instant>) -> Swept {
+/// One sweep. A part that fails does not prevent the others. No worker counts as dead before this worker's own heartbeats have succeeded for
+/// `WORKER_DEAD_AFTER_MS`: after a database outage every heartbeat is old, although all workers are alive.
+pub(crate) async fn sweep(context: &Context, alive_since: Option<Instant>) -> SweepOutcome {
     let dead_after = context.settings.liveness.worker_dead_after_ms;
-    let mut swept = Swept::default();
-    if good_since.is_some_and(|since| since.elapsed() >= dead_after) {
-        settle_all(context, Strays::Orphans, &mut swept).await;
+    let mut swept = SweepOutcome::default();
+    if alive_since.is_some_and(|since| since.elapsed() >= dead_after) {
+        rescue_all(context, Cause::DeadWorker, &mut swept).await;
     }
-    settle_all(context, Strays::Overdue, &mut swept).await;
+    rescue_all(context, Cause::Overdue, &mut swept).await;
     match approvals::expire(&context.pool, PAGE).await {
         Ok(expired) => {
             swept.expired = expired.len();
@@ -86,75 +87,79 @@ pub(crate) async fn sweep(context: &Context, good_since: Option<Instant>) -> Swe
                 context.notifier.notify_ready(queued.user_id, queued.run_id);
             }
         }
-        Err(error) => tracing::warn!(%error, "runs whose approval is due could not be read"),
+        Err(error) => tracing::warn!(%error, "expired approvals could not be read"),
     }
     match rescue::take_due_notifications(&context.pool, PAGE).await {
         Ok(due) => {
-            swept.rung = due.len();
-            for hint in due {
-                context.notifier.notify_ready(hint.user_id, hint.run_id);
+            swept.notified = due.len();
+            for notice in due {
+                context.notifier.notify_ready(notice.user_id, notice.run_id);
             }
         }
-        Err(error) => tracing::warn!(%error, "the bells that are due could not be read"),
+        Err(error) => tracing::warn!(%error, "due notifications could not be read"),
     }
     swept
 }
 
-/// Runs that need somebody.
+/// Why runs are stuck.
 #[derive(Clone, Copy)]
-enum Strays {
+enum Cause {
     /// Their worker is dead.
-    Orphans,
-    /// Their time is over, and their worker has not ended them.
+    DeadWorker,
+    /// Their deadline has passed, and their worker has not finished them.
     Overdue,
 }
 
-async fn find(context: &Context, strays: Strays) -> Result<Vec<StuckRun>, sqlx::Error> {
+async fn find(context: &Context, cause: Cause) -> Result<Vec<StuckRun>, sqlx::Error> {
     let dead_after = context.settings.liveness.worker_dead_after_ms.as_secs_f64();
-    match strays {
-        Strays::Orphans => rescue::find_orphans(&context.pool, dead_after, PAGE).await,
-        Strays::Overdue => {
+    match cause {
+        Cause::DeadWorker => rescue::find_orphans(&context.pool, dead_after, PAGE).await,
+        Cause::Overdue => {
             rescue::find_overdue(&context.pool, context.overdue_grace().as_secs_f64(), PAGE).await
         }
     }
 }
 
-/// Settles page after page, as long as they are full and something comes of it.
-async fn settle_all(context: &Context, which: Strays, swept: &mut Swept) {
+/// Rescues page after page, while pages are full and runs are rescued.
+async fn rescue_all(context: &Context, cause: Cause, swept: &mut SweepOutcome) {
     loop {
-        let strays = match find(context, which).await {
-            Ok(strays) => strays,
+        let stuck_runs = match find(context, cause).await {
+            Ok(stuck_runs) => stuck_runs,
             Err(error) => {
-                tracing::warn!(%error, "stray runs could not be read");
+                tracing::warn!(%error, "stuck runs could not be read");
                 return;
             }
         };
-        let is_full = i64::try_from(strays.len()).is_ok_and(|found| found >= PAGE);
-        let before = swept.requeued + swept.ended;
-        if let Err(error) = settle(context, strays, swept).await {
-            tracing::warn!(%error, "stray runs could not be settled");
+        let is_full = i64::try_from(stuck_runs.len()).is_ok_and(|found| found >= PAGE);
+        let before = swept.requeued + swept.finished;
+        if let Err(error) = rescue_page(context, stuck_runs, swept).await {
+            tracing::warn!(%error, "stuck runs could not be rescued");
         }
-        if !is_full || swept.requeued + swept.ended == before {
+        if !is_full || swept.requeued + swept.finished == before {
             return;
         }
     }
 }
 
-async fn settle(context: &Context, strays: Vec<StuckRun>, swept: &mut Swept) -> Result<(), sqlx::Error> {
+async fn rescue_page(
+    context: &Context,
+    stuck_runs: Vec<StuckRun>,
+    swept: &mut SweepOutcome,
+) -> Result<(), sqlx::Error> {
     let mut finishes = Vec::new();
     let (mut run_ids, mut tokens): (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
-    for stray in strays {
-        if let Some(ending) = ending(&stray, context.settings.run.run_max_attempts) {
+    for stuck in stuck_runs {
+        if let Some(ending) = ending(&stuck, context.settings.run.run_max_attempts) {
             finishes.push(Finish {
-                run_id: stray.run_id,
-                token: Some(stray.token),
-                final_event_seq: final_seq(stray.epoch + 1),
+                run_id: stuck.run_id,
+                token: Some(stuck.token),
+                final_event_seq: final_seq(stuck.epoch + 1),
                 ending,
                 last_step: None,
             });
         } else {
-            run_ids.push(stray.run_id);
-            tokens.push(stray.token);
+            run_ids.push(stuck.run_id);
+            tokens.push(stuck.token);
         }
     }
     if !run_ids.is_empty() {
@@ -169,22 +174,22 @@ async fn settle(context: &Context, strays: Vec<StuckRun>, swept: &mut Swept) -> 
         }
     }
     if !finishes.is_empty() {
-        swept.ended += end(context, &finishes).await?;
+        swept.finished += finish_all(context, &finishes).await?;
     }
     Ok(())
 }
 
-/// Ends strays; one that can't be ended must not keep the others.
-async fn end(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Error> {
-    match finish::finish_strays(context, finishes).await {
+/// Finishes stuck runs. If the database rejects the batch, finishes one by one: one bad run must not block the others.
+async fn finish_all(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Error> {
+    match finish::finish_stuck_runs(context, finishes).await {
         Err(sqlx::Error::Database(error)) if finishes.len() > 1 => {
-            tracing::warn!(%error, "a batch of strays could not be ended; ending one by one");
+            tracing::warn!(%error, "a batch of stuck runs was rejected; finishing one by one");
             let mut ended = 0;
             for finish in finishes {
-                match finish::finish_strays(context, std::slice::from_ref(finish)).await {
+                match finish::finish_stuck_runs(context, std::slice::from_ref(finish)).await {
                     Ok(one) => ended += one,
                     Err(error) => {
-                        tracing::error!(run.id = %finish.run_id, %error, "a stray run can't be ended");
+                        tracing::error!(run.id = %finish.run_id, %error, "a stuck run could not be finished");
                     }
                 }
             }
@@ -194,19 +199,19 @@ async fn end(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Erro
     }
 }
 
-/// How a stray run ends, or none if it is to be tried again.
-fn ending(stray: &StuckRun, max_attempts: i32) -> Option<Ending> {
-    if stray.cancel_requested {
+/// How a stuck run ends, or `None` if it is to be queued again.
+fn ending(stuck: &StuckRun, max_attempts: i32) -> Option<Ending> {
+    if stuck.cancel_requested {
         return Some(Ending::Cancelled);
     }
-    if stray.overdue {
+    if stuck.overdue {
         return Some(Ending::Failed {
             reason: "the run took too long".to_owned(),
             error: "past its deadline".to_owned(),
         });
     }
-    (stray.rescues + 1 >= max_attempts).then(|| Ending::Failed {
-        reason: "the worker died under it several times over".to_owned(),
-        error: format!("poison: {} workers died under it", stray.rescues + 1),
+    (stuck.rescues + 1 >= max_attempts).then(|| Ending::Failed {
+        reason: "the worker executing the run died repeatedly".to_owned(),
+        error: format!("{} workers died while executing the run", stuck.rescues + 1),
     })
 }

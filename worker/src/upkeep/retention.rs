@@ -1,6 +1,6 @@
-//! Removes what its admins do not want to keep any longer, batch by batch, with pauses for everybody else.
+//! Deletes data whose retention period is over, in small batches with pauses, so that other queries are not delayed.
 //!
-//! Any number of workers may do it at once. It knows nothing of runs that are open.
+//! Several workers may do this at the same time. Data of open runs is not touched.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,12 +9,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::context::Context;
 
-/// Rows, or journals, of one batch.
+/// The maximum number of rows, or of runs' journals, in a batch.
 const BATCH: i64 = 500;
-/// Between two batches: others wait for a batch's locks and share the disk with it.
+/// The pause between batches. Other queries wait for a batch's locks and share the disk with it.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What a pass has removed.
+/// How many rows a pass has deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Removed {
     journals: i64,
@@ -22,45 +22,45 @@ pub(crate) struct Removed {
     tokens: u64,
 }
 
-/// Passes for ever.
+/// Makes a pass every interval, until it is dropped.
 pub(crate) async fn run(context: Arc<Context>) {
     let every = context.settings.retention.retention_interval_seconds;
-    // Workers that start together do not all begin at the same time.
-    let first = every.mul_f64(share_of(context.worker_id));
+    // Spreads the passes of workers that start at the same time.
+    let first = every.mul_f64(fraction_of(context.worker_id));
     let mut ticks = interval_at(Instant::now() + first, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         match pass(&context).await {
             Ok(removed) if removed == Removed::default() => {}
-            Ok(removed) => tracing::info!(?removed, "what was kept long enough has been removed"),
-            Err(error) => tracing::warn!(%error, "what is old could not be removed; the next pass goes on"),
+            Ok(removed) => tracing::info!(?removed, "old data deleted"),
+            Err(error) => tracing::warn!(%error, "old data could not be deleted; retrying in the next pass"),
         }
     }
 }
 
-/// A number from 0 to 1 that another worker does not have: the end of an id is random.
-fn share_of(id: Uuid) -> f64 {
+/// A number from 0 to 1, different for each worker. The end of an id is random.
+fn fraction_of(id: Uuid) -> f64 {
     let end = u16::try_from(id.as_u128() & u128::from(u16::MAX)).unwrap_or_default();
     f64::from(end) / f64::from(u16::MAX)
 }
 
-/// One pass over everything that is old by now.
+/// Deletes everything that is old by now.
 async fn pass(context: &Context) -> Result<Removed, sqlx::Error> {
     let settings = &context.settings.retention;
     let mut removed = Removed::default();
     if settings.retention_journal_days > 0 {
-        removed.journals = drop_journals(context, settings.retention_journal_days).await?;
+        removed.journals = delete_journals(context, settings.retention_journal_days).await?;
     }
     if settings.retention_keys_hours > 0 {
-        removed.keys = forget_keys(context, settings.retention_keys_hours).await?;
+        removed.keys = delete_keys(context, settings.retention_keys_hours).await?;
     }
-    removed.tokens = all_of(|| retention::delete_expired_tokens(&context.pool, BATCH)).await?;
+    removed.tokens = in_batches(|| retention::delete_expired_tokens(&context.pool, BATCH)).await?;
     Ok(removed)
 }
 
-async fn drop_journals(context: &Context, days: u16) -> Result<i64, sqlx::Error> {
-    // A run's id is older than its end.
+async fn delete_journals(context: &Context, days: u16) -> Result<i64, sqlx::Error> {
+    // A run is created before it ends, so a run with a newer id can't be old enough.
     let before = first_id_at(context.clock.now() - Duration::from_hours(24 * u64::from(days)));
     let mut after = Uuid::nil();
     let mut dropped = 0;
@@ -75,23 +75,24 @@ async fn drop_journals(context: &Context, days: u16) -> Result<i64, sqlx::Error>
     }
 }
 
-async fn forget_keys(context: &Context, hours: u16) -> Result<u64, sqlx::Error> {
+async fn delete_keys(context: &Context, hours: u16) -> Result<u64, sqlx::Error> {
     let before = first_id_at(context.clock.now() - Duration::from_hours(hours.into()));
-    let with_runs = all_of(|| retention::delete_keys(&context.pool, before, hours.into(), BATCH)).await?;
-    let without = all_of(|| retention::delete_keys_without_run(&context.pool, hours.into(), BATCH)).await?;
+    let with_runs = in_batches(|| retention::delete_keys(&context.pool, before, hours.into(), BATCH)).await?;
+    let without =
+        in_batches(|| retention::delete_keys_without_run(&context.pool, hours.into(), BATCH)).await?;
     Ok(with_runs + without)
 }
 
-/// Takes batches until one is not full.
-async fn all_of<F: Future<Output = Result<u64, sqlx::Error>>>(
+/// Runs batches until one is not full.
+async fn in_batches<F: Future<Output = Result<u64, sqlx::Error>>>(
     mut batch: impl FnMut() -> F,
 ) -> Result<u64, sqlx::Error> {
-    let mut all = 0;
+    let mut total = 0;
     loop {
         let removed = batch().await?;
-        all += removed;
+        total += removed;
         if removed < BATCH.unsigned_abs() {
-            return Ok(all);
+            return Ok(total);
         }
         sleep(PAUSE).await;
     }

@@ -129,7 +129,7 @@ async fn a_run_that_killed_its_workers_is_a_dead_letter_and_an_admins_retry_keep
     let letter = &letters["items"][0];
     assert_eq!(letter["run_id"], run.to_string(), "{letters}");
     assert_eq!(letter["last_error"], "poison: 2 workers died under it");
-    assert_eq!(letter["reason"], "the worker died under it several times over");
+    assert_eq!(letter["reason"], "the worker executing the run died repeatedly");
     assert_eq!(letter["attempt"], 2);
 
     let retried = admin.admin_post(&format!("/runs/{run}/retry")).await;

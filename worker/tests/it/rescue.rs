@@ -140,7 +140,7 @@ async fn a_run_that_kills_its_workers_is_given_up_and_can_be_retried() {
     let detail = failed.body["problem"]["detail"].as_str().unwrap();
     assert_eq!(
         detail,
-        "Agent execution failed: the worker died under it several times over"
+        "Agent execution failed: the worker executing the run died repeatedly"
     );
     let told = "SELECT concat_ws(' ', attempt, failures, last_error) FROM runs";
     assert_eq!(

@@ -304,7 +304,7 @@ async fn a_fault_of_our_own_is_tried_again_and_then_told() {
     assert_eq!(reply.status, 502, "{}", reply.body);
     assert_eq!(
         reply.text("detail"),
-        "Agent execution failed: an internal error, several times over"
+        "Agent execution failed: repeated internal errors"
     );
     assert_eq!(runs(&app).await, ["failed 2 1 0"]);
     assert_eq!(

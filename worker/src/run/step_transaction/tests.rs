@@ -20,7 +20,7 @@ const BOUNDS: ClaimBounds = ClaimBounds {
     deadline_seconds: 300.0,
 };
 
-/// A run of a new user, in the hands of a worker.
+/// The lease of a claimed run of a new user.
 async fn claimed(database: &Database) -> Lease {
     let user_id = Uuid::now_v7();
     database
@@ -84,7 +84,7 @@ fn steps(pool: &Pool, lifecycle: &Lifecycle) -> Steps {
 const TITLES: &str = "SELECT title FROM tasks ORDER BY title";
 
 #[tokio::test]
-async fn a_step_without_its_lease_is_undone_alone() {
+async fn lost_lease_rolls_back_only_its_own_step() {
     let database = Database::new().await;
     let leases = [
         claimed(&database).await,
@@ -105,7 +105,7 @@ async fn a_step_without_its_lease_is_undone_alone() {
     let written = write(&pool, &batch).await.unwrap();
     let lost: Vec<_> = written
         .iter()
-        .map(|stepped| matches!(stepped, Ok(Stepped::LeaseLost)))
+        .map(|outcome| matches!(outcome, Ok(StepOutcome::LeaseLost)))
         .collect();
     assert_eq!(lost, [false, true, false]);
     assert_eq!(database.texts(TITLES).await, ["a", "c"]);
@@ -114,7 +114,7 @@ async fn a_step_without_its_lease_is_undone_alone() {
 }
 
 #[tokio::test]
-async fn a_tool_that_postgres_refuses_spoils_no_other_step() {
+async fn failing_tool_does_not_affect_other_steps() {
     let database = Database::new().await;
     database
         .execute("ALTER TABLE tasks ADD CONSTRAINT no_poison CHECK (title <> 'poison')")
@@ -128,7 +128,7 @@ async fn a_tool_that_postgres_refuses_spoils_no_other_step() {
     let pool = pool(&database);
     let lifecycle = Lifecycle::new();
     let steps = steps(&pool, &lifecycle);
-    // All wait before a writer has begun.
+    // All steps are enqueued before the writer starts.
     let performed = leases.iter().zip(["a", "poison", "c"]).map(|(lease, title)| {
         let step = adds(lease, title);
         perform(&steps, &pool, step)
@@ -147,16 +147,16 @@ async fn a_tool_that_postgres_refuses_spoils_no_other_step() {
     pool.close();
 }
 
-/// What was told as made stands, or nothing does: another try could come to something else.
+/// Early results are final: a second execution could have other results.
 #[tokio::test]
-async fn a_step_whose_calls_were_told_is_not_tried_again() {
+async fn step_with_early_results_is_not_executed_again() {
     let database = Database::new().await;
     database
         .execute(
-            "CREATE SEQUENCE tries; \
-             CREATE FUNCTION refuse_the_first() RETURNS trigger LANGUAGE plpgsql AS \
-             'BEGIN IF nextval(''tries'') = 1 THEN RAISE ''refused''; END IF; RETURN NEW; END'; \
-             CREATE TRIGGER refuse_the_first BEFORE INSERT ON steps FOR EACH ROW EXECUTE FUNCTION refuse_the_first()",
+            "CREATE SEQUENCE attempts; \
+             CREATE FUNCTION fail_first_insert() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN IF nextval(''attempts'') = 1 THEN RAISE ''refused''; END IF; RETURN NEW; END'; \
+             CREATE TRIGGER fail_first_insert BEFORE INSERT ON steps FOR EACH ROW EXECUTE FUNCTION fail_first_insert()",
         )
         .await
         .unwrap();
@@ -167,7 +167,7 @@ async fn a_step_whose_calls_were_told_is_not_tried_again() {
     let step = adds(&lease, "milk");
     let failure = perform(&steps, &pool, Arc::clone(&step)).await.unwrap_err();
     assert!(matches!(failure, RunFailure::Database(_)), "{failure}");
-    assert_eq!(step.made().await[0].tool_name, "add_task");
+    assert_eq!(step.early_results().await[0].tool_name, "add_task");
     assert_eq!(database.count("SELECT count(*) FROM tasks").await, 0);
     lifecycle.stop();
     pool.close();
