@@ -132,7 +132,7 @@ async fn a_chat_is_counted_on_its_way() {
     let worker = app.worker_metrics().await;
     for (series, expected) in [
         ("errand_run_claims_total", 1),
-        ("errand_hints_taken_total", 1),
+        ("errand_notifications_received_total", 1),
         ("errand_run_queue_wait_seconds_count", 1),
         ("errand_run_start_delay_seconds_count", 1),
         ("errand_run_response_seconds_count{status=\"succeeded\"}", 1),
