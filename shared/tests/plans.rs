@@ -1,18 +1,24 @@
-//! Every query has its index: no statement of ours reads a table that grows from end to end.
+//! Every statement is executed by index: none scans a table that grows.
 //!
-//! The statements come from the offline query data, so that none is forgotten. `ERRAND_PLAN_MESSAGES=1000000` fills the
-//! tables to that many messages in place of the default; with `--nocapture` the plans are printed. The checks of
-//! `errand-api verify` read everything on purpose, and bear a mark that says so.
+//! The statements come from the offline query data, so none is forgotten. The snapshot beside this file lists the indexes that
+//! each statement uses. `ERRAND_PLAN_MESSAGES=1000000` fills the tables with that many messages instead of the default; with
+//! `--nocapture` the complete plans are printed. The checks of `errand-api verify` are exempt: they read whole tables, and
+//! a mark at their beginning says so.
 
 #![cfg(test)]
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use errand_shared::storage::PLANNING;
 use errand_testkit::{Database, variable};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-/// Tables that grow with use. Workers and schema generations stay few.
+/// Tables that grow with use. The number of workers and schema generations stays small.
 const GROWING: [&str; 11] = [
     "users",
     "tasks",
@@ -29,7 +35,7 @@ const GROWING: [&str; 11] = [
 
 const DEFAULT_MESSAGES: i64 = 200_000;
 
-/// Fills the tables: 5 conversations a user, 40 messages a conversation, every twelfth conversation with a queued run.
+/// Fills the tables: 5 conversations per user, 40 messages per conversation, and a queued run in every twelfth conversation.
 fn fill(messages: i64) -> [String; 14] {
     let users = (messages / 200).max(1);
     [
@@ -81,31 +87,88 @@ async fn execute(connection: &mut PgConnection, statement: &str) {
         .unwrap();
 }
 
-/// Begins a statement that is meant to read everything.
+/// The mark of statements that read whole tables on purpose.
 const READS_EVERYTHING: &str = "/* verify */";
 
-/// Every checked statement of the workspace with its number of parameters, but for those that read everything.
-fn statements() -> Vec<(String, usize)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.sqlx");
-    let mut statements: Vec<_> = fs::read_dir(folder)
+/// A checked statement.
+struct Statement {
+    /// Its `.sql` file, or its module and function.
+    name: String,
+    sql: String,
+    parameters: usize,
+}
+
+/// Every checked statement of the workspace, sorted by name, without those that read everything on purpose.
+fn statements() -> Vec<Statement> {
+    let sources = sources();
+    let offline_data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.sqlx");
+    let mut statements: Vec<_> = fs::read_dir(offline_data)
         .unwrap()
         .map(|entry| {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap();
             let data: serde_json::Value = serde_json::from_str(&text).unwrap();
-            let parameters = data["describe"]["parameters"]["Left"]
-                .as_array()
-                .map_or(0, Vec::len);
-            (data["query"].as_str().unwrap().to_owned(), parameters)
+            let sql = data["query"].as_str().unwrap().to_owned();
+            Statement {
+                name: name_of(&sql, &sources),
+                parameters: data["describe"]["parameters"]["Left"]
+                    .as_array()
+                    .map_or(0, Vec::len),
+                sql,
+            }
         })
-        .filter(|(statement, _)| !statement.trim_start().starts_with(READS_EVERYTHING))
+        .filter(|statement| !statement.sql.trim_start().starts_with(READS_EVERYTHING))
         .collect();
-    statements.sort();
+    statements.sort_by(|one, other| (&one.name, &one.sql).cmp(&(&other.name, &other.sql)));
     statements
 }
 
-fn reads_a_growing_table(line: &str) -> bool {
+/// The files of `storage`, with their contents.
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/storage");
+    let mut folders = vec![root.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let text = fs::read_to_string(&path).unwrap();
+                sources.push((path.strip_prefix(&root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    sources
+}
+
+/// Finds a statement in the sources. Fails for a statement that is no longer there: then `.sqlx` is outdated.
+fn name_of(sql: &str, sources: &[(PathBuf, String)]) -> String {
+    let found = sources
+        .iter()
+        .find_map(|(path, text)| text.find(sql).map(|at| (path, &text[..at])));
+    let (path, before) = found.unwrap_or_else(|| panic!("no source has this statement: {sql}"));
+    let file = path.display().to_string();
+    match before.rsplit_once("fn ") {
+        Some((_, rest)) => format!("{file} {}", rest.split(['(', '<']).next().unwrap_or_default()),
+        None => file,
+    }
+}
+
+fn scans_a_growing_table(line: &str) -> bool {
     line.split_once("Seq Scan on ")
         .is_some_and(|(_, rest)| GROWING.contains(&rest.split(' ').next().unwrap_or_default()))
+}
+
+/// The index that a line of a plan uses, or the table that it scans.
+fn access(line: &str) -> Option<String> {
+    let first_word = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
+    if line.contains(" Scan ")
+        && let Some((_, rest)) = line.split_once(" using ")
+    {
+        return Some(first_word(rest));
+    }
+    let (_, rest) = line.split_once("Seq Scan on ")?;
+    Some(format!("all of {}", first_word(rest)))
 }
 
 #[tokio::test]
@@ -118,47 +181,65 @@ async fn no_statement_scans_a_growing_table() {
     for statement in fill(messages) {
         execute(&mut connection, &statement).await;
     }
-    let bad = plan_all(&mut connection).await;
-    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    let plans = plan_all(&mut connection).await;
+    assert_no_scans(&plans);
+    let mut indexes = String::new();
+    for (name, plan) in &plans {
+        let used: BTreeSet<_> = plan.iter().filter_map(|line| access(line)).collect();
+        let used: Vec<_> = used.into_iter().collect();
+        let used = if used.is_empty() {
+            "none".to_owned()
+        } else {
+            used.join(", ")
+        };
+        writeln!(indexes, "{name}: {used}").unwrap();
+    }
+    insta::assert_snapshot!("indexes", indexes);
     connection.close().await.unwrap();
 }
 
-/// A plan that is made while the tables are empty is kept for some time.
+/// Connections keep plans that were made while the tables were empty.
 #[tokio::test]
 async fn no_statement_planned_in_an_empty_database_scans_a_growing_table() {
     let database = Database::new().await;
     let mut connection = PgConnection::connect_with(database.options()).await.unwrap();
-    let bad = plan_all(&mut connection).await;
-    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    let plans = plan_all(&mut connection).await;
+    assert_no_scans(&plans);
     connection.close().await.unwrap();
 }
 
-/// Plans all statements as the programs' connections do; gives those that read a growing table from end to end.
-async fn plan_all(connection: &mut PgConnection) -> Vec<String> {
+fn assert_no_scans(plans: &[(String, Vec<String>)]) {
+    let bad: Vec<_> = plans
+        .iter()
+        .filter(|(_, plan)| plan.iter().any(|line| scans_a_growing_table(line)))
+        .map(|(name, plan)| format!("{name}\n    {}\n", plan.join("\n    ")))
+        .collect();
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// Plans all statements with the settings of the programs' connections. Returns each statement's name and plan.
+async fn plan_all(connection: &mut PgConnection) -> Vec<(String, Vec<String>)> {
     for (name, value) in PLANNING {
         execute(connection, &format!("SET {name} TO {value}")).await;
     }
     let statements = statements();
     assert!(statements.len() > 30, "the offline query data is missing");
-    let mut bad = Vec::new();
-    for (number, (statement, parameters)) in statements.iter().enumerate() {
-        let nulls = vec!["NULL"; *parameters].join(", ");
+    let mut plans = Vec::new();
+    for (number, statement) in statements.into_iter().enumerate() {
+        let nulls = vec!["NULL"; statement.parameters].join(", ");
         let arguments = if nulls.is_empty() {
             nulls
         } else {
             format!("({nulls})")
         };
-        execute(connection, &format!("PREPARE s{number} AS {statement}")).await;
+        execute(connection, &format!("PREPARE s{number} AS {}", statement.sql)).await;
         let plan = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN EXECUTE s{number}{arguments}")))
             .fetch_all(&mut *connection)
             .await
             .unwrap();
         let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
-        let shown = format!("{statement}\n    {}\n", plan.join("\n    "));
-        println!("{shown}");
-        if plan.iter().any(|line| reads_a_growing_table(line)) {
-            bad.push(shown);
-        }
+        println!("{}\n    {}\n", statement.name, plan.join("\n    "));
+        plans.push((statement.name, plan));
     }
-    bad
+    plans
 }

@@ -181,7 +181,7 @@ impl Model {
         }
     }
 
-    /// Gives every pending call of a run a result.
+    /// Records a result for every pending call of a run.
     pub(super) fn settle_run(&mut self, number: usize) {
         for ask in self
             .asked
