@@ -1,4 +1,4 @@
--- The least that a chat with one tool call can be in SQL: the message, the step with its effect, the reply. A commit each.
+-- The minimal SQL of a chat with one tool call: the message, the step with its effect, and the reply, one commit each.
 \set user :client_id + 1
 WITH conversation AS (
     INSERT INTO conversations (id, user_id, title, last_seq)
@@ -11,7 +11,7 @@ WITH conversation AS (
     SELECT gen_random_uuid(), conversation_id, 1, id, 0, 'user', 'Add a task to measure 1' FROM run
 )
 SELECT id AS run, conversation_id AS conversation FROM run \gset
--- Here the model thinks.
+-- The model is called here.
 WITH claimed AS (
     UPDATE runs SET status = 'running', attempt = 1, lease_token = gen_random_uuid(), worker_id = id,
         first_claimed_at = now(), claimed_at = now(), deadline_at = now() + interval '5 minutes'
@@ -26,7 +26,7 @@ WITH claimed AS (
 )
 INSERT INTO tool_calls (run_id, step, call_index, tool_call_id, tool_name, arguments, result, success)
 SELECT run_id, 0, 0, 'call_1', 'add_task', '{"title": "measure 1"}', '{"success": true}', true FROM step;
--- Here the model thinks.
+-- The model is called here.
 WITH ended AS (
     UPDATE runs SET status = 'succeeded', lease_token = NULL, finished_at = now(), final_event_seq = 1
     WHERE id = :run::uuid AND status = 'running' RETURNING id, conversation_id

@@ -12,7 +12,7 @@ use crate::Result;
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     account: Account,
-    /// The conversation of the chats; each chat starts a new one if there is none.
+    /// The conversation of the chats; `None` starts a new one for each chat.
     conversation: Option<String>,
 }
 

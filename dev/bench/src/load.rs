@@ -96,7 +96,7 @@ impl Load {
         self.shared.is_counting.store(true, Ordering::SeqCst);
     }
 
-    /// Stops measuring. Returns the times of the chats that were answered meanwhile.
+    /// Stops measuring. Returns the times of the chats that were answered since the start.
     pub(crate) fn stop_counting(&self) -> Vec<Duration> {
         self.shared.is_counting.store(false, Ordering::SeqCst);
         let mut times = self.shared.times.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,7 +159,7 @@ pub(crate) struct Summary {
 /// Summarizes the times of chats whose model took `ideal`.
 ///
 /// # Errors
-/// If there are none.
+/// If `times` is empty.
 pub(crate) fn summary(mut times: Vec<Duration>, window: Duration, ideal: Duration) -> Result<Summary> {
     times.sort_unstable();
     let at = |share: f64| -> Result<f64> {

@@ -14,7 +14,7 @@ const MAX_JOBS: usize = 2;
 const DATABASE: &str = "pgbench";
 const CHAT: &str = include_str!("../chat.sql");
 /// The lines that are replaced by a pause of the length of a model call.
-const MODEL: &str = "-- Here the model thinks.";
+const MODEL: &str = "-- The model is called here.";
 
 /// The results of `pgbench`.
 #[derive(Clone, Copy, Debug, Serialize)]

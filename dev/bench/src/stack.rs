@@ -119,7 +119,7 @@ impl Stack {
         Ok(())
     }
 
-    /// How long each program took until it was ready. The API migrates the database meanwhile.
+    /// How long each program took until it was ready. The time of the API includes the migration of the database.
     pub(crate) fn starts(&self) -> &[(&'static str, Duration)] {
         &self.starts
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 /// Runs Errand's programs under load, injects faults, and compares the responses that clients received with the stored
-/// data. The exit code is 0 only if every guarantee holds.
+/// data. The exit code is 0 only if no guarantee was violated.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "errand-chaos", version)]
 pub(crate) struct Args {

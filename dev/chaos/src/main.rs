@@ -59,7 +59,7 @@ async fn unless_interrupted(args: Args) -> Result<bool> {
     }
 }
 
-/// Returns whether every guarantee holds; with `--self-test`, whether every mutation was detected.
+/// Returns whether no guarantee was violated; with `--self-test`, whether every mutation was detected.
 async fn run(args: Args) -> Result<bool> {
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     print::line(&format!("seed {seed}"));

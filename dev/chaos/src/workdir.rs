@@ -10,7 +10,7 @@ use errand_devstack::{files::secret::Secret, print};
 
 use crate::Result;
 
-/// The directory. Dropping it removes it, unless it is to be kept.
+/// The directory. Dropping it removes it, unless `keep` is set.
 #[derive(Debug)]
 pub(crate) struct Workdir {
     pub(crate) path: PathBuf,

@@ -1,18 +1,18 @@
-//! A file of agents for one test.
+//! An agents file for one test.
 
 use std::path::PathBuf;
 
 use errand_shared::Uuid;
 
-/// The file; it is removed when dropped.
+/// An agents file. Dropping it removes the file.
 #[derive(Debug)]
 pub struct AgentsFile(PathBuf);
 
 impl AgentsFile {
-    /// A file that says this.
+    /// Creates a file with this text.
     ///
     /// # Panics
-    /// If it can't be written.
+    /// If it cannot be written.
     #[expect(clippy::unwrap_used, reason = "a test without its file can only fail")]
     pub fn new(text: &str) -> Self {
         let path = std::env::temp_dir().join(format!("errand-agents-{}.toml", Uuid::now_v7()));
@@ -20,7 +20,7 @@ impl AgentsFile {
         Self(path)
     }
 
-    /// The argument by which a program reads it.
+    /// The program argument that names the file.
     pub fn setting(&self) -> String {
         format!("--agents-file={}", self.0.display())
     }
@@ -28,7 +28,7 @@ impl AgentsFile {
 
 impl Drop for AgentsFile {
     fn drop(&mut self) {
-        // A file that is left behind harms nobody.
+        // A file that remains does no harm.
         drop(std::fs::remove_file(&self.0));
     }
 }

@@ -1,6 +1,6 @@
-//! The whole of Errand in a test's process, over real Postgres, real Redis and the simulated model.
+//! Runs the API and workers in the test's process, with real Postgres, real Redis and the simulated model.
 
-use std::{net::SocketAddr, thread};
+use std::{net::SocketAddr, thread, time::Duration};
 
 use clap::Parser;
 use errand_api::{Api, ApiSettings};
@@ -16,18 +16,21 @@ use crate::{
     user::{Reply, User},
 };
 
+/// The time after which a paused Redis is considered unavailable.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The secret that signs the tests' tokens.
 const JWT_SECRET: &str = "a secret for tests only, 32 bytes or more";
 
-/// The whole of Errand, running.
+/// A running Errand.
 ///
-/// When a test that has passed drops it, it stops every API and worker, requires that no run is open, and drops the
-/// database. When the test has failed, the database stays, to be looked at.
+/// Dropping it stops every API and worker, asserts that no run is open, and drops the database. If the test has failed,
+/// the database is kept for inspection.
 #[derive(Debug)]
 pub struct TestApp {
-    /// Its database.
+    /// The database.
     pub database: Database,
-    /// Its model.
+    /// The simulated model.
     pub model: Server,
     apis: Vec<RunningApi>,
     workers: Vec<RunningWorker>,
@@ -36,7 +39,7 @@ pub struct TestApp {
     api_arguments: Vec<String>,
     worker_arguments: Vec<String>,
     http: reqwest::Client,
-    /// Runs everything of Errand. Declared last, so that it is dropped after all that runs on it.
+    /// Runs the APIs, the workers and the model. Declared last, so that it is dropped after them.
     runtime: ServiceRuntime,
 }
 
@@ -50,14 +53,14 @@ struct RunningApi {
 /// A worker in the test's process. Dropping it stops it and waits until it has stopped.
 #[derive(Debug)]
 pub struct RunningWorker {
-    /// The id under which it holds its leases.
+    /// The id with which the worker holds its leases.
     pub id: Uuid,
     admin: SocketAddr,
     service: Service,
 }
 
 impl RunningWorker {
-    /// Its metrics, as Prometheus reads them.
+    /// The metrics in the Prometheus format.
     pub async fn metrics(&self) -> String {
         read_metrics(self.admin).await
     }
@@ -71,7 +74,7 @@ impl RunningWorker {
     }
 }
 
-/// What a [`TestApp`] is made of.
+/// Configures a [`TestApp`].
 #[derive(Debug)]
 pub struct Builder {
     apis: usize,
@@ -100,66 +103,66 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// So many API instances.
+    /// The number of APIs.
     #[must_use]
     pub const fn apis(mut self, apis: usize) -> Self {
         self.apis = apis;
         self
     }
 
-    /// So many workers.
+    /// The number of workers.
     #[must_use]
     pub const fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// Another model than the demo.
+    /// The options of the simulated model.
     #[must_use]
     pub fn model(mut self, model: Options) -> Self {
         self.model = model;
         self
     }
 
-    /// Another Redis than the shared one.
+    /// Uses another Redis.
     #[must_use]
     pub fn redis_url(mut self, url: impl Into<String>) -> Self {
         self.redis_url = Some(url.into());
         self
     }
 
-    /// Another Postgres than the shared one, as a URL of any of its databases.
+    /// Uses another Postgres, given the URL of any of its databases.
     #[must_use]
     pub fn postgres_url(mut self, url: impl Into<String>) -> Self {
         self.postgres_url = Some(url.into());
         self
     }
 
-    /// Another way to the database, through a proxy say; `{}` stands for the database's name.
+    /// Connects to the database by another URL, such as that of a proxy. `{}` is replaced by the database's name.
     #[must_use]
     pub fn database_url(mut self, url: impl Into<String>) -> Self {
         self.database_url = Some(url.into());
         self
     }
 
-    /// A setting of the API, as on its command line.
+    /// Adds an argument of the API.
     #[must_use]
     pub fn api(mut self, argument: impl Into<String>) -> Self {
         self.api_arguments.push(argument.into());
         self
     }
 
-    /// A setting of the workers, as on their command line.
+    /// Adds an argument of the workers.
     #[must_use]
     pub fn worker(mut self, argument: impl Into<String>) -> Self {
         self.worker_arguments.push(argument.into());
         self
     }
 
-    /// Starts it all.
+    /// Starts everything.
     ///
     /// # Panics
-    /// If something does not start.
+    /// If a part does not start.
     #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
     pub async fn start(self) -> TestApp {
         let database = Database::on(&self.postgres_url.unwrap_or_else(database_url)).await;
@@ -217,15 +220,15 @@ impl Builder {
     }
 }
 
-/// Parses settings as the programs do.
+/// Parses the arguments of the API.
 #[derive(Parser)]
 struct ApiProgram {
     #[command(flatten)]
     settings: ApiSettings,
 }
 
-/// Parses; a test's own setting comes after those that every test has, and counts.
-#[expect(clippy::unwrap_used, reason = "a test with a bad setting can only fail")]
+/// Parses arguments. The last value of an argument counts, so tests can override the defaults.
+#[expect(clippy::unwrap_used, reason = "a test with an invalid setting can only fail")]
 fn parse<P: Parser>(arguments: impl Iterator<Item = String>) -> P {
     let command = P::command().args_override_self(true);
     P::from_arg_matches(&command.try_get_matches_from(arguments).unwrap()).unwrap()
@@ -237,12 +240,12 @@ impl TestApp {
         Self::builder().start().await
     }
 
-    /// What to make it of.
+    /// Configures a test app.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Starts another API and gives its number.
+    /// Starts another API and returns its index.
     ///
     /// # Panics
     /// If it does not start.
@@ -250,7 +253,7 @@ impl TestApp {
         self.add_api_with(&[]).await
     }
 
-    /// The same with more settings.
+    /// Starts another API with additional arguments.
     ///
     /// # Panics
     /// If it does not start.
@@ -278,7 +281,7 @@ impl TestApp {
         self.apis.len() - 1
     }
 
-    /// Starts a worker that the test holds in its own hand.
+    /// Starts a worker that the test owns.
     ///
     /// # Panics
     /// If it does not start.
@@ -286,7 +289,7 @@ impl TestApp {
         self.start_worker_with(&[]).await
     }
 
-    /// The same with more settings.
+    /// Starts a worker with additional arguments.
     ///
     /// # Panics
     /// If it does not start.
@@ -305,71 +308,71 @@ impl TestApp {
         RunningWorker { id, admin, service }
     }
 
-    /// Stops one API.
+    /// Stops an API.
     ///
     /// # Panics
-    /// If there is none of that number, or it panicked.
+    /// If there is no API with this index, or it panicked.
     pub async fn stop_api(&mut self, api: usize) {
         self.apis.remove(api).service.stop().await;
     }
 
-    /// Takes a worker out of the app's hands.
+    /// Takes a worker that the app has started.
     ///
     /// # Panics
-    /// If there is none.
+    /// If it does not exist.
     #[expect(
         clippy::unwrap_used,
-        reason = "a test that asks for what it has not made can only fail"
+        reason = "a test that needs a missing part can only fail"
     )]
     pub fn take_worker(&mut self) -> RunningWorker {
         self.workers.pop().unwrap()
     }
 
-    /// Where the first API is.
+    /// The URL of the first API.
     ///
     /// # Panics
-    /// If there is none.
+    /// If it does not exist.
     pub fn url(&self) -> String {
         self.url_of(0)
     }
 
-    /// Where one of the APIs is.
+    /// The URL of an API.
     ///
     /// # Panics
-    /// If there is none of that number.
+    /// If there is no API with this index.
     #[expect(
         clippy::indexing_slicing,
-        reason = "a test that asks for what it has not made can only fail"
+        reason = "a test that needs a missing part can only fail"
     )]
     pub fn url_of(&self, api: usize) -> String {
         format!("http://{}", self.apis[api].address)
     }
 
-    /// The metrics of the first API, as Prometheus reads them.
+    /// The metrics of the first API in the Prometheus format.
     ///
     /// # Panics
-    /// If there is none, or it does not tell.
+    /// If there is no API, or it returns no metrics.
     #[expect(
         clippy::indexing_slicing,
-        reason = "a test that asks for what it has not made can only fail"
+        reason = "a test that needs a missing part can only fail"
     )]
     pub async fn api_metrics(&self) -> String {
         read_metrics(self.apis[0].admin).await
     }
 
-    /// The metrics of the first worker in the app's hands.
+    /// The metrics of the first worker that the app has started.
     ///
     /// # Panics
-    /// If there is none, or it does not tell.
+    /// If there is no worker, or it returns no metrics.
     #[expect(
         clippy::indexing_slicing,
-        reason = "a test that asks for what it has not made can only fail"
+        reason = "a test that needs a missing part can only fail"
     )]
     pub async fn worker_metrics(&self) -> String {
         self.workers[0].metrics().await
     }
 
-    /// A client that keeps its connections.
+    /// An HTTP client with keep-alive connections.
     pub fn http(&self) -> reqwest::Client {
         self.http.clone()
     }
@@ -379,10 +382,10 @@ impl TestApp {
         User::register(self.http(), self.url(), name).await
     }
 
-    /// Registers a user who is an admin.
+    /// Registers an admin.
     ///
     /// # Panics
-    /// If the API or Postgres does not do as asked.
+    /// If the API or Postgres returns an error.
     #[expect(clippy::unwrap_used, reason = "a test without its admin can only fail")]
     pub async fn admin(&self) -> User {
         let mut user = self.user("Root").await;
@@ -394,42 +397,42 @@ impl TestApp {
         user
     }
 
-    /// The list of hints in Redis.
+    /// The Redis key of the list of notifications.
     pub fn ready_key(&self) -> String {
         format!("{}ready", self.redis_prefix)
     }
 
-    /// The channel of the news of ended runs in Redis.
+    /// The Redis channel of finished runs.
     pub fn finals_channel(&self) -> String {
         format!("{}finals", self.redis_prefix)
     }
 
-    /// A connection to its Redis.
+    /// A connection to Redis.
     ///
     /// # Panics
-    /// If Redis can't be reached.
+    /// If Redis cannot be reached.
     #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
     pub async fn redis(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.redis_url.as_str()).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
-    /// A connection to its Redis for subscriptions.
+    /// A connection to Redis for subscriptions.
     ///
     /// # Panics
-    /// If Redis can't be reached.
+    /// If Redis cannot be reached.
     #[expect(clippy::unwrap_used, reason = "a test without its services can only fail")]
     pub async fn subscriber(&self) -> redis::aio::PubSub {
         let client = redis::Client::open(self.redis_url.as_str()).unwrap();
         client.get_async_pubsub().await.unwrap()
     }
 
-    /// The command lines' settings of a worker, for a test that starts one as a process.
+    /// The arguments of a worker, for a test that starts one as a process.
     pub fn worker_arguments(&self) -> &[String] {
         &self.worker_arguments
     }
 
-    /// The command lines' settings of an API, for a test that starts one as a process.
+    /// The arguments of an API, for a test that starts one as a process.
     pub fn api_arguments(&self) -> &[String] {
         &self.api_arguments
     }
@@ -437,7 +440,7 @@ impl TestApp {
     /// Waits until no run is open.
     ///
     /// # Panics
-    /// If one still is after half a minute.
+    /// If a run stays open.
     pub async fn drained(&self) {
         let open = "SELECT count(*) FROM runs WHERE finished_at IS NULL";
         eventually("no run is open", || async {
@@ -446,15 +449,22 @@ impl TestApp {
         .await;
     }
 
+    /// Waits until an API is ready, or degraded if Redis is unavailable.
     async fn wait_until_ready(&self, address: SocketAddr) {
-        for _ in 0..200 {
+        let has_redis = self.has_redis().await;
+        eventually("the API is ready", || async {
             let ready = Reply::read(self.http.get(format!("http://{address}/readyz"))).await;
-            if ready.status == 200 && ready.text("status") == "ready" {
-                return;
-            }
-            // Readiness has no signal but this route; an API whose Redis is away is never more than degraded.
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+            ready.status == 200 && (ready.text("status") == "ready" || !has_redis)
+        })
+        .await;
+    }
+
+    async fn has_redis(&self) -> bool {
+        let Ok(client) = redis::Client::open(self.redis_url.as_str()) else {
+            return false;
+        };
+        let connecting = client.get_multiplexed_async_connection();
+        matches!(tokio::time::timeout(REDIS_TIMEOUT, connecting).await, Ok(Ok(_)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A database of a test's own, made from a template that has the schema.
+//! A database for each test, created from a template with the schema.
 
 use std::{panic::resume_unwind, str::FromStr, thread};
 
@@ -10,8 +10,8 @@ use tokio::runtime::Builder;
 
 use crate::environment::database_url;
 
-/// A database of a test's own. Dropping this value drops the database too, unless the test has failed: then the database
-/// stays, to be looked at.
+/// The database of one test. Dropping this value drops the database too, unless the test has failed: then it is kept for
+/// inspection.
 #[derive(Debug)]
 pub struct Database {
     name: String,
@@ -22,22 +22,22 @@ pub struct Database {
     pub pool: PgPool,
 }
 
-/// Key of the advisory lock under which the template is made.
+/// The key of the advisory lock that is held while the template is created.
 const TEMPLATE_LOCK: i64 = 0x00e4_4a4d;
 
 impl Database {
-    /// Makes a database with the schema.
+    /// Creates a database with the schema.
     ///
     /// # Panics
-    /// If Postgres does not do as asked.
+    /// If Postgres returns an error.
     pub async fn new() -> Self {
         Self::on(&database_url()).await
     }
 
-    /// The same on another server, given as a URL of any of its databases.
+    /// Creates a database on another server, given the URL of any of its databases.
     ///
     /// # Panics
-    /// If Postgres does not do as asked.
+    /// If Postgres returns an error.
     #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
     pub async fn on(server_url: &str) -> Self {
         let server = PgConnectOptions::from_str(server_url).unwrap();
@@ -63,12 +63,12 @@ impl Database {
         }
     }
 
-    /// The database as a URL.
+    /// The URL of the database.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A number that a query counts.
+    /// The number that a query returns.
     ///
     /// # Panics
     /// If the query fails.
@@ -77,7 +77,7 @@ impl Database {
         self.try_count(query).await.unwrap()
     }
 
-    /// A number that a query counts, read through a connection of its own, which any runtime can use.
+    /// The number that a query returns, read on a new connection, so that any runtime can call this.
     #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
     pub(crate) async fn read_count(&self, query: &str) -> i64 {
         let mut connection = self.options.connect().await.unwrap();
@@ -87,10 +87,10 @@ impl Database {
         row.unwrap().get(0)
     }
 
-    /// A number that a query counts, while Postgres may be away.
+    /// The number that a query returns, while Postgres may be unavailable.
     ///
     /// # Errors
-    /// What Postgres says, or that it says nothing.
+    /// If Postgres returns an error or cannot be reached.
     pub async fn try_count(&self, query: &str) -> Result<i64, sqlx::Error> {
         Ok(sqlx::raw_sql(AssertSqlSafe(query.to_owned()))
             .fetch_one(&self.pool)
@@ -98,7 +98,7 @@ impl Database {
             .get(0))
     }
 
-    /// The texts that a query finds, one a row.
+    /// The texts in the rows of a query.
     ///
     /// # Panics
     /// If the query fails, or a text is null.
@@ -111,10 +111,10 @@ impl Database {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// Does something to the database.
+    /// Executes SQL statements.
     ///
     /// # Errors
-    /// What Postgres says.
+    /// If Postgres returns an error.
     pub async fn execute(&self, statements: &str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
             .execute(&self.pool)
@@ -122,7 +122,7 @@ impl Database {
             .map(drop)
     }
 
-    /// How to connect to it.
+    /// The connection options.
     pub const fn options(&self) -> &PgConnectOptions {
         &self.options
     }
@@ -150,7 +150,7 @@ impl Drop for Database {
     }
 }
 
-/// The template's name; made by the first test that needs it, for each content of the migrations.
+/// Returns the name of the template for the current migrations. The first test that needs it creates it.
 #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
 async fn template(server: &PgConnectOptions, admin: &mut PgConnection) -> String {
     let name = format!("errand_template_{}", schema::fingerprint());
@@ -162,11 +162,11 @@ async fn template(server: &PgConnectOptions, admin: &mut PgConnection) -> String
     .await
     .unwrap();
     if exists.is_none() {
-        let making = format!("{name}_making");
-        execute(admin, &format!("DROP DATABASE IF EXISTS {making} WITH (FORCE)")).await;
-        execute(admin, &format!("CREATE DATABASE {making}")).await;
-        schema::migrate(server.clone().database(&making)).await.unwrap();
-        execute(admin, &format!("ALTER DATABASE {making} RENAME TO {name}")).await;
+        let draft = format!("{name}_draft");
+        execute(admin, &format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)")).await;
+        execute(admin, &format!("CREATE DATABASE {draft}")).await;
+        schema::migrate(server.clone().database(&draft)).await.unwrap();
+        execute(admin, &format!("ALTER DATABASE {draft} RENAME TO {name}")).await;
     }
     execute(admin, &format!("SELECT pg_advisory_unlock({TEMPLATE_LOCK})")).await;
     name
@@ -180,7 +180,7 @@ async fn execute(connection: &mut PgConnection, statement: &str) {
         .unwrap();
 }
 
-/// The URL with another database.
+/// Replaces the database in a URL.
 #[expect(clippy::unwrap_used, reason = "a test without its database can only fail")]
 fn with_database(url: &str, name: &str) -> String {
     let mut url = reqwest::Url::parse(url).unwrap();

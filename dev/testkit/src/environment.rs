@@ -1,6 +1,6 @@
-//! The servers that the tests use.
+//! The addresses of the servers that the tests use.
 
-/// A variable of the environment.
+/// An environment variable; `None` if it is empty.
 #[expect(clippy::disallowed_methods, reason = "tests are not programs with settings")]
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())

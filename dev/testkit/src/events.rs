@@ -1,15 +1,14 @@
-//! A run's events as a client of server-sent events reads them.
+//! Reads the server-sent events of a run.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// How long a test waits for an event that must come.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::eventually::TIMEOUT;
 
-/// A stream of events, read one by one.
+/// A stream of events.
 #[derive(Debug)]
 pub struct Events {
     /// The status of the response.
@@ -19,18 +18,18 @@ pub struct Events {
     response: Response,
     text: String,
     ready: VecDeque<Value>,
-    /// Comments that have come so far.
+    /// The number of comments so far.
     comments: usize,
 }
 
 impl Events {
-    /// Sends a request and reads the head of its answer.
+    /// Sends a request and reads the headers of the response.
     ///
     /// # Panics
-    /// If it is not answered.
+    /// If there is no response in time.
     #[expect(clippy::unwrap_used, reason = "a test without its answer can only fail")]
     pub async fn open(request: RequestBuilder) -> Self {
-        let response = timeout(PATIENCE, request.send()).await.unwrap().unwrap();
+        let response = timeout(TIMEOUT, request.send()).await.unwrap().unwrap();
         Self {
             status: response.status(),
             headers: response.headers().clone(),
@@ -41,10 +40,10 @@ impl Events {
         }
     }
 
-    /// The next event. None at the end, also at one that the server did not mean.
+    /// The next event; `None` when the stream ends or its connection breaks.
     ///
     /// # Panics
-    /// If none comes within half a minute, or its fields contradict each other.
+    /// If none arrives in time, or its fields contradict each other.
     pub async fn next(&mut self) -> Option<Value> {
         while self.ready.is_empty() {
             self.read().await?;
@@ -66,7 +65,7 @@ impl Events {
 
     #[expect(clippy::unwrap_used, reason = "a test without its events can only fail")]
     async fn read(&mut self) -> Option<()> {
-        let chunk = timeout(PATIENCE, self.response.chunk()).await.unwrap().ok()??;
+        let chunk = timeout(TIMEOUT, self.response.chunk()).await.unwrap().ok()??;
         self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         while let Some((block, rest)) = self.text.split_once("\n\n") {
             let (block, rest) = (block.to_owned(), rest.to_owned());
@@ -76,7 +75,7 @@ impl Events {
         Some(())
     }
 
-    /// All events up to the one of this type, that one included.
+    /// All events up to and including the first of this type.
     ///
     /// # Panics
     /// If the stream ends before.
@@ -85,7 +84,7 @@ impl Events {
         let mut events = Vec::new();
         loop {
             let event = self.next().await;
-            assert!(event.is_some(), "no {kind} but {events:#?}");
+            assert!(event.is_some(), "no {kind} after {events:#?}");
             let event = event.unwrap();
             let found = kind_of(&event) == kind;
             events.push(event);
@@ -133,17 +132,18 @@ pub fn seq_of(event: &Value) -> i64 {
     event.get("seq").and_then(Value::as_i64).unwrap_or_default()
 }
 
-/// The types of events in order, deltas in a row as one, and none after a reset: how many there are is a matter of time.
+/// The types of events in order. Consecutive deltas count as one, and as none after a reset, because their number depends
+/// on timing.
 pub fn kinds_of(events: &[Value]) -> Vec<&str> {
     let mut kinds: Vec<_> = events.iter().map(kind_of).collect();
     kinds.dedup_by(|one, before| *one == "message.delta" && before.starts_with("message."));
     kinds
 }
 
-/// The text that a reader of these events has in the end.
+/// The text that a subscriber has after these events.
 ///
 /// # Panics
-/// If their numbers do not grow.
+/// If their numbers do not increase.
 pub fn text_of(events: &[Value]) -> String {
     let numbers: Vec<_> = events.iter().map(seq_of).collect();
     assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");

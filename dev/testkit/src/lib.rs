@@ -1,5 +1,5 @@
-//! Real services and builders for the tests: a database each, Redis under a prefix each, the API and workers in the
-//! test's process, and the simulated model.
+//! Tests with real services: a database and a Redis prefix for each test, the API and workers in the test's process, and
+//! the simulated model.
 //!
 //! `DATABASE_URL` and `REDIS_URL` name the servers; `cargo alltests` starts private ones and sets both.
 

@@ -1,4 +1,4 @@
-//! A worker as a process of its own, which can be frozen and killed.
+//! A worker in a process of its own, which can be paused and killed.
 
 use std::{
     collections::HashMap,
@@ -21,24 +21,24 @@ use tokio::{
 
 use crate::eventually::eventually;
 
-/// A worker's process. It is killed when dropped.
+/// A worker process. Dropping it kills the process.
 #[derive(Debug)]
 pub struct WorkerProcess {
-    /// The id under which it holds its leases.
+    /// The id with which the worker holds its leases.
     pub id: Uuid,
     child: Child,
     log: Log,
 }
 
-/// What it has logged, as JSON.
+/// The lines of the log, as JSON.
 type Log = Arc<Mutex<Vec<Value>>>;
 
 impl WorkerProcess {
-    /// Starts the program with the arguments and waits until it says who it is. Of two arguments of the same name the
-    /// last one counts.
+    /// Starts the program and waits until it has logged its id. Of several arguments with the same name the last one
+    /// counts.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the program does not start.
     #[expect(clippy::unwrap_used, reason = "a test without its worker can only fail")]
     pub async fn start(program: &str, arguments: &[String]) -> Self {
         let log_arguments = ["--log-format=json".to_owned(), "--log-filter=info".to_owned()];
@@ -69,15 +69,15 @@ impl WorkerProcess {
         process
     }
 
-    /// Waits until it has logged a line whose message contains `text`.
+    /// Waits until a line is logged whose message contains `text`.
     pub async fn logged(&self, text: &str) {
-        eventually(&format!("the log says {text:?}"), || async {
+        eventually(&format!("the log contains {text:?}"), || async {
             !self.lines(text).is_empty()
         })
         .await;
     }
 
-    /// The lines so far whose message contains `text`.
+    /// The lines whose message contains `text`.
     pub fn lines(&self, text: &str) -> Vec<Value> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let has = |line: &&Value| {
@@ -88,52 +88,48 @@ impl WorkerProcess {
         log.iter().filter(has).cloned().collect()
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::SIGTERM);
     }
 
-    /// SIGSTOP.
+    /// Pauses the process (SIGSTOP).
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// SIGCONT.
+    /// Resumes the process (SIGCONT).
     pub fn thaw(&self) {
         self.signal(Signal::SIGCONT);
     }
 
-    /// SIGKILL; returns when it is gone.
+    /// Kills the process (SIGKILL) and waits until it has exited.
     ///
     /// # Panics
-    /// If the system does not do as asked.
+    /// If it cannot be killed.
     #[expect(
         clippy::unwrap_used,
-        reason = "a test that can't kill its worker can only fail"
+        reason = "a test that cannot kill its worker can only fail"
     )]
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Waits for its end and gives its exit code; none if a signal ended it.
+    /// Waits until the process exits. Returns its exit code, or `None` if a signal killed it.
     ///
     /// # Panics
-    /// If it does not end within `patience`.
+    /// If it does not exit in time.
     #[expect(
         clippy::unwrap_used,
-        reason = "a test whose worker does not end can only fail"
+        reason = "a test whose worker does not exit can only fail"
     )]
-    pub async fn exit_code(&mut self, patience: Duration) -> Option<i32> {
-        timeout(patience, self.child.wait())
-            .await
-            .unwrap()
-            .unwrap()
-            .code()
+    pub async fn exit_code(&mut self, within: Duration) -> Option<i32> {
+        timeout(within, self.child.wait()).await.unwrap().unwrap().code()
     }
 
     #[expect(
         clippy::unwrap_used,
-        reason = "a test that can't signal its worker can only fail"
+        reason = "a test that cannot signal its worker can only fail"
     )]
     fn signal(&self, signal: Signal) {
         let pid = self.child.id().unwrap();
@@ -149,10 +145,7 @@ async fn read(output: ChildStderr, log: Log) {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test's runtime ends what the test leaves"
-)]
+#[expect(clippy::disallowed_methods, reason = "the test's runtime ends the task")]
 fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(future));
 }

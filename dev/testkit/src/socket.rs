@@ -1,7 +1,5 @@
 //! A client of the API's WebSocket.
 
-use std::time::Duration;
-
 use errand_shared::Uuid;
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -15,8 +13,7 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::eventually::TIMEOUT;
 
 /// An open WebSocket.
 #[derive(Debug)]
@@ -26,23 +23,23 @@ pub struct Socket {
     pub protocol: Option<String>,
 }
 
-/// What came over a WebSocket.
+/// A message from the server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Frame {
-    /// A text of JSON.
+    /// A JSON text.
     Json(Value),
-    /// The server has closed, with this code.
+    /// The server has closed the connection with this code.
     Closed(Option<u16>),
 }
 
 impl Socket {
-    /// Opens a socket of a user at an API, with these headers.
+    /// Opens a user's WebSocket with these headers.
     ///
     /// # Errors
-    /// The status of a handshake that was refused.
+    /// The HTTP status if the API refuses the handshake.
     ///
     /// # Panics
-    /// If the API can't be reached.
+    /// If the API cannot be reached.
     #[expect(clippy::unwrap_used, reason = "a test without its socket can only fail")]
     pub async fn open(url: &str, user_id: Uuid, headers: &[(&str, &str)]) -> Result<Self, u16> {
         let url = format!("{}/api/{user_id}/ws", url.replacen("http", "ws", 1));
@@ -53,44 +50,44 @@ impl Socket {
                 .headers_mut()
                 .append(name, HeaderValue::from_str(value).unwrap());
         }
-        match timeout(PATIENCE, connect_async(request)).await.unwrap() {
+        match timeout(TIMEOUT, connect_async(request)).await.unwrap() {
             Ok((stream, response)) => Ok(Self {
                 stream,
                 protocol: protocol_of(&response),
             }),
             Err(tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
             Err(other) => {
-                assert_eq!(other.to_string(), "", "no answer to the handshake");
+                assert_eq!(other.to_string(), "", "the handshake was not answered");
                 Err(0)
             }
         }
     }
 
-    /// Sends a text of JSON.
+    /// Sends a JSON text.
     pub async fn say(&mut self, frame: Value) {
         self.send(Message::text(frame.to_string())).await;
     }
 
-    /// Sends any message.
+    /// Sends a message of any kind.
     ///
     /// # Panics
     /// If the socket is closed.
     #[expect(clippy::unwrap_used, reason = "a test without its socket can only fail")]
     pub async fn send(&mut self, message: Message) {
-        timeout(PATIENCE, self.stream.send(message))
+        timeout(TIMEOUT, self.stream.send(message))
             .await
             .unwrap()
             .unwrap();
     }
 
-    /// The next frame; pings are answered on the way.
+    /// The next frame. Pings are answered automatically.
     ///
     /// # Panics
-    /// If none comes within half a minute.
+    /// If none arrives in time.
     #[expect(clippy::unwrap_used, reason = "a test without its frames can only fail")]
     pub async fn next(&mut self) -> Frame {
         loop {
-            match timeout(PATIENCE, self.stream.next()).await.unwrap() {
+            match timeout(TIMEOUT, self.stream.next()).await.unwrap() {
                 Some(Ok(Message::Text(text))) => return Frame::Json(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(frame))) => {
                     return Frame::Closed(frame.map(|frame| frame.code.into()));
@@ -104,7 +101,7 @@ impl Socket {
     /// The next frame, which must be JSON.
     ///
     /// # Panics
-    /// If it is none.
+    /// If the server closes the connection instead.
     #[expect(clippy::panic, reason = "a test without its frames can only fail")]
     pub async fn json(&mut self) -> Value {
         match self.next().await {
@@ -113,7 +110,7 @@ impl Socket {
         }
     }
 
-    /// The frames up to the first of this type, that one included.
+    /// The frames up to and including the first of this type.
     pub async fn until(&mut self, kind: &str) -> Vec<Value> {
         let mut frames = Vec::new();
         loop {
@@ -126,7 +123,7 @@ impl Socket {
         }
     }
 
-    /// Reads until the server closes; gives what came, and the code.
+    /// Reads until the server closes the connection. Returns the frames and the code.
     pub async fn rest(mut self) -> (Vec<Value>, Option<u16>) {
         let mut frames = Vec::new();
         loop {

@@ -1,4 +1,4 @@
-//! A registered user with a token, who chats.
+//! A registered user who chats over HTTP. Tests send arbitrary requests with it, so it builds on reqwest.
 
 use errand_shared::Uuid;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -9,32 +9,32 @@ use crate::events::Events;
 /// A registered user.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// The id.
+    /// The user's id.
     pub id: Uuid,
     /// The access token.
     pub token: String,
-    /// The e-mail; the password is [`User::PASSWORD`].
+    /// The e-mail address; the password is [`User::PASSWORD`].
     pub email: String,
     http: Client,
     url: String,
 }
 
-/// An answer of the API.
+/// A response of the API.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The status.
     pub status: StatusCode,
     /// The headers.
     pub headers: reqwest::header::HeaderMap,
-    /// The body; null if it is empty or not JSON.
+    /// The body; null if it is not JSON.
     pub body: Value,
 }
 
 impl Reply {
-    /// Reads an answer to its end.
+    /// Sends a request and reads the whole response.
     ///
     /// # Panics
-    /// If it does not come to an end.
+    /// If there is no complete response.
     #[expect(clippy::unwrap_used, reason = "a test without its answer can only fail")]
     pub async fn read(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
@@ -48,7 +48,7 @@ impl Reply {
         }
     }
 
-    /// A member of the body as text; empty if it is none.
+    /// A member of the body as text; empty if it is not text.
     pub fn text(&self, member: &str) -> &str {
         self.body.get(member).and_then(Value::as_str).unwrap_or_default()
     }
@@ -56,7 +56,7 @@ impl Reply {
     /// A member of the body as an id.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is not an id.
     #[expect(clippy::unwrap_used, reason = "a test without its answer can only fail")]
     pub fn id(&self, member: &str) -> Uuid {
         self.text(member).parse().unwrap()
@@ -74,13 +74,13 @@ impl Reply {
 }
 
 impl User {
-    /// Every test user's password.
+    /// The password of all test users.
     pub const PASSWORD: &'static str = "correct horse battery staple";
 
-    /// Registers a user with an e-mail of its own.
+    /// Registers a user with a unique e-mail address.
     ///
     /// # Panics
-    /// If the API does not take them.
+    /// If the API refuses.
     #[expect(clippy::unwrap_used, reason = "a test without its user can only fail")]
     pub async fn register(http: Client, url: String, name: &str) -> Self {
         let email = format!("{}@example.com", Uuid::now_v7().simple());
@@ -116,22 +116,22 @@ impl User {
             .bearer_auth(&self.token)
     }
 
-    /// Reads what is at a path below `/api/{user_id}`.
+    /// Sends a GET request below `/api/{user_id}`.
     pub async fn get(&self, path: &str) -> Reply {
         Reply::read(self.request(Method::GET, path)).await
     }
 
-    /// Posts to a path below `/api/{user_id}`.
+    /// Sends a POST request below `/api/{user_id}`.
     pub async fn post(&self, path: &str, body: Value) -> Reply {
         Reply::read(self.request(Method::POST, path).json(&body)).await
     }
 
-    /// Reads what is at a path below `/admin`.
+    /// Sends a GET request below `/admin`.
     pub async fn admin_get(&self, path: &str) -> Reply {
         self.admin_request(Method::GET, path).await
     }
 
-    /// Posts to a path below `/admin`.
+    /// Sends a POST request below `/admin`.
     pub async fn admin_post(&self, path: &str) -> Reply {
         self.admin_request(Method::POST, path).await
     }
@@ -146,7 +146,7 @@ impl User {
         self.post("/chat", json!({"message": message})).await
     }
 
-    /// A chat in a conversation that there is.
+    /// A chat in an existing conversation.
     pub async fn chat_in(&self, conversation_id: Uuid, message: &str) -> Reply {
         self.post(
             "/chat",
@@ -155,7 +155,7 @@ impl User {
         .await
     }
 
-    /// A chat that does not wait for its answer.
+    /// A chat that does not wait for the answer.
     pub async fn chat_async(&self, conversation_id: Option<Uuid>, message: &str) -> Reply {
         let body = json!({"message": message, "conversation_id": conversation_id});
         Reply::read(
@@ -166,20 +166,20 @@ impl User {
         .await
     }
 
-    /// A chat in a new conversation, or in one that there is, as events.
+    /// A chat in a new or existing conversation that is answered with an event stream.
     pub async fn chat_events(&self, conversation_id: Option<Uuid>, message: &str) -> Events {
         let body = json!({"message": message, "conversation_id": conversation_id});
         let request = self.request(Method::POST, "/chat");
         Events::open(request.header("accept", "text/event-stream").json(&body)).await
     }
 
-    /// The events of a run after one that was seen; 0 for none.
+    /// The events of a run after the event with this number; 0 for all.
     pub async fn events(&self, run_id: Uuid, after: i64) -> Events {
         let request = self.request(Method::GET, &format!("/runs/{run_id}/events"));
         Events::open(request.header("last-event-id", after)).await
     }
 
-    /// Waits for the end of a run, as long as the API lets it.
+    /// Waits until a run finishes, as long as the API allows.
     pub async fn wait(&self, run_id: Uuid) -> Reply {
         self.get(&format!("/runs/{run_id}?wait=60")).await
     }

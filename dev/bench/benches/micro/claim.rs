@@ -36,7 +36,7 @@ async fn execute(url: &str, statement: String) {
     done.expect("a statement");
 }
 
-/// Posts so many messages, each in a conversation of its own.
+/// Posts `many` messages, each in a new conversation.
 async fn post(pool: &Pool, user_id: Uuid, many: usize) -> Vec<Uuid> {
     let posts: Vec<_> = (0..many)
         .map(|_| Post {

@@ -1,5 +1,5 @@
-//! Micro-benchmarks of what is ours and hot: `cargo micro`. They start a Postgres that flushes nothing and a Redis of
-//! their own, so that what is measured is our work and theirs, and not the disk.
+//! Micro-benchmarks of frequently called functions: `cargo micro`. They start Postgres without flushes and Redis, so that the disk does
+//! not affect the results.
 
 mod claim;
 mod publish;

@@ -1,7 +1,7 @@
-//! What telling events costs: 1,000 of them, from the call until a subscriber has heard the last.
+//! Measures how long it takes to publish 1,000 events, until a subscriber has received the last one.
 #![expect(
     clippy::expect_used,
-    reason = "a benchmark without its surroundings can only fail"
+    reason = "a benchmark without its services can only fail"
 )]
 
 use std::{
@@ -47,16 +47,16 @@ pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
     group.bench_function("1,000 events", |bencher| {
         bencher.iter_custom(|times| {
             runtime.block_on(async {
-                let teller = EventSource {
+                let source = EventSource {
                     user_id: Uuid::now_v7(),
                     delivery: Arc::<DeliveryState>::default(),
                 };
-                let mut heard = client.subscriber().await.expect("a subscription");
-                heard
-                    .subscribe(client.user_channel(teller.user_id))
+                let mut events = client.subscriber().await.expect("a subscription");
+                events
+                    .subscribe(client.user_channel(source.user_id))
                     .await
                     .expect("a subscription");
-                let mut heard = heard.into_on_message();
+                let mut events = events.into_on_message();
                 let mut took = Duration::ZERO;
                 for _ in 0..times {
                     let run_id = Uuid::now_v7();
@@ -72,10 +72,10 @@ pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
                                 text: "some words of an answer".into(),
                             },
                         };
-                        notifier.publish(&teller, &event, number == 0);
+                        notifier.publish(&source, &event, number == 0);
                     }
                     for _ in 0..EVENTS {
-                        heard.next().await.expect("an event");
+                        events.next().await.expect("an event");
                     }
                     took += began.elapsed();
                 }

@@ -1,4 +1,4 @@
-//! What passing a claimed run through the queue costs: the channel, apalis, a task of its own.
+//! Measures how long it takes to pass claimed runs through the queue: the channel, apalis, a tokio task for each run.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What the model is shown of a long history: as much of 1,000 turns as the bounds admit, and all of 25.
+//! Measures how long it takes to build the transcript: of no history, of 25 turns, and of 1,000 turns, which the limits shorten.
 
 use criterion::{BatchSize, Criterion};
 use errand_agent::{AgentRun, Limits, PastCall, Prompt, Turn, TurnOutcome};

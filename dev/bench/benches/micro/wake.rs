@@ -1,4 +1,4 @@
-//! How fast a waiting request is woken while 10,000 wait, and how fast all of them are.
+//! Measures how long it takes to wake one of 10,000 waiting requests, and all of them.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ fn end(user_id: Uuid, run_id: Uuid) -> RunEnd {
     }
 }
 
-/// Starts the waits; gives their runs.
+/// Starts the waits and returns their runs.
 fn wait(waiters: &Waiters, waits: &mut JoinSet<()>) -> Vec<Uuid> {
     let ids: Vec<_> = (0..WAITING).map(|_| Uuid::now_v7()).collect();
     for id in &ids {

@@ -126,7 +126,7 @@ fn make(path: &Path, owner: Option<Owner>) -> Result<PathBuf> {
             path.display()
         )));
     }
-    // The umask or somebody may have changed the mode of an existing directory.
+    // The mode of an existing directory may be different.
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::path("protect", path))?;
     path.canonicalize().map_err(Error::path("find", path))
 }

@@ -13,7 +13,7 @@ use crate::files::owner::Owner;
 use crate::packages;
 use crate::process::child::run_to_end;
 
-/// Creates the cluster if there is none. Returns the directory of the programs that fit its version.
+/// Creates the cluster if necessary. Returns the directory of the programs that fit its version.
 pub(super) async fn prepare(settings: &Settings, owner: Option<Owner>) -> Result<PathBuf> {
     let version_file = settings.home.join("PG_VERSION");
     match fs::read_to_string(&version_file) {
