@@ -90,7 +90,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
     assert_eq!(user.chat("Add a task to buy milk").await.status, 200);
     assert_eq!(
         shown(&app.api_metrics().await),
-        documented(&["API and worker", "API", "The book"])
+        documented(&["API and worker", "API", "Database"])
     );
     assert_eq!(
         shown(&app.worker_metrics().await),

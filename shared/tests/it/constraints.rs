@@ -13,7 +13,7 @@ const FIELDS: [(&str, &str); 6] = [
     ("failure_reason", "'why'"),
 ];
 
-/// The table of `docs/run-states.md`: for each of [`FIELDS`], whether it must be present or absent. None if both are valid.
+/// The table of `docs/RUN_STATES.md`: for each of [`FIELDS`], whether it must be present or absent. None if both are valid.
 fn required(state: &str) -> Option<[Option<bool>; 6]> {
     const SET: Option<bool> = Some(true);
     const NULL: Option<bool> = Some(false);

@@ -1,5 +1,5 @@
 //! Random schedules of all operations on runs, including crashes, repeats and stale leases. After every action, the rows match a
-//! model of `docs/run-states.md`.
+//! model of `docs/RUN_STATES.md`.
 
 mod approvals;
 mod execution;

@@ -1,4 +1,4 @@
-//! The model of `docs/run-states.md` as plain data: the rows after every action. Knows no SQL, no ids and no clock.
+//! The model of `docs/RUN_STATES.md` as plain data: the rows after every action. Knows no SQL, no ids and no clock.
 
 mod approvals;
 
