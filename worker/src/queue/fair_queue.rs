@@ -11,7 +11,7 @@ use redis::{RedisError, Script, aio::MultiplexedConnection};
 /// an empty entry to the list, which wakes a worker that is blocked there.
 ///
 /// Keys: the list; the users by virtual start time (sorted set); the current virtual time. Arguments: how many to take; the key prefix of
-/// users' queues, which contain run ids; how many entries to move at most.
+/// users' queues, which contain run ids; the maximum number of entries to move.
 const TAKE: &str = r"
 local ready, users, clock = KEYS[1], KEYS[2], KEYS[3]
 local max_taken, prefix, max_moved = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])

@@ -127,7 +127,7 @@ impl RunRegistry {
         }
     }
 
-    /// Interrupts the runs whose lease this worker no longer holds. Runs added after `read_at`, when the leases were read, are skipped.
+    /// Interrupts the runs whose lease this worker has lost. Runs added after `read_at`, when the leases were read, are skipped.
     pub(crate) fn interrupt_lost(&self, read_at: Instant, is_held: impl Fn(Uuid, Uuid) -> bool) {
         for (run_id, entry) in self.entries().iter() {
             if entry.started_at < read_at && !is_held(*run_id, entry.token) {

@@ -1,7 +1,7 @@
 //! Calls the model while the previous step is still being committed.
 //!
 //! The results of a step's tools are known before the step's transaction commits, and the model needs nothing but these results. So
-//! the next model call starts as soon as they are known, and the commit finishes meanwhile.
+//! the next model call starts as soon as they are known, in parallel with the commit.
 //!
 //! **Invariant: nothing the model says is published, answered or stored before the step's commit; without the commit it counts for
 //! nothing.** Three parts keep it:

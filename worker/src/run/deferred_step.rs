@@ -73,7 +73,7 @@ fn pending_call(call: &PlannedCall, agent: &Agent) -> PendingCall {
     }
 }
 
-/// A recorded step whose pending calls are to be made.
+/// A recorded step with pending calls.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeferredStep<'a> {
     number: i16,

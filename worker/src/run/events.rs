@@ -1,7 +1,7 @@
 //! Publishes the events of one run: what subscribers see while the run executes.
 //!
 //! Two rules: a worker that may have lost the run's lease publishes nothing; and the text that subscribers see always equals what the
-//! model has said. Text is published only while somebody is subscribed: without subscribers a run sends no text to Redis.
+//! model has said. Text is published only while the user has subscribers: without them, a run sends no text to Redis.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -117,7 +117,7 @@ impl<'a> EventEmitter<'a> {
     /// The answer has grown to `content`. Its first words are published immediately, later ones when [`Self::flush_due`] returns.
     pub(crate) async fn on_delta(&mut self, content: &str) {
         self.wait_for_commit().await;
-        // Redis may not have replied yet whether somebody is subscribed. Its reply makes these words due.
+        // Redis may not have replied yet whether there are subscribers. Its reply makes these words due.
         if self.flush_at.is_some() || self.has_subscribers() != HasSubscribers::Yes {
             return;
         }

@@ -193,7 +193,7 @@ async fn release(
     Ok(())
 }
 
-/// Gives the pending calls of a recorded step a result, because the run ends without making them.
+/// Records a result for each pending call of a recorded step, because the run ends without making them.
 async fn settle_pending_calls(
     context: &Context,
     lease: &Lease,

@@ -25,7 +25,7 @@ use tracing::{Span, field::Empty};
 use super::failure::RunFailure;
 use crate::settings::WorkerSettings;
 
-/// A step whose tools are to be run.
+/// A step with the calls of built-in tools that the model requested.
 #[derive(Debug)]
 pub(crate) struct ToolStep {
     run_id: Uuid,
@@ -100,7 +100,7 @@ impl ToolStep {
 pub(crate) enum StepOutcome {
     Committed {
         calls: Vec<RecordedCall>,
-        /// Whether the user has requested the run's cancellation meanwhile.
+        /// Whether the user has requested the run's cancellation.
         cancel_requested: bool,
     },
     /// Another worker has the lease; nothing was written.
@@ -337,7 +337,7 @@ async fn run_tools(
         .collect()
 }
 
-/// The outcome of a call that must not be made: its arguments are invalid or the agent has no such tool. `None` if it is to be made.
+/// The outcome of a call that must not be made: its arguments are invalid or the agent has no such tool. `None` if it may be made.
 fn rejected(call: &PlannedCall, tools: &[&str]) -> Result<Option<ToolOutcome>, sqlx::Error> {
     let Some(refusal) = call.refusal() else {
         let is_known = tools.contains(&call.name.as_str());

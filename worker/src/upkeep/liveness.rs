@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::Instant};
 pub(crate) struct Liveness {
     /// The start of the current unbroken series of heartbeats; `None` after a missed one.
     pub(crate) alive_since: watch::Receiver<Option<Instant>>,
-    /// Whether this worker is to claim nothing, because an admin drains it or has paused the queue.
+    /// Whether an admin drains this worker or has paused the queue. It claims nothing then.
     pub(crate) draining: watch::Receiver<bool>,
 }
 

@@ -199,7 +199,7 @@ async fn finish_all(context: &Context, finishes: &[Finish]) -> Result<usize, sql
     }
 }
 
-/// How a stuck run ends, or `None` if it is to be queued again.
+/// How a stuck run ends, or `None` if it must be queued again.
 fn ending(stuck: &StuckRun, max_attempts: i32) -> Option<Ending> {
     if stuck.cancel_requested {
         return Some(Ending::Cancelled);
