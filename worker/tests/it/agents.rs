@@ -54,7 +54,7 @@ fn offered(request: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_conversation_is_answered_by_the_agent_of_its_first_message() {
+async fn conversation_keeps_the_agent_of_its_first_message() {
     let file = AgentsFile::new(FILE);
     let app = start(&file).await;
     let user = app.user("Ada").await;
@@ -100,7 +100,7 @@ async fn a_conversation_is_answered_by_the_agent_of_its_first_message() {
 }
 
 #[tokio::test]
-async fn an_agent_calls_no_tool_that_it_does_not_have_and_keeps_to_its_own_bounds() {
+async fn agent_is_restricted_to_its_own_tools_and_limits() {
     let file = AgentsFile::new(FILE);
     let app = start(&file).await;
     let user = app.user("Ada").await;
@@ -128,7 +128,7 @@ async fn an_agent_calls_no_tool_that_it_does_not_have_and_keeps_to_its_own_bound
 }
 
 #[tokio::test]
-async fn who_may_not_be_chosen_is_422_and_nothing_is_stored() {
+async fn unknown_agent_is_rejected_and_nothing_is_stored() {
     let file = AgentsFile::new(FILE);
     let app = start(&file).await;
     let user = app.user("Ada").await;
@@ -158,7 +158,7 @@ async fn who_may_not_be_chosen_is_422_and_nothing_is_stored() {
 }
 
 #[tokio::test]
-async fn a_run_whose_agent_no_worker_has_fails_and_says_so() {
+async fn run_fails_if_no_worker_has_its_agent() {
     let file = AgentsFile::new(FILE);
     let app = TestApp::builder()
         .api(file.setting())
@@ -177,7 +177,7 @@ async fn a_run_whose_agent_no_worker_has_fails_and_says_so() {
 }
 
 #[tokio::test]
-async fn the_file_s_default_answers_where_nobody_has_chosen() {
+async fn default_agent_of_the_file_answers_if_none_is_chosen() {
     let file = AgentsFile::new(&format!("default = \"talker\"\n{FILE}"));
     let app = start(&file).await;
     let user = app.user("Ada").await;
@@ -188,7 +188,7 @@ async fn the_file_s_default_answers_where_nobody_has_chosen() {
 }
 
 #[tokio::test]
-async fn a_server_is_sent_its_own_key_and_nobody_elses() {
+async fn each_server_receives_only_its_own_key() {
     let own = Server::start(Options::default()).await.unwrap();
     let server = format!("base_url = \"{}\"", own.base_url());
     let file = AgentsFile::new(&format!(
@@ -218,7 +218,7 @@ async fn a_server_is_sent_its_own_key_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn an_agent_whose_server_has_no_address_is_named_and_the_worker_does_not_start() {
+async fn agent_without_server_address_is_reported_at_start() {
     let file = AgentsFile::new("[agents.lost]\nbase_url = \"http://[\"\n");
     let app = TestApp::builder().workers(0).start().await;
     let ended = Command::new(env!("CARGO_BIN_EXE_errand-worker"))

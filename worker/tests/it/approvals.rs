@@ -63,7 +63,7 @@ fn errors(run: &Reply) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_call_waits_for_consent_and_is_made_as_it_was_shown() {
+async fn approved_call_is_made_with_the_arguments_that_were_shown() {
     let app = deleting(TestApp::builder()).start().await;
     let user = app.user("Ada").await;
     user.post("/tasks", json!({"title": "milk"})).await;
@@ -121,7 +121,7 @@ async fn a_call_waits_for_consent_and_is_made_as_it_was_shown() {
 }
 
 #[tokio::test]
-async fn a_declined_call_is_answered_and_the_rest_of_its_step_is_made() {
+async fn declined_call_does_not_stop_the_other_calls_of_its_step() {
     let app = deleting(TestApp::builder()).start().await;
     let user = app.user("Ada").await;
     user.post("/tasks", json!({"title": "milk"})).await;
@@ -167,7 +167,7 @@ async fn a_declined_call_is_answered_and_the_rest_of_its_step_is_made() {
 }
 
 #[tokio::test]
-async fn only_the_runs_user_decides_and_only_about_calls_that_wait() {
+async fn only_the_runs_user_can_decide_about_pending_calls() {
     let app = deleting(TestApp::builder()).start().await;
     let user = app.user("Ada").await;
     let eve = app.user("Eve").await;
@@ -235,13 +235,13 @@ async fn killed_while(app: &TestApp, hold: &str) {
 }
 
 #[tokio::test]
-async fn a_worker_killed_between_consent_and_effect_leaves_it_to_be_done_once() {
+async fn worker_killed_between_approval_and_effect_leaves_one_effect() {
     let app = deleting(TestApp::builder().workers(0)).start().await;
     killed_while(&app, "SELECT FROM task_counters FOR UPDATE").await;
 }
 
 #[tokio::test]
-async fn a_worker_killed_between_effect_and_record_leaves_it_to_be_done_once() {
+async fn worker_killed_between_effect_and_record_leaves_one_effect() {
     let app = deleting(TestApp::builder().workers(0)).start().await;
     app.database
         .execute(
@@ -255,7 +255,7 @@ async fn a_worker_killed_between_effect_and_record_leaves_it_to_be_done_once() {
 }
 
 #[tokio::test]
-async fn what_nobody_approves_in_time_counts_as_declined() {
+async fn expired_approval_counts_as_declined() {
     let app = deleting(TestApp::builder())
         .worker("--approval-timeout-seconds=1")
         .start()
@@ -275,7 +275,7 @@ async fn what_nobody_approves_in_time_counts_as_declined() {
 }
 
 #[tokio::test]
-async fn a_parked_run_can_be_cancelled_anywhere_and_tried_again() {
+async fn run_awaiting_approval_can_be_cancelled_and_retried() {
     let mut app = deleting(TestApp::builder()).start().await;
     let other = app.add_api().await;
     let user = app.user("Ada").await;
@@ -324,7 +324,7 @@ async fn a_parked_run_can_be_cancelled_anywhere_and_tried_again() {
 }
 
 #[tokio::test]
-async fn what_follows_in_the_conversation_waits_and_others_do_not() {
+async fn approval_blocks_only_its_own_conversation() {
     let app = deleting(TestApp::builder()).start().await;
     let user = app.user("Ada").await;
     user.post("/tasks", json!({"title": "milk"})).await;

@@ -32,7 +32,7 @@ async fn decide(user: &User, asked: &Value, approve: bool) -> Reply {
 }
 
 #[tokio::test]
-async fn whoever_waits_is_told_at_once_that_the_run_waits_for_them() {
+async fn waiting_request_returns_when_the_run_needs_approval() {
     let app = deleting(TestApp::builder()).start().await;
     let user = scene(&app).await;
     // Longer than any test may take.
@@ -61,7 +61,7 @@ async fn whoever_waits_is_told_at_once_that_the_run_waits_for_them() {
 }
 
 #[tokio::test]
-async fn a_reader_is_asked_and_reads_on_to_the_end() {
+async fn subscriber_sees_the_approval_request_and_the_rest_of_the_run() {
     let app = deleting(TestApp::builder()).start().await;
     let user = scene(&app).await;
     let mut stream = user.chat_events(None, "Delete the milk").await;
@@ -95,7 +95,7 @@ async fn a_reader_is_asked_and_reads_on_to_the_end() {
 }
 
 #[tokio::test]
-async fn a_user_decides_over_the_socket() {
+async fn user_approves_over_the_websocket() {
     let app = deleting(TestApp::builder()).start().await;
     let user = scene(&app).await;
     let bearer = format!("Bearer {}", user.token);
@@ -124,7 +124,7 @@ async fn a_user_decides_over_the_socket() {
 }
 
 #[tokio::test]
-async fn whoever_was_not_asked_because_the_worker_died_is_asked_all_the_same() {
+async fn approval_request_survives_the_death_of_the_worker() {
     let app = deleting(TestApp::builder().workers(0))
         .api("--wait-sweep-ms=100")
         .start()
@@ -132,7 +132,7 @@ async fn whoever_was_not_asked_because_the_worker_died_is_asked_all_the_same() {
     let user = scene(&app).await;
     let mut stream = user.chat_events(None, "Delete the milk").await;
     let mut told = stream.until("run.queued").await;
-    // Redis takes nothing from this one: what it has to tell is lost.
+    // Redis rejects what this worker sends, so its events are lost.
     let mute = process(&app, &["--redis-url=redis://127.0.0.1:1"]).await;
     told.extend(stream.until("approval.requested").await);
     mute.kill().await;

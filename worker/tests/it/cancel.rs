@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::scene::{add_milk, replies, runs, tasks};
 
 #[tokio::test]
-async fn a_running_run_is_cancelled_within_a_heartbeat_and_what_it_did_stays() {
+async fn active_run_is_cancelled_within_a_heartbeat_and_keeps_its_effects() {
     let app = TestApp::builder()
         .worker("--heartbeat-ms=500")
         .worker("--worker-dead-after-ms=30000")
@@ -34,7 +34,7 @@ async fn a_running_run_is_cancelled_within_a_heartbeat_and_what_it_did_stays() {
     assert_eq!(cancelled.text("status"), "cancelled");
     assert_eq!(cancelled.tools(), ["add_task"]);
     assert_eq!(cancelled.text("message"), "");
-    // The model call was given up, so that nobody pays for it.
+    // The model call was aborted, so that it costs no more tokens.
     tokio::time::timeout(Duration::from_secs(5), app.model.wait_idle())
         .await
         .unwrap();
@@ -59,7 +59,7 @@ async fn a_running_run_is_cancelled_within_a_heartbeat_and_what_it_did_stays() {
 }
 
 #[tokio::test]
-async fn a_cancel_that_meets_a_step_keeps_the_whole_step_and_ends_there() {
+async fn cancellation_during_a_step_keeps_the_whole_step() {
     // So rare a heartbeat that only the step itself can find the cancel, whose call to the worker is lost.
     let app = TestApp::builder()
         .worker("--heartbeat-ms=60000")
@@ -77,7 +77,7 @@ async fn a_cancel_that_meets_a_step_keeps_the_whole_step_and_ends_there() {
     gate.release();
     let cancelled = tokio::time::timeout(Duration::from_secs(10), user.wait(posted.id("run_id")))
         .await
-        .expect("the step ends the run, whatever the model is asked meanwhile");
+        .expect("the step ends the run although the model call is in progress");
     assert_eq!(cancelled.text("status"), "cancelled", "{}", cancelled.body);
     assert_eq!(cancelled.tools(), ["add_task", "add_task"]);
     assert!(cancelled.body["usage"]["total_tokens"].as_i64() > Some(0));
@@ -91,7 +91,7 @@ async fn a_cancel_that_meets_a_step_keeps_the_whole_step_and_ends_there() {
 }
 
 #[tokio::test]
-async fn a_cancel_that_meets_the_reply_comes_first_or_not_at_all() {
+async fn cancellation_and_reply_exclude_each_other() {
     let app = TestApp::builder()
         .worker("--heartbeat-ms=60000")
         .worker("--worker-dead-after-ms=200000")
@@ -117,7 +117,7 @@ async fn a_cancel_that_meets_the_reply_comes_first_or_not_at_all() {
     assert_eq!(replies(&app).await.len(), 1);
 }
 
-/// A cancel whose call no worker hears.
+/// Requests a cancellation without notifying a worker.
 async fn mark_cancelled(app: &TestApp) {
     app.database
         .execute("UPDATE runs SET cancel_requested_at = now()")

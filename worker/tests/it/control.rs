@@ -6,7 +6,7 @@ use errand_testkit::{TestApp, User, eventually};
 
 use crate::scene::{process, runs, swift};
 
-/// Waits until all workers, so many, have beaten twice since now: by then each knows what was said before.
+/// Waits until each of `workers` workers has sent two more heartbeats. By then each knows the current settings.
 async fn all_know(app: &TestApp, workers: i64) {
     for _ in 0..2 {
         let now = app
@@ -22,7 +22,7 @@ async fn all_know(app: &TestApp, workers: i64) {
     }
 }
 
-/// Posts so many messages, each in a conversation of its own.
+/// Posts `count` messages, each in a new conversation.
 async fn post(user: &User, count: usize) -> Vec<Uuid> {
     let mut posted = Vec::new();
     for _ in 0..count {
@@ -36,7 +36,7 @@ fn hello() -> Script {
 }
 
 #[tokio::test]
-async fn a_paused_queue_gives_nothing_to_anybody_and_goes_on_when_told() {
+async fn paused_queue_hands_out_no_runs_until_it_is_resumed() {
     let app = swift(TestApp::builder().workers(2)).start().await;
     let (user, admin) = (app.user("Ada").await, app.admin().await);
     app.model.script(hello());
@@ -48,7 +48,7 @@ async fn a_paused_queue_gives_nothing_to_anybody_and_goes_on_when_told() {
     assert_eq!(admin.admin_post("/queue/pause").await.status, 200);
     all_know(&app, 2).await;
     let posted = post(&user, 3).await;
-    // A bell that is lost must not matter either.
+    // A lost notification must not matter either.
     app.database
         .execute("UPDATE runs SET ring_at = now() WHERE status = 'queued'")
         .await
@@ -57,7 +57,7 @@ async fn a_paused_queue_gives_nothing_to_anybody_and_goes_on_when_told() {
     assert_eq!(
         user.wait(held).await.text("message"),
         "At last.",
-        "what is under way goes on"
+        "active runs continue"
     );
     all_know(&app, 2).await;
     let claimed = "SELECT count(*) FROM runs WHERE attempt > 0";
@@ -69,7 +69,7 @@ async fn a_paused_queue_gives_nothing_to_anybody_and_goes_on_when_told() {
 }
 
 #[tokio::test]
-async fn a_draining_worker_takes_nothing_until_it_is_told_to() {
+async fn draining_worker_claims_nothing_until_it_is_undrained() {
     let mut app = swift(TestApp::builder().workers(2)).start().await;
     let (user, admin) = (app.user("Ada").await, app.admin().await);
     app.model.script(hello());
@@ -104,7 +104,7 @@ async fn a_draining_worker_takes_nothing_until_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn a_run_that_killed_its_workers_is_a_dead_letter_and_an_admins_retry_keeps_the_order() {
+async fn admin_retries_a_run_that_killed_its_workers_in_order() {
     let app = swift(TestApp::builder().workers(0).worker("--run-max-attempts=2"))
         .start()
         .await;
@@ -141,7 +141,7 @@ async fn a_run_that_killed_its_workers_is_a_dead_letter_and_an_admins_retry_keep
         retried.body
     );
     digested.wait_arrived(1).await;
-    // What comes meanwhile waits for it.
+    // Later messages wait for it.
     let next = user.chat_async(Some(conversation), "hi").await.id("run_id");
     let dead = format!("DELETE FROM workers WHERE id <> '{}'", judge.id);
     app.database.execute(&dead).await.unwrap();

@@ -1,4 +1,4 @@
-//! What readers are told when workers die or sleep in the middle of an answer.
+//! The events that subscribers see when workers die or are suspended during an answer.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn listen(app: &TestApp, user_id: Uuid) -> redis::aio::PubSub {
 }
 
 #[tokio::test]
-async fn an_answer_whose_worker_is_killed_in_its_middle_is_told_once_in_the_end() {
+async fn answer_of_a_killed_worker_is_published_once() {
     let app = swift(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
     app.model
@@ -66,7 +66,7 @@ async fn an_answer_whose_worker_is_killed_in_its_middle_is_told_once_in_the_end(
 }
 
 #[tokio::test]
-async fn a_worker_that_slept_past_its_lease_tells_nothing_when_it_wakes() {
+async fn worker_suspended_past_its_lease_publishes_nothing() {
     let app = swift(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
     // With its log, which the other has begun anew; and without it, when nothing in Redis knows of the other.
@@ -122,7 +122,7 @@ async fn a_worker_that_slept_past_its_lease_tells_nothing_when_it_wakes() {
 }
 
 #[tokio::test]
-async fn words_are_gathered_but_the_first_ones_are_not_held_back() {
+async fn first_words_are_published_immediately_and_later_ones_in_batches() {
     let app = TestApp::builder()
         .worker("--delta-interval-ms=200")
         .model(Options {
@@ -151,10 +151,10 @@ async fn words_are_gathered_but_the_first_ones_are_not_held_back() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_cut_off_and_made_again_is_told_from_its_beginning() {
+async fn retried_model_call_is_published_from_its_start() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
-    // Late enough for the worker to know that somebody reads.
+    // Late enough for the worker to know that there is a subscriber.
     let cut = Behaviour::DisconnectMidStream { after_chunks: 3 }.after(Duration::from_millis(200));
     app.model
         .script(Script::new().when("go", [cut, Behaviour::reply("The whole answer.")]));
@@ -167,7 +167,7 @@ async fn a_call_that_is_cut_off_and_made_again_is_told_from_its_beginning() {
 }
 
 #[tokio::test]
-async fn a_released_run_is_told_to_wait_again() {
+async fn released_run_publishes_that_it_is_queued() {
     let app = TestApp::builder()
         .workers(0)
         .worker("--shutdown-grace-seconds=1")

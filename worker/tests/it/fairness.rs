@@ -1,4 +1,4 @@
-//! Who is next when workers are short: nobody's many messages hold up another's.
+//! Users share the workers fairly: one user's many messages do not delay another user's message.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ async fn ring_all(app: &TestApp) {
     }
 }
 
-/// How many runs of others were claimed between the post and the claim of each of this user's runs, at most.
+/// The largest number of other users' runs that were claimed between the post and the claim of one of this user's runs.
 async fn went_before(app: &TestApp, user: &User) -> i64 {
     let before = format!(
         "SELECT max(n) FROM (SELECT count(o.id) AS n FROM runs r LEFT JOIN runs o ON o.user_id <> r.user_id \
@@ -76,7 +76,7 @@ fn slow_model() -> Options {
 }
 
 #[tokio::test]
-async fn a_message_waits_for_no_more_than_one_of_ten_thousand_of_another_user() {
+async fn message_waits_for_at_most_one_of_another_users_ten_thousand() {
     let app = TestApp::builder().workers(0).model(slow_model()).start().await;
     let ada = app.user("Ada").await;
     let bob = app.user("Bob").await;
@@ -98,7 +98,7 @@ async fn a_message_waits_for_no_more_than_one_of_ten_thousand_of_another_user() 
 }
 
 #[tokio::test]
-async fn without_redis_users_take_turns_as_well() {
+async fn users_share_workers_fairly_without_redis() {
     let mut redis = Redis::ephemeral().await.unwrap();
     let app = TestApp::builder()
         .workers(0)
@@ -129,7 +129,7 @@ async fn without_redis_users_take_turns_as_well() {
 }
 
 #[tokio::test]
-async fn all_of_a_hint_that_waits_for_its_turn_is_taken_by_whoever_has_room() {
+async fn queued_notifications_are_taken_by_any_worker_with_free_slots() {
     let app = TestApp::builder().workers(0).model(slow_model()).start().await;
     let ada = app.user("Ada").await;
     many(&app, &ada, 200).await;

@@ -36,7 +36,7 @@ async fn transactions(app: &TestApp) -> i64 {
 }
 
 #[tokio::test]
-async fn an_idle_worker_asks_little_of_redis_and_postgres() {
+async fn idle_worker_sends_few_queries() {
     let redis = Redis::ephemeral().await.unwrap();
     let app = TestApp::builder().redis_url(redis.url()).start().await;
     let user = app.user("Ada").await;

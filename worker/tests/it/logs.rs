@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::scene::process;
 
 #[tokio::test]
-async fn a_line_about_a_run_bears_the_ids_of_run_conversation_and_request() {
+async fn log_lines_of_a_run_contain_its_ids() {
     let app = TestApp::builder()
         .workers(0)
         .worker("--model-retry-base-ms=1")

@@ -61,7 +61,7 @@ fn offered(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_servers_tools_are_offered_beside_ours_and_called_once() {
+async fn mcp_tools_are_offered_and_called_once() {
     let shop = McpFixture::start();
     let file = AgentsFile::new(&shop.agents_file("headers = { x-key = { env = \"PATH\" } }"));
     let app = start(&file).await;
@@ -102,7 +102,7 @@ async fn a_servers_tools_are_offered_beside_ours_and_called_once() {
     for headers in shop.requests() {
         assert_eq!(headers["x-key"].to_str().unwrap(), path);
     }
-    // What the model is told next time is what came of it.
+    // The next model call contains the outcome.
     app.model
         .script(Script::new().otherwise(Behaviour::reply("Yes.")));
     let next = user.chat_in(reply.id("conversation_id"), "is it paid?").await;
@@ -112,7 +112,7 @@ async fn a_servers_tools_are_offered_beside_ours_and_called_once() {
 }
 
 #[tokio::test]
-async fn what_fails_is_an_answer_that_the_model_can_make_something_of() {
+async fn failed_mcp_call_is_a_result_for_the_model() {
     let shop = McpFixture::start();
     let file = AgentsFile::new(&shop.agents_file("max_result_bytes = 2048\ntimeout_seconds = 1"));
     let app = start(&file).await;
@@ -166,7 +166,7 @@ async fn what_fails_is_an_answer_that_the_model_can_make_something_of() {
 }
 
 #[tokio::test]
-async fn a_server_that_dies_in_mid_call_leaves_an_honest_answer_and_is_used_again_once_it_is_back() {
+async fn mcp_server_that_dies_during_a_call_is_used_again_after_its_restart() {
     let mut shop = McpFixture::start();
     let file = AgentsFile::new(&shop.agents_file(""));
     let app = start(&file).await;
@@ -204,7 +204,7 @@ async fn a_server_that_dies_in_mid_call_leaves_an_honest_answer_and_is_used_agai
 }
 
 #[tokio::test]
-async fn a_cancelled_run_leaves_its_call_and_says_that_nobody_knows() {
+async fn mcp_call_of_a_cancelled_run_has_an_unknown_outcome() {
     let shop = McpFixture::start();
     let file = AgentsFile::new(&shop.agents_file(""));
     let app = start(&file).await;
@@ -224,7 +224,7 @@ async fn a_cancelled_run_leaves_its_call_and_says_that_nobody_knows() {
 }
 
 #[tokio::test]
-async fn what_a_server_offers_may_change() {
+async fn mcp_server_can_change_its_tools() {
     let shop = McpFixture::start();
     let file = AgentsFile::new(&shop.agents_file("tools = [\"pay\", \"sell\", \"odd\"]"));
     let app = start(&file).await;
@@ -259,7 +259,7 @@ async fn what_a_server_offers_may_change() {
 }
 
 #[tokio::test]
-async fn an_agent_has_the_tools_that_it_has_chosen_and_no_others() {
+async fn agent_has_only_the_mcp_tools_it_selects() {
     let shop = McpFixture::start();
     let agents = "[agents.one]\ntools = [\"shop.look\"]\n[agents.all]\ntools = [\"add_task\", \"shop.*\"]\n\
                   [agents.none]\ntools = [\"add_task\"]";
@@ -283,7 +283,7 @@ async fn an_agent_has_the_tools_that_it_has_chosen_and_no_others() {
 }
 
 #[tokio::test]
-async fn no_redirect_is_followed() {
+async fn mcp_redirects_are_not_followed() {
     let shop = McpFixture::start();
     let thief = McpFixture::start();
     let text = format!(
@@ -302,7 +302,7 @@ async fn no_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn a_private_server_is_not_connected_to_unless_its_operator_allows_it() {
+async fn private_mcp_address_requires_permission() {
     let shop = McpFixture::start();
     // By a name, because an address in its place is refused at the start.
     let url = shop.url().replace("127.0.0.1", "localhost");

@@ -1,4 +1,4 @@
-//! Workers that die around a call of somebody else's tool: it has its effect at most once, unless twice is as good.
+//! Workers that die around a call of an MCP tool: it has its effect at most once, unless it is safe to repeat.
 
 use errand_model::{Behaviour, Script};
 use errand_testkit::{AgentsFile, McpFault, McpFixture, Reply, TestApp, eventually};
@@ -30,7 +30,7 @@ fn result(reply: &Reply) -> String {
 }
 
 #[tokio::test]
-async fn a_call_whose_worker_dies_is_made_again_only_if_that_does_no_harm() {
+async fn interrupted_mcp_call_is_repeated_only_if_that_is_safe() {
     for (tool, code, effects) in [
         ("shop__pay", "OUTCOME_UNKNOWN", 1),
         ("shop__put", "true", 2),
@@ -52,7 +52,7 @@ async fn a_call_whose_worker_dies_is_made_again_only_if_that_does_no_harm() {
         assert_eq!(result(&reply), code, "{tool}: {}", reply.body);
         let done = shop.effects();
         assert_eq!(done.len(), effects, "{tool}");
-        // Every try of one call bears the same key, and what was journalled is what is asked for.
+        // Every attempt of a call has the same idempotency key and the recorded arguments.
         for effect in &done {
             assert_eq!(
                 (&effect.key, &effect.arguments),
@@ -70,7 +70,7 @@ async fn a_call_whose_worker_dies_is_made_again_only_if_that_does_no_harm() {
 }
 
 #[tokio::test]
-async fn an_operators_word_that_a_tool_is_idempotent_counts() {
+async fn tool_configured_as_idempotent_is_repeated() {
     let shop = McpFixture::start();
     let file = AgentsFile::new(&shop.agents_file("idempotent = [\"pay\"]"));
     let app = start(&file).await;
@@ -88,7 +88,7 @@ async fn an_operators_word_that_a_tool_is_idempotent_counts() {
 }
 
 #[tokio::test]
-async fn a_call_whose_worker_dies_before_its_mark_is_made_once_by_another() {
+async fn mcp_call_not_marked_as_started_is_made_by_another_worker() {
     let shop = McpFixture::start();
     let file = AgentsFile::new(&shop.agents_file(""));
     let app = start(&file).await;
@@ -116,7 +116,7 @@ async fn a_call_whose_worker_dies_before_its_mark_is_made_once_by_another() {
     })
     .await;
     victim.kill().await;
-    // Postgres would go on with a statement that it has, also for a client that is gone.
+    // Postgres continues a statement even if its client is gone.
     sqlx::raw_sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
          WHERE datname = current_database() AND wait_event_type = 'Lock'",

@@ -1,4 +1,4 @@
-//! Postgres goes away while runs are in flight: nobody is taken for dead, nothing happens twice.
+//! Database outages during active runs: no worker counts as dead, and nothing is executed twice.
 
 use errand_devstack::Postgres;
 use errand_model::{Behaviour, ChatRequest, Gate, Script};
@@ -24,7 +24,7 @@ async fn post(user: &User, message: &str) {
 }
 
 #[tokio::test]
-async fn an_outage_longer_than_the_dead_after_time_rescues_nobody_and_repeats_nothing() {
+async fn long_database_outage_rescues_and_repeats_nothing() {
     let mut postgres = Postgres::ephemeral().await.unwrap();
     let app = swift(TestApp::builder().workers(2).postgres_url(postgres.url()))
         .start()
@@ -72,7 +72,7 @@ async fn an_outage_longer_than_the_dead_after_time_rescues_nobody_and_repeats_no
 }
 
 #[tokio::test]
-async fn runs_that_wait_through_an_outage_are_answered_after_it() {
+async fn queued_runs_are_answered_after_a_database_outage() {
     let mut postgres = Postgres::ephemeral().await.unwrap();
     let app = swift(
         TestApp::builder()
@@ -121,7 +121,7 @@ async fn behind_proxy() -> (Proxy, TestApp, [String; 2]) {
 }
 
 #[tokio::test]
-async fn a_claim_whose_answer_was_lost_is_handed_back() {
+async fn claim_with_a_lost_response_is_released() {
     for loss in [Loss::Break, Loss::Silence] {
         let (proxy, app, settings) = behind_proxy().await;
         let user = app.user("Ada").await;
@@ -135,12 +135,12 @@ async fn a_claim_whose_answer_was_lost_is_handed_back() {
         assert!(proxy.has_lost());
         assert_eq!(answered.text("message"), "Hello!", "{loss:?}: {}", answered.body);
         assert_eq!(runs(&app).await, ["succeeded 2 0 0"], "{loss:?}");
-        assert_eq!(user.chat("hi").await.status, 200, "the worker goes on");
+        assert_eq!(user.chat("hi").await.status, 200, "the worker continues");
     }
 }
 
 #[tokio::test]
-async fn a_step_whose_commit_was_not_confirmed_is_not_made_again() {
+async fn step_with_an_unconfirmed_commit_is_not_repeated() {
     for loss in [Loss::Break, Loss::Silence] {
         let (proxy, app, settings) = behind_proxy().await;
         let _worker = app
@@ -164,8 +164,8 @@ async fn a_step_whose_commit_was_not_confirmed_is_not_made_again() {
 }
 
 #[tokio::test]
-async fn a_reply_whose_commit_was_not_confirmed_is_stored_once_and_told() {
-    let reply = "A reply that nobody else would give.";
+async fn reply_with_an_unconfirmed_commit_is_stored_once_and_published() {
+    let reply = "A reply that appears nowhere else.";
     for loss in [Loss::Break, Loss::Silence] {
         let (proxy, app, settings) = behind_proxy().await;
         let _worker = app
@@ -189,7 +189,7 @@ async fn a_reply_whose_commit_was_not_confirmed_is_stored_once_and_told() {
 /// Steps are not flushed: a crash of Postgres can lose one that its worker has seen committed, while the lease, which is
 /// older, is kept. What follows from the lost step must not be stored as if it were there.
 #[tokio::test]
-async fn what_follows_from_a_step_that_a_crash_has_lost_is_made_anew() {
+async fn steps_after_one_lost_in_a_crash_are_repeated() {
     let lost = "DELETE FROM steps; DELETE FROM tasks; DELETE FROM task_counters";
     // The reply, another step, and a failure.
     let seconds = [
@@ -218,7 +218,7 @@ async fn what_follows_from_a_step_that_a_crash_has_lost_is_made_anew() {
         assert_eq!(answered.body, stored.body, "{number}");
         if number == 2 {
             assert_eq!(answered.text("status"), "failed", "{}", answered.body);
-            assert_eq!(answered.tools(), [""; 0], "what was lost is not told");
+            assert_eq!(answered.tools(), [""; 0], "the lost step is not reported");
             assert_eq!(tasks(&app).await, 0);
         } else {
             assert_eq!(answered.text("message"), "Done.", "{number}: {}", answered.body);

@@ -41,7 +41,7 @@ async fn between_call_and_commit(
 }
 
 #[tokio::test]
-async fn nobody_hears_of_an_early_answer_before_the_commit() {
+async fn early_answer_is_not_published_before_the_commit() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let (events, lock) = between_call_and_commit(&app, &user, Behaviour::reply("Early.")).await;
@@ -62,7 +62,7 @@ async fn nobody_hears_of_an_early_answer_before_the_commit() {
 }
 
 #[tokio::test]
-async fn an_early_answer_counts_for_nothing_if_the_step_is_not_committed() {
+async fn early_answer_is_discarded_if_the_commit_fails() {
     let app = TestApp::builder().worker("--heartbeat-ms=100").start().await;
     let user = app.user("Ada").await;
     let (events, mut lock) = between_call_and_commit(&app, &user, Behaviour::reply("Early.")).await;
@@ -78,9 +78,9 @@ async fn an_early_answer_counts_for_nothing_if_the_step_is_not_committed() {
     assert_eq!(replies(&app).await, ["Anew."]);
 }
 
-/// Whoever comes to read just then makes the worker look what there is to tell.
+/// A new subscriber makes the worker check for unpublished events.
 #[tokio::test]
-async fn what_was_said_before_a_step_is_taken_back_only_after_its_commit() {
+async fn earlier_text_is_withdrawn_only_after_the_commit() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let (first, second) = (Gate::new(), Gate::new());
@@ -113,9 +113,9 @@ async fn what_was_said_before_a_step_is_taken_back_only_after_its_commit() {
     assert_eq!(text_of(&told), "Done.");
 }
 
-/// What a step has done is told with its commit, whatever the model's next call waits for.
+/// The results of a step are published with its commit, whatever the next model call waits for.
 #[tokio::test]
-async fn a_reader_hears_of_the_step_while_the_next_call_waits_for_its_place() {
+async fn results_are_published_while_the_next_call_waits_for_the_rate_limit() {
     // One at once, then one in six seconds.
     let app = TestApp::builder()
         .worker("--model-requests-per-minute=10")
@@ -131,7 +131,7 @@ async fn a_reader_hears_of_the_step_while_the_next_call_waits_for_its_place() {
 }
 
 #[tokio::test]
-async fn a_reader_hears_of_the_step_while_the_model_is_let_alone_after_a_fault() {
+async fn results_are_published_while_the_model_call_waits_for_its_retry() {
     let app = TestApp::builder()
         .worker("--model-retry-base-ms=5000")
         .worker("--model-retry-max-ms=5000")
@@ -145,7 +145,7 @@ async fn a_reader_hears_of_the_step_while_the_model_is_let_alone_after_a_fault()
     assert_eq!(text_of(&events.rest().await), "Anew.");
 }
 
-/// When an event was told.
+/// The time of an event.
 fn at(event: &Value) -> DateTime<Utc> {
     event["at"].as_str().unwrap().parse().unwrap()
 }

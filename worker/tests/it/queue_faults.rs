@@ -17,7 +17,7 @@ async fn app_on(redis: &Redis) -> (TestApp, User) {
     (app, user)
 }
 
-/// Posts so many chats at once, each into a conversation of its own.
+/// Posts `chats` messages at the same time, each in a new conversation.
 async fn post(user: &User, chats: usize) -> Vec<Reply> {
     let posted = futures::future::join_all((0..chats).map(|_| user.chat_async(None, "Buy milk"))).await;
     for reply in &posted {
@@ -75,7 +75,7 @@ async fn is_quick(user: &User) {
 }
 
 #[tokio::test]
-async fn a_restart_of_redis_loses_no_message() {
+async fn redis_restart_loses_no_message() {
     let mut redis = Redis::ephemeral().await.unwrap();
     let (app, user) = app_on(&redis).await;
     post(&user, 5).await;
@@ -89,7 +89,7 @@ async fn a_restart_of_redis_loses_no_message() {
 }
 
 #[tokio::test]
-async fn a_crash_of_redis_loses_no_message() {
+async fn redis_crash_loses_no_message() {
     let mut redis = Redis::ephemeral().await.unwrap();
     let (app, user) = app_on(&redis).await;
     for _ in 0..3 {
@@ -102,7 +102,7 @@ async fn a_crash_of_redis_loses_no_message() {
 }
 
 #[tokio::test]
-async fn what_waits_when_redis_is_flushed_is_answered() {
+async fn queued_runs_are_answered_after_redis_is_flushed() {
     let redis = Redis::ephemeral().await.unwrap();
     let app = TestApp::builder()
         .redis_url(redis.url())
@@ -134,7 +134,7 @@ async fn what_waits_when_redis_is_flushed_is_answered() {
 }
 
 #[tokio::test]
-async fn a_redis_that_stalls_delays_and_loses_nothing() {
+async fn stalled_redis_loses_no_message() {
     let mut redis = Redis::ephemeral().await.unwrap();
     let (app, user) = app_on(&redis).await;
     for stall in [Duration::from_millis(600), Duration::from_secs(5)] {
@@ -158,7 +158,7 @@ async fn a_redis_that_stalls_delays_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn garbage_among_the_hints_is_dropped() {
+async fn malformed_notifications_are_dropped() {
     let redis = Redis::ephemeral().await.unwrap();
     let (app, user) = app_on(&redis).await;
     let mut connection = app.redis().await;
@@ -182,7 +182,7 @@ async fn garbage_among_the_hints_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_type_in_the_hints_place_is_removed() {
+async fn notification_key_of_a_wrong_type_is_removed() {
     let redis = Redis::ephemeral().await.unwrap();
     let (app, user) = app_on(&redis).await;
     let mut connection = app.redis().await;
@@ -198,7 +198,7 @@ async fn a_key_of_another_type_in_the_hints_place_is_removed() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_stale_hints_delay_nobody_for_long() {
+async fn stale_notifications_cause_no_long_delay() {
     let redis = Redis::ephemeral().await.unwrap();
     let app = TestApp::builder().redis_url(redis.url()).workers(0).start().await;
     app.model.script(one_task_each());
@@ -223,7 +223,7 @@ async fn a_hundred_thousand_stale_hints_delay_nobody_for_long() {
 }
 
 #[tokio::test]
-async fn a_redis_that_comes_late_is_not_waited_for_and_is_used_when_it_is_there() {
+async fn worker_starts_without_redis_and_uses_it_once_available() {
     let mut redis = Redis::ephemeral().await.unwrap();
     redis.stop().await.unwrap();
     let (app, user) = app_on(&redis).await;

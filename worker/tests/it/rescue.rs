@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::scene::{add_milk, process, replies, runs, steps_committed, swift, tasks};
 
 #[tokio::test]
-async fn a_killed_workers_run_is_answered_once_by_another() {
+async fn run_of_a_killed_worker_is_answered_once() {
     let app = swift(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
     for tool_first in [false, true] {
@@ -47,7 +47,7 @@ async fn a_killed_workers_run_is_answered_once_by_another() {
 }
 
 #[tokio::test]
-async fn a_dead_workers_run_is_taken_up_within_ten_seconds_with_the_settings_as_they_come() {
+async fn run_of_a_dead_worker_is_rescued_within_ten_seconds_by_default() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -71,7 +71,7 @@ async fn a_dead_workers_run_is_taken_up_within_ten_seconds_with_the_settings_as_
 }
 
 #[tokio::test]
-async fn a_worker_that_slept_past_its_lease_writes_nothing_and_works_on() {
+async fn worker_suspended_past_its_lease_writes_nothing() {
     let app = swift(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
     let ghost = Behaviour::tool_call("add_task", r#"{"title":"a ghost"}"#);
@@ -119,7 +119,7 @@ async fn a_worker_that_slept_past_its_lease_writes_nothing_and_works_on() {
 }
 
 #[tokio::test]
-async fn a_run_that_kills_its_workers_is_given_up_and_can_be_retried() {
+async fn run_that_kills_its_workers_fails_and_can_be_retried() {
     let app = swift(TestApp::builder().workers(0).worker("--run-max-attempts=2"))
         .start()
         .await;
@@ -147,7 +147,7 @@ async fn a_run_that_kills_its_workers_is_given_up_and_can_be_retried() {
         app.database.texts(told).await,
         ["2 0 poison: 2 workers died under it"]
     );
-    assert_eq!(gate.arrived(), 2, "nobody has tried a third time");
+    assert_eq!(gate.arrived(), 2, "there is no third attempt");
 
     let retry = user
         .post(&format!("/runs/{}/retry", posted.text("run_id")), Value::Null)
@@ -157,7 +157,7 @@ async fn a_run_that_kills_its_workers_is_given_up_and_can_be_retried() {
 }
 
 #[tokio::test]
-async fn an_overdue_run_is_ended_though_its_worker_lives() {
+async fn overdue_run_of_a_live_worker_is_finished() {
     let app = swift(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
     let posted = user.chat_async(None, "hi").await;
@@ -196,13 +196,13 @@ async fn an_overdue_run_is_ended_though_its_worker_lives() {
     assert_eq!(
         next.text("status"),
         "succeeded",
-        "the conversation goes on: {}",
+        "the conversation continues: {}",
         next.body
     );
 }
 
 #[tokio::test]
-async fn a_model_that_hangs_past_the_runs_deadline_fails_the_run() {
+async fn run_fails_if_the_model_hangs_past_the_deadline() {
     let app = TestApp::builder()
         .worker("--run-deadline-seconds=1")
         .start()
@@ -217,7 +217,7 @@ async fn a_model_that_hangs_past_the_runs_deadline_fails_the_run() {
         failed.text("detail"),
         "Agent execution failed: the run took too long"
     );
-    assert_eq!(failed.tools(), ["add_task"], "what was done is told");
+    assert_eq!(failed.tools(), ["add_task"], "the completed call is reported");
     assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
     assert_eq!(tasks(&app).await, 1);
 }

@@ -1,4 +1,4 @@
-//! What is old goes, and callers are told the same.
+//! The deletion of old data, which does not change responses.
 
 use errand_testkit::{TestApp, eventually};
 use serde_json::json;
@@ -28,7 +28,7 @@ fn an_old_run(user: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_worker_removes_what_is_old_and_keeps_what_is_not() {
+async fn worker_deletes_only_old_data() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     app.database
@@ -54,7 +54,7 @@ async fn a_worker_removes_what_is_old_and_keeps_what_is_not() {
     let old =
         "SELECT (SELECT count(*) FROM steps WHERE step_of_old) + (SELECT count(*) FROM idempotency_keys)"
             .replace("step_of_old", &format!("run_id = '{OLD}'"));
-    eventually("what is old is gone", || async {
+    eventually("old data is deleted", || async {
         app.database.count(&old).await == 0
     })
     .await;
@@ -68,7 +68,7 @@ async fn a_worker_removes_what_is_old_and_keeps_what_is_not() {
 }
 
 #[tokio::test]
-async fn by_default_nothing_is_removed() {
+async fn nothing_is_deleted_by_default() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     app.database

@@ -46,7 +46,7 @@ pub(crate) async fn replies(app: &TestApp) -> Vec<String> {
         .await
 }
 
-/// Waits until so many steps are committed: the model is asked again before that.
+/// Waits until the given number of steps is committed. The next model call starts before that.
 pub(crate) async fn steps_committed(app: &TestApp, steps: i64) {
     eventually("the steps are committed", async || {
         app.database.count("SELECT count(*) FROM steps").await == steps

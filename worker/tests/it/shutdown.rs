@@ -9,7 +9,7 @@ use errand_testkit::{TestApp, WorkerProcess, eventually};
 use crate::scene::{add_milk, process, runs, swift, tasks};
 
 #[tokio::test]
-async fn a_worker_told_to_stop_takes_nothing_new_and_ends_what_it_has() {
+async fn stopping_worker_finishes_its_active_runs() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -41,7 +41,7 @@ async fn a_worker_told_to_stop_takes_nothing_new_and_ends_what_it_has() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_within_the_grace_time_is_handed_back_at_no_cost() {
+async fn runs_are_released_after_the_grace_period() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -73,7 +73,7 @@ async fn what_does_not_end_within_the_grace_time_is_handed_back_at_no_cost() {
 }
 
 #[tokio::test]
-async fn a_worker_that_reaches_no_store_stops_when_told() {
+async fn worker_without_database_and_redis_can_be_stopped() {
     let nobody = "127.0.0.1:1";
     let arguments = [
         format!("--database-url=postgres://x@{nobody}/x"),
@@ -88,7 +88,7 @@ async fn a_worker_that_reaches_no_store_stops_when_told() {
 }
 
 #[tokio::test]
-async fn a_worker_told_to_stop_while_its_stores_are_away_ends_all_the_same() {
+async fn worker_stops_during_an_outage_of_database_and_redis() {
     let mut postgres = Postgres::ephemeral().await.unwrap();
     let mut redis = Redis::ephemeral().await.unwrap();
     let builder = TestApp::builder()
@@ -123,7 +123,7 @@ async fn a_worker_told_to_stop_while_its_stores_are_away_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_drained_worker_takes_nothing_until_it_is_undrained() {
+async fn drained_worker_claims_nothing_until_it_is_undrained() {
     let app = swift(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
     let drained = app.start_worker().await;
@@ -147,11 +147,7 @@ async fn a_drained_worker_takes_nothing_until_it_is_undrained() {
     for posted in posted {
         assert_eq!(user.wait(posted.id("run_id")).await.text("status"), "succeeded");
     }
-    assert_eq!(
-        app.database.count(&by(drained.id)).await,
-        1,
-        "only what came before"
-    );
+    assert_eq!(app.database.count(&by(drained.id)).await, 1, "only earlier runs");
     assert_eq!(app.database.count(&by(other.id)).await, 3);
     other.stop().await;
 

@@ -12,7 +12,7 @@ const CONVERSATIONS: i64 = 16;
 const MESSAGES: i64 = 6;
 
 #[tokio::test]
-async fn in_a_storm_of_deaths_each_message_is_answered_once_and_in_order() {
+async fn messages_are_answered_once_and_in_order_while_workers_are_killed() {
     let mut redis = Redis::ephemeral().await.unwrap();
     let model = Options {
         latency: Latency::Fixed(30.0),
@@ -51,7 +51,7 @@ async fn in_a_storm_of_deaths_each_message_is_answered_once_and_in_order() {
             "SELECT count(*) FROM runs WHERE status = 'succeeded' HAVING count(*) >= {}",
             round * 15
         );
-        eventually("the work goes on", || async {
+        eventually("runs are claimed again", || async {
             app.database.try_count(&done).await.is_ok()
         })
         .await;

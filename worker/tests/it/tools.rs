@@ -36,7 +36,7 @@ fn codes(reply: &Reply) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_tool_works_through_the_model() {
+async fn model_can_use_each_tool() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let stranger = app.user("Eve").await;
@@ -79,7 +79,7 @@ async fn each_tool_works_through_the_model() {
         0
     );
 
-    // The model was told each result as it is stored, and never a user's id of ours.
+    // The model receives each result as it is stored, without the user's id.
     let told = app.model.requests().pop().unwrap().json();
     let answers: Vec<Value> = told["messages"]
         .as_array()
@@ -98,7 +98,7 @@ async fn each_tool_works_through_the_model() {
 }
 
 #[tokio::test]
-async fn failed_calls_are_answers_from_which_the_model_can_recover() {
+async fn failed_call_is_a_result_for_the_model() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let eve = app.user("Eve").await;
@@ -172,7 +172,7 @@ async fn failed_calls_are_answers_from_which_the_model_can_recover() {
 }
 
 #[tokio::test]
-async fn of_fifty_calls_at_once_those_within_the_bound_are_made_and_the_others_answered() {
+async fn calls_beyond_the_limit_of_a_step_are_rejected() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let fifty = (0..50).map(|number| add(&number.to_string())).collect();
@@ -195,7 +195,7 @@ async fn of_fifty_calls_at_once_those_within_the_bound_are_made_and_the_others_a
 }
 
 #[tokio::test]
-async fn calls_that_bear_the_same_id_are_told_apart() {
+async fn calls_with_the_same_id_are_distinguished() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let three = || Behaviour::DuplicateToolCallIds(vec![add("a"), add("b"), add("c")]);
@@ -215,7 +215,7 @@ async fn calls_that_bear_the_same_id_are_told_apart() {
 }
 
 #[tokio::test]
-async fn what_the_model_says_beside_its_calls_is_journalled_and_shown_to_it_again() {
+async fn text_beside_tool_calls_is_recorded_and_sent_again() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let aloud = Behaviour::ReplyWithToolCalls {
@@ -237,7 +237,7 @@ async fn what_the_model_says_beside_its_calls_is_journalled_and_shown_to_it_agai
 }
 
 #[tokio::test]
-async fn a_tool_that_fails_in_the_database_is_undone_alone() {
+async fn tool_that_fails_in_the_database_is_rolled_back_alone() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     app.database
@@ -284,7 +284,7 @@ async fn a_tool_that_fails_in_the_database_is_undone_alone() {
 }
 
 #[tokio::test]
-async fn a_fault_of_our_own_is_tried_again_and_then_told() {
+async fn internal_error_is_retried_and_then_reported() {
     let app = TestApp::builder()
         .worker("--run-max-attempts=2")
         .worker("--rescue-interval-ms=50")
