@@ -25,7 +25,7 @@ pub struct Finish {
     pub final_event_seq: i64,
     /// The result.
     pub ending: Ending,
-    /// The last model call. None if it is in the journal already, or if there was none.
+    /// The last model call. None if the journal has it already, or if the model was not called.
     pub last_step: Option<StepRecord>,
 }
 
