@@ -1,20 +1,20 @@
-//! What came back from the model.
+//! The model's answer.
 
 use std::ops::{Add, AddAssign};
 
 use crate::message::ToolCall;
 
-/// Tokens that a model call cost.
+/// Tokens used by a model call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens read.
+    /// Tokens of the request.
     pub prompt_tokens: u64,
-    /// Tokens written.
+    /// Tokens of the answer.
     pub completion_tokens: u64,
 }
 
 impl Usage {
-    /// Tokens read and written.
+    /// The sum of both.
     pub fn total(self) -> u64 {
         self.prompt_tokens.saturating_add(self.completion_tokens)
     }
@@ -23,7 +23,7 @@ impl Usage {
 impl Add for Usage {
     type Output = Self;
 
-    /// Saturates: a provider's nonsense must not wrap around.
+    /// Saturates, so that absurd values from a provider can't overflow.
     fn add(self, other: Self) -> Self {
         Self {
             prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),
@@ -38,34 +38,34 @@ impl AddAssign for Usage {
     }
 }
 
-/// Why the model stopped. Only a hint: servers disagree, so tool calls are honoured whatever it says.
+/// The reason why the model stopped. Servers disagree about its use, so tool calls are executed whatever it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FinishReason {
-    /// It had said all.
+    /// The answer is complete.
     Stop,
-    /// It ran into its limit of tokens.
+    /// The answer reached the token limit.
     Length,
-    /// The provider's filter stepped in.
+    /// The provider's content filter blocked the answer.
     ContentFilter,
-    /// It waits for its tools.
+    /// The model waits for tool results.
     ToolCalls,
-    /// Something else, in the server's own words.
+    /// Any other reason that the server sent.
     Other(String),
 }
 
-/// One whole answer of the model, gathered from its stream.
+/// A complete answer of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelAnswer {
-    /// What it said.
+    /// The text, possibly empty.
     pub content: String,
-    /// Why it declined, where the provider tells this apart.
+    /// The refusal, if the provider reports it separately.
     pub refusal: Option<String>,
-    /// The tools that it asked for, in order.
+    /// Tool calls, in order.
     pub tool_calls: Vec<ToolCall>,
-    /// Why it stopped.
+    /// The finish reason.
     pub finish: FinishReason,
-    /// What it cost.
+    /// Tokens used.
     pub usage: Usage,
-    /// The model that answered, as the server names it.
+    /// The model's name as the server reports it.
     pub model: String,
 }

@@ -1,8 +1,7 @@
-//! Text as the database can keep it: Postgres takes no U+0000, neither in text nor in JSON.
+//! Removes U+0000 from text and JSON, because Postgres can't store it in either.
 
 use serde_json::{Map, Value};
 
-/// Removes every U+0000.
 pub(crate) fn text(mut text: String) -> String {
     if text.contains('\0') {
         text.retain(|char| char != '\0');
@@ -10,8 +9,8 @@ pub(crate) fn text(mut text: String) -> String {
     text
 }
 
-/// Removes every U+0000 from the names and the strings of an object, however deep. Names that become equal by it merge,
-/// the later one wins. The depth is bounded by the parser that made the object.
+/// Cleans all names and strings of an object, at any depth. Of names that become equal, the last one remains. The JSON
+/// parser bounds the depth.
 pub(crate) fn object(object: Map<String, Value>) -> Map<String, Value> {
     object
         .into_iter()
@@ -35,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn u_0000_is_removed_at_every_depth() {
+    fn removes_u0000_at_every_depth() {
         let dirty = json!({"a\0": ["x\0y", {"\0b": "\0"}], "n": 1, "t": true, "z": null});
         let Value::Object(dirty) = dirty else { panic!() };
         assert_eq!(
@@ -45,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_left_alone() {
+    fn keeps_other_characters() {
         assert_eq!(text("naïve 🦀\u{1}\n".to_owned()), "naïve 🦀\u{1}\n");
         assert_eq!(text("\0a\0\0b\0".to_owned()), "ab");
     }

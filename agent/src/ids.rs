@@ -1,33 +1,36 @@
-//! The ids of tool calls: each names one call of its run.
+//! IDs of tool calls, unique in their run.
 
 use std::collections::HashSet;
 
-/// The longest id of a call, in characters: what the journal can keep.
+/// Maximum length of an ID in characters: the size of the database column.
 const MAX_ID_CHARS: usize = 255;
 
-/// The ids given out so far. Models repeat them, leave them empty, or make them absurdly long.
+/// The IDs used so far. Models repeat IDs, omit them, or make them far too long.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ids(HashSet<String>);
 
 impl Ids {
-    /// Takes the id if it will do, else makes one of the call's place.
-    pub(crate) fn claim(&mut self, wished: &str, step: u16, index: usize) -> String {
-        let wished = wished.trim();
-        if !wished.is_empty() && wished.chars().count() <= MAX_ID_CHARS && self.0.insert(wished.to_owned()) {
-            return wished.to_owned();
+    /// Returns the model's ID if it is usable, otherwise a new one derived from the call's position.
+    pub(crate) fn assign(&mut self, proposed: &str, step: u16, index: usize) -> String {
+        let proposed = proposed.trim();
+        if !proposed.is_empty()
+            && proposed.chars().count() <= MAX_ID_CHARS
+            && self.0.insert(proposed.to_owned())
+        {
+            return proposed.to_owned();
         }
-        let made = format!("call_{step}_{index}");
-        if self.0.insert(made.clone()) {
-            return made;
+        let generated = format!("call_{step}_{index}");
+        if self.0.insert(generated.clone()) {
+            return generated;
         }
-        // A model that guessed it: count up until one is free, which ends because the set is finite.
-        let mut more = 1_usize;
+        // The model has already used the generated ID. Count up to a free one.
+        let mut suffix = 1_usize;
         loop {
-            let again = format!("{made}_{more}");
-            if self.0.insert(again.clone()) {
-                return again;
+            let numbered = format!("{generated}_{suffix}");
+            if self.0.insert(numbered.clone()) {
+                return numbered;
             }
-            more += 1;
+            suffix += 1;
         }
     }
 }
@@ -37,15 +40,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_kept_where_they_will_do_and_made_where_not() {
+    fn keeps_usable_ids_and_replaces_others() {
         let mut ids = Ids::default();
         let long = "x".repeat(256);
         let fits = "é".repeat(255);
-        let wished = ["a", "a", "", " ", &long, &fits, "call_0_7", "\u{20}b "];
-        let got: Vec<String> = wished
+        let proposed = ["a", "a", "", " ", &long, &fits, "call_0_7", "\u{20}b "];
+        let got: Vec<String> = proposed
             .iter()
             .enumerate()
-            .map(|(n, id)| ids.claim(id, 0, n))
+            .map(|(n, id)| ids.assign(id, 0, n))
             .collect();
         assert_eq!(
             got,
@@ -60,7 +63,7 @@ mod tests {
                 "b"
             ]
         );
-        assert_eq!(ids.claim("", 0, 7), "call_0_7_1");
-        assert_eq!(ids.claim("a", 0, 7), "call_0_7_2");
+        assert_eq!(ids.assign("", 0, 7), "call_0_7_1");
+        assert_eq!(ids.assign("a", 0, 7), "call_0_7_2");
     }
 }

@@ -1,53 +1,53 @@
-//! What is said to the model: messages, tool calls and the tools on offer. Shaped like Chat Completions, bound to none.
+//! Messages and tools as the model sees them. Modelled on Chat Completions, but independent of the wire format.
 
 use serde_json::Value;
 
 use crate::Prompt;
 
-/// A tool call as the model wrote it.
+/// A tool call as the model wrote it, unchecked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
-    /// The model's name for this call; its answer bears the same.
+    /// ID of this call, repeated in its result.
     pub id: String,
-    /// The tool's name.
+    /// Name of the tool.
     pub name: String,
-    /// JSON text, which need not be valid.
+    /// Should be a JSON object, but can be any text.
     pub arguments: String,
 }
 
 /// One message of the transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// The instructions.
+    /// The system prompt.
     System(Prompt),
-    /// What the user said.
+    /// A message from the user.
     User {
-        /// Its text.
+        /// The text.
         content: String,
     },
-    /// What the model said, and the tools that it asked for.
+    /// An answer from the model.
     Assistant {
-        /// Its text; may be empty beside tool calls.
+        /// The text. Can be empty if there are tool calls.
         content: String,
-        /// Each is answered by one of the [`Message::Tool`] messages that follow at once.
+        /// The tool calls. The [`Message::Tool`] messages that follow contain one result for each.
         tool_calls: Vec<ToolCall>,
     },
-    /// A tool's answer.
+    /// The result of a tool call.
     Tool {
-        /// The [`ToolCall::id`] that it answers.
+        /// The [`ToolCall::id`] of the call.
         tool_call_id: String,
-        /// JSON text.
+        /// The result as JSON text.
         content: String,
     },
 }
 
-/// A tool on offer to the model.
+/// A tool that the model may call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolSpec {
-    /// The name to call it by.
+    /// Name of the tool.
     pub name: String,
-    /// What it does and when to use it, for the model.
+    /// What the tool does and when to use it, for the model.
     pub description: String,
-    /// JSON Schema of its arguments.
+    /// JSON Schema of the arguments.
     pub parameters: Value,
 }

@@ -1,30 +1,30 @@
-//! From the calls that a model wrote to the calls that are made: cleaned, named, bounded.
+//! Turns the tool calls that a model wrote into calls to execute: checks and cleans IDs, names and arguments.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{Limits, ToolCall, clean, ids::Ids};
 
-/// The longest name of a tool, in characters: what providers take back in a transcript.
+/// Maximum length of a tool name in characters. Providers reject transcripts with longer names.
 const MAX_NAME_CHARS: usize = 64;
 
-/// Levels of arrays and objects in the arguments, at most. What is journalled is read back inside other JSON, whose
-/// parsers stop at 128 levels.
+/// Maximum nesting of the arguments. They are stored and later read as part of other JSON, whose parser allows 128 levels.
 const MAX_DEPTH: usize = 32;
 
-/// What stands in the transcript for arguments that were refused: some servers parse what they are sent back.
+/// Replaces refused arguments in the transcript, because some servers parse the arguments of earlier calls.
 pub(crate) const NO_ARGUMENTS: &str = "{}";
 
-/// A call that is to be made, or to be answered with its refusal.
+/// A checked tool call, to be executed or answered with its refusal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedCall {
-    /// Its place in its step, counted from 0.
+    /// Position in its step, from 0.
     pub index: u16,
-    /// Not empty, at most 255 characters, unique in its run.
+    /// Unique in its run, 1 to 255 characters.
     pub id: String,
-    /// Not empty, at most 64 characters out of `A-Z a-z 0-9 _ -`; no such tool need exist.
+    /// 1 to 64 characters of `A-Z a-z 0-9 _ -`. The tool may not exist.
     pub name: String,
-    /// The cleaned arguments, or why they are refused: malformed JSON, not an object, too large, or one call too many.
+    /// The cleaned arguments, or the reason reason the call is refused: malformed JSON, not an object, too large, or too many
+    /// calls.
     pub arguments: Result<Map<String, Value>, String>,
 }
 
@@ -36,21 +36,21 @@ struct Refusal<'a> {
 }
 
 impl PlannedCall {
-    /// The result of a refused call, as JSON text: `{success: false, error: "VALIDATION_ERROR: …", message}`. None for
-    /// a call that is to be made.
+    /// The result of a refused call as JSON text: `{success: false, error: "VALIDATION_ERROR: …", message}`. `None` if the
+    /// call must be executed.
     pub fn refusal(&self) -> Option<String> {
-        let why = self.arguments.as_ref().err()?;
-        Some(failed_result("VALIDATION_ERROR", why))
+        let reason = self.arguments.as_ref().err()?;
+        Some(failed_result("VALIDATION_ERROR", reason))
     }
 
-    /// The arguments as the journal keeps them: null if they were refused.
+    /// The arguments for the journal. Null if they were refused.
     pub fn journal_arguments(&self) -> Value {
         self.arguments
             .as_ref()
             .map_or(Value::Null, |arguments| Value::Object(arguments.clone()))
     }
 
-    /// The call as the model is shown it again.
+    /// The call as it appears in the transcript.
     pub(crate) fn as_tool_call(&self) -> ToolCall {
         ToolCall {
             id: self.id.clone(),
@@ -63,7 +63,7 @@ impl PlannedCall {
     }
 }
 
-/// A failed tool's result as JSON text.
+/// The result of a failed call as JSON text.
 pub(crate) fn failed_result(code: &str, message: &str) -> String {
     let result = Refusal {
         success: false,
@@ -73,13 +73,12 @@ pub(crate) fn failed_result(code: &str, message: &str) -> String {
     serde_json::to_string(&result).unwrap_or_else(|_| r#"{"success":false}"#.to_owned())
 }
 
-/// An object as JSON text.
 pub(crate) fn object_text(object: &Map<String, Value>) -> String {
     serde_json::to_string(object).unwrap_or_else(|_| NO_ARGUMENTS.to_owned())
 }
 
-/// Plans the calls of one step. `cut_off` says that the model ran out of tokens, so that missing arguments are a loss
-/// and not a short form of none.
+/// Plans the calls of one step. `cut_off` means that the model reached the token limit. Missing arguments are then an error
+/// instead of an empty object.
 pub(crate) fn plan(
     calls: Vec<ToolCall>,
     limits: &Limits,
@@ -91,18 +90,18 @@ pub(crate) fn plan(
         .into_iter()
         .zip(0_u16..)
         .map(|(call, index)| {
-            let place = usize::from(index);
-            let arguments = if place < limits.max_calls_per_step {
+            let position = usize::from(index);
+            let arguments = if position < limits.max_calls_per_step {
                 arguments(&call.arguments, limits, cut_off)
             } else {
                 Err(format!(
-                    "only {} tool calls may be made at once; make this one later",
+                    "at most {} tool calls are allowed at once; repeat this one later",
                     limits.max_calls_per_step
                 ))
             };
             PlannedCall {
                 index,
-                id: ids.claim(&clean::text(call.id), step, place),
+                id: ids.assign(&clean::text(call.id), step, position),
                 name: tool_name(&call.name),
                 arguments,
             }
@@ -113,13 +112,13 @@ pub(crate) fn plan(
 fn arguments(text: &str, limits: &Limits, cut_off: bool) -> Result<Map<String, Value>, String> {
     if text.len() > limits.max_argument_bytes {
         return Err(format!(
-            "the arguments have {} bytes, only {} are allowed",
+            "the arguments have {} bytes; at most {} are allowed",
             text.len(),
             limits.max_argument_bytes
         ));
     }
     if text.trim().is_empty() && !cut_off {
-        // Many servers send nothing for a call without arguments.
+        // Many servers send an empty text for a call without arguments.
         return Ok(Map::new());
     }
     match serde_json::from_str(text) {
@@ -135,7 +134,7 @@ fn arguments(text: &str, limits: &Limits, cut_off: bool) -> Result<Map<String, V
     }
 }
 
-/// Whether a value has more than so many levels.
+/// Whether a value has more than `levels` levels of nesting.
 fn is_deeper(value: &Value, levels: usize) -> bool {
     match value {
         Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
@@ -144,7 +143,8 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// Providers refuse a transcript with other names, which would fail every later step of the run.
+/// Replaces characters that are not allowed in tool names. Providers reject transcripts with such names, so every later step
+/// of the run would fail.
 fn tool_name(name: &str) -> String {
     let name: String = name
         .trim_matches(|char: char| char == '\0' || char.is_whitespace())
@@ -181,12 +181,12 @@ mod tests {
     }
 
     fn one(arguments: &str, cut_off: bool) -> PlannedCall {
-        let calls = vec![call("c", "add_task", arguments)];
+        let calls = vec![call("c", "measure", arguments)];
         plan(calls, &Limits::default(), cut_off, 0, &mut Ids::default()).remove(0)
     }
 
     #[test]
-    fn arguments_are_an_object_or_are_refused_with_the_reason() {
+    fn arguments_must_be_a_json_object() {
         let cases = [
             (r#"{"title":"a"}"#, Ok(json!({"title": "a"}))),
             ("{}", Ok(json!({}))),
@@ -205,41 +205,41 @@ mod tests {
             let planned = one(text, false);
             match (planned.arguments.clone(), expected) {
                 (Ok(got), Ok(want)) => assert_eq!(Value::Object(got), want, "{text}"),
-                (Err(why), Err(part)) => assert!(why.contains(part), "{text}: {why}"),
+                (Err(reason), Err(part)) => assert!(reason.contains(part), "{text}: {reason}"),
                 (got, want) => panic!("{text}: got {got:?}, want {want:?}"),
             }
         }
     }
 
     #[test]
-    fn endless_nesting_is_refused_and_not_a_crash() {
+    fn extreme_nesting_is_refused_without_a_crash() {
         let text = format!("{{\"a\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
         assert!(one(&text, false).arguments.is_err());
     }
 
     #[test]
-    fn arguments_are_nested_only_so_deep() {
+    fn nesting_is_limited() {
         let nested =
             |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
         assert!(one(&nested(MAX_DEPTH), false).arguments.is_ok());
-        let why = one(&nested(MAX_DEPTH + 1), false).arguments.unwrap_err();
-        assert!(why.contains("levels deep"), "{why}");
+        let reason = one(&nested(MAX_DEPTH + 1), false).arguments.unwrap_err();
+        assert!(reason.contains("levels deep"), "{reason}");
     }
 
     #[test]
-    fn cut_off_arguments_are_refused_as_such() {
+    fn cut_off_arguments_are_refused() {
         for text in ["", "{\"title\":\"mi"] {
-            let why = one(text, true).arguments.unwrap_err();
-            assert!(why.contains("cut off"), "{text}: {why}");
+            let reason = one(text, true).arguments.unwrap_err();
+            assert!(reason.contains("cut off"), "{text}: {reason}");
         }
         assert!(
             one(r#"{"title":"milk"}"#, true).arguments.is_ok(),
-            "a whole call of a cut answer is made"
+            "a complete call of a cut-off answer is executed"
         );
     }
 
     #[test]
-    fn large_arguments_are_refused_by_their_bytes() {
+    fn large_arguments_are_refused() {
         let limit = Limits::default().max_argument_bytes;
         let fits = format!("{{\"a\":\"{}\"}}", "x".repeat(limit - 8));
         assert_eq!(fits.len(), limit);
@@ -249,24 +249,24 @@ mod tests {
     }
 
     #[test]
-    fn calls_beyond_the_bound_of_a_step_are_refused_one_by_one() {
+    fn excess_calls_of_a_step_are_refused() {
         let limits = Limits {
             max_calls_per_step: 2,
             ..Limits::default()
         };
-        let calls = (0..4).map(|n| call(&n.to_string(), "list_tasks", "{}")).collect();
+        let calls = (0..4).map(|n| call(&n.to_string(), "measure", "{}")).collect();
         let planned = plan(calls, &limits, false, 0, &mut Ids::default());
-        let made: Vec<bool> = planned.iter().map(|call| call.arguments.is_ok()).collect();
-        assert_eq!(made, [true, true, false, false]);
+        let accepted: Vec<bool> = planned.iter().map(|call| call.arguments.is_ok()).collect();
+        assert_eq!(accepted, [true, true, false, false]);
         assert_eq!(planned[3].index, 3);
     }
 
     #[test]
-    fn names_are_what_a_provider_takes_back() {
+    fn tool_names_contain_only_allowed_characters() {
         let cases = [
-            ("add_task", "add_task"),
-            (" add\0_task\n", "add_task"),
-            ("functions.add-task", "functions_add-task"),
+            ("add_item", "add_item"),
+            (" add\0_item\n", "add_item"),
+            ("functions.add-item", "functions_add-item"),
             ("удали", "_____"),
             ("", "unnamed"),
             ("\0", "unnamed"),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_call_has_a_result_and_is_shown_without_its_arguments() {
+    fn refused_call_has_a_result_and_no_arguments() {
         let planned = one("nonsense", false);
         let result: Value = serde_json::from_str(&planned.refusal().unwrap()).unwrap();
         assert_eq!(result["success"], json!(false));

@@ -1,42 +1,96 @@
-//! The loop itself: a state machine that asks for one thing at a time.
+//! The tool loop: a state machine that requests one action at a time.
+
+use thiserror::Error;
 
 use crate::ids::Ids;
 use crate::plan::{self, failed_result};
 use crate::transcript::{self, bounded_result};
 use crate::{
-    AgentFailure, FinishReason, JournalledStep, Limits, Message, ModelAnswer, PlannedCall, Prompt, ToolCall,
-    Turn, Usage, clean,
+    FinishReason, JournalledStep, Message, ModelAnswer, PlannedCall, Prompt, ToolCall, Turn, Usage, clean,
 };
 
-/// What the database can number: a step and a call are smallints there, and each call of a run takes a slot.
+/// Upper bounds that the database imposes: steps, calls and the messages of a run are numbered with smallints.
 const MAX_STEPS: u16 = 32_767;
 const MAX_CALLS: usize = 32_000;
 
-/// What an answer that ran out of tokens ends with.
+/// Appended to a reply that reached the token limit.
 const CUT_OFF: &str = "\n\n(The answer was cut off here because it reached its length limit.)";
 
-/// What is to be done now. Everything is borrowed from the run, which stays as it is until it is told what came of it.
+/// The next action. It borrows from the run, which changes only when the result is passed back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Action<'a> {
-    /// Show the model these messages; then [`AgentRun::model_answered`].
+    /// Call the model with these messages, then call [`AgentRun::model_answered`].
     CallModel {
-        /// The whole transcript.
+        /// The complete transcript.
         messages: &'a [Message],
     },
-    /// Make these calls, or answer them with their refusal; then [`AgentRun::tools_finished`].
+    /// Execute these calls (a [refused](PlannedCall::refusal) call already has its result), then call
+    /// [`AgentRun::tools_finished`].
     CallTools {
-        /// The model call that asked for them, counted from 0 over all attempts of the run.
+        /// Number of the step, from 0 over all attempts of the run.
         step: u16,
-        /// In the model's order; never empty.
+        /// In the model's order. Never empty.
         calls: &'a [PlannedCall],
     },
-    /// Over: this is the answer.
+    /// The run has ended with this reply.
     Reply {
         /// Not blank.
         text: &'a str,
     },
-    /// Over: the run failed by what the model did.
+    /// The run has failed because of the model's answers.
     Fail(&'a AgentFailure),
+}
+
+/// A failure caused by the model's answers; faults of network and database belong to the caller. The text is for the user
+/// and completes the sentence "Agent execution failed: …".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AgentFailure {
+    /// The model requested more steps or tool calls than the limits allow.
+    #[error("the tool-loop limit was reached without an answer; asking for less at once may help")]
+    ToolLoopLimit,
+    /// The provider's content filter blocked the answer.
+    #[error("the model provider's content filter blocked the answer")]
+    ContentFilter,
+    /// The answer has neither a text nor tool calls.
+    #[error("the model returned an empty answer")]
+    EmptyAnswer,
+    /// The model reached the token limit before it produced any text.
+    #[error("the model reached its length limit before it produced any text")]
+    NoRoomToAnswer,
+}
+
+/// The limits of a run. They guarantee that it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Model calls in one attempt. The last one must produce the reply; its tool calls are not executed, because the model
+    /// could not report their results.
+    pub max_steps: u16,
+    /// Tool calls in one step. Further ones are answered with a `VALIDATION_ERROR`.
+    pub max_calls_per_step: usize,
+    /// Tool calls in a run, including refused ones.
+    pub max_calls: usize,
+    /// Size of the arguments of one call, in bytes of JSON text. Larger ones are answered with a `VALIDATION_ERROR`.
+    pub max_argument_bytes: usize,
+    /// Size of one tool result, in bytes of JSON text. The model sees only the beginning of a larger one.
+    pub max_result_bytes: usize,
+    /// Messages from earlier turns in the transcript.
+    pub history_max_messages: usize,
+    /// Estimated tokens of these messages.
+    pub history_max_tokens: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_steps: 10,
+            max_calls_per_step: 16,
+            max_calls: 64,
+            max_argument_bytes: 16 * 1024,
+            max_result_bytes: 256 * 1024,
+            history_max_messages: 50,
+            history_max_tokens: 16_000,
+        }
+    }
 }
 
 /// One run of the tool loop.
@@ -45,9 +99,9 @@ pub struct AgentRun {
     limits: Limits,
     messages: Vec<Message>,
     ids: Ids,
-    /// Number of the next model call.
+    /// Number of the next step.
     step: u16,
-    /// Number at which this attempt has used up its model calls.
+    /// Number of the first step that this attempt may no longer start.
     end: u16,
     calls: usize,
     usage: Usage,
@@ -57,20 +111,22 @@ pub struct AgentRun {
 
 #[derive(Debug, Clone)]
 enum State {
-    Asking,
-    Calling { step: u16, calls: Vec<PlannedCall> },
+    AwaitingModel,
+    AwaitingTools { step: u16, calls: Vec<PlannedCall> },
     Replied(String),
     Failed(AgentFailure),
 }
 
 impl AgentRun {
-    /// Begins a run, or takes it up where its journal ends.
+    /// Starts a run, or resumes it where its journal ends.
     ///
-    /// `history` are the conversation's earlier runs, oldest first; the oldest are left out where the bounds demand it.
-    /// `journal` are the steps that an earlier attempt of this run committed, in order: they stand, are always shown,
-    /// and count towards the total of calls. Of a last step whose calls were not all made those that are left are the
-    /// first thing to be done; the model is not asked for them again. The bound of steps is an attempt's: a run that is
-    /// tried again by its user after it ran into that bound has as many steps again.
+    /// `history` contains the conversation's earlier runs, oldest first. The oldest are omitted if they exceed the limits.
+    ///
+    /// `journal` contains the steps that earlier attempts of this run committed, in order. They are always part of the
+    /// transcript and count towards the limit of calls. If the last step has pending calls, these are the first action,
+    /// without another model call.
+    ///
+    /// The limit of steps applies per attempt, so that a user can retry a run that reached it.
     pub fn new(
         limits: Limits,
         prompt: Prompt,
@@ -92,28 +148,28 @@ impl AgentRun {
         let mut ids = Ids::default();
         let mut step = 0_u16;
         let mut calls = 0_usize;
-        let mut open = Vec::new();
+        let mut pending = Vec::new();
         let mut journal = journal.into_iter().peekable();
-        while let Some(done) = journal.next() {
-            step = step.max(done.step.saturating_add(1));
+        while let Some(past) = journal.next() {
+            step = step.max(past.step.saturating_add(1));
             calls = calls
-                .saturating_add(done.calls.len())
-                .saturating_add(done.open.len());
-            if !done.open.is_empty() && journal.peek().is_none() {
-                open = transcript::push_open(&mut messages, done, &mut ids, &limits);
-            } else if !done.calls.is_empty() {
-                // A step without calls left nothing behind that the model need know.
-                transcript::push_calls(&mut messages, done.content, done.calls, &mut ids, &limits);
+                .saturating_add(past.calls.len())
+                .saturating_add(past.pending.len());
+            if !past.pending.is_empty() && journal.peek().is_none() {
+                pending = transcript::push_deferred(&mut messages, past, &mut ids, &limits);
+            } else if !past.calls.is_empty() {
+                // A step without recorded calls had no effect, so the model need not see it.
+                transcript::push_calls(&mut messages, past.content, past.calls, &mut ids, &limits);
             }
         }
         let end = step.saturating_add(limits.max_steps).min(MAX_STEPS);
-        let state = if !open.is_empty() {
-            State::Calling {
+        let state = if !pending.is_empty() {
+            State::AwaitingTools {
                 step: step.saturating_sub(1),
-                calls: open,
+                calls: pending,
             }
         } else if step < end {
-            State::Asking
+            State::AwaitingModel
         } else {
             State::Failed(AgentFailure::ToolLoopLimit)
         };
@@ -130,24 +186,24 @@ impl AgentRun {
         }
     }
 
-    /// What is to be done now. Asking again changes nothing.
+    /// The next action. Calling this again returns the same action.
     pub fn next(&self) -> Action<'_> {
         match &self.state {
-            State::Asking => Action::CallModel {
+            State::AwaitingModel => Action::CallModel {
                 messages: &self.messages,
             },
-            State::Calling { step, calls } => Action::CallTools { step: *step, calls },
+            State::AwaitingTools { step, calls } => Action::CallTools { step: *step, calls },
             State::Replied(text) => Action::Reply { text },
             State::Failed(failure) => Action::Fail(failure),
         }
     }
 
-    /// Takes the model's answer to [`Action::CallModel`]; at any other time it is ignored.
+    /// Processes the model's answer to [`Action::CallModel`]. Ignored if the run awaits anything else.
     ///
-    /// Names, ids, arguments and text are cleaned. Tool calls are honoured whatever the finish reason says; without
-    /// any, the answer is the reply or the failure.
+    /// Cleans names, IDs, arguments and text. Tool calls are planned whatever the finish reason is. An answer without tool
+    /// calls ends the run with a reply or a failure.
     pub fn model_answered(&mut self, answer: ModelAnswer) {
-        if !matches!(self.state, State::Asking) {
+        if !matches!(self.state, State::AwaitingModel) {
             return;
         }
         let ModelAnswer {
@@ -164,7 +220,7 @@ impl AgentRun {
         self.step = step.saturating_add(1);
         let content = clean::text(content);
         self.state = if tool_calls.is_empty() {
-            ending(content, refusal.map(clean::text), &finish)
+            end_state(content, refusal.map(clean::text), &finish)
         } else {
             self.plan(step, content, tool_calls, finish == FinishReason::Length)
         };
@@ -172,19 +228,19 @@ impl AgentRun {
 
     fn plan(&mut self, step: u16, content: String, tool_calls: Vec<ToolCall>, cut_off: bool) -> State {
         self.calls = self.calls.saturating_add(tool_calls.len());
-        // Tools of the last step are not called: the model could not tell the user what came of them.
+        // Tools of the last step are not called, because the model could not report their results.
         if self.step >= self.end || self.calls > self.limits.max_calls {
             return State::Failed(AgentFailure::ToolLoopLimit);
         }
         let calls = plan::plan(tool_calls, &self.limits, cut_off, step, &mut self.ids);
         transcript::push_plan(&mut self.messages, content, &calls);
-        State::Calling { step, calls }
+        State::AwaitingTools { step, calls }
     }
 
-    /// Takes the results of [`Action::CallTools`], JSON text, one a call in their order; at any other time they are
-    /// ignored. A missing one is answered in its place, one too many is dropped: the transcript stays valid.
+    /// Processes the results of [`Action::CallTools`]: JSON texts in the order of the calls. Ignored if the run awaits
+    /// anything else. A missing result is replaced with an error and an extra one is dropped, so the transcript stays valid.
     pub fn tools_finished(&mut self, results: Vec<String>) {
-        let State::Calling { calls, .. } = &mut self.state else {
+        let State::AwaitingTools { calls, .. } = &mut self.state else {
             return;
         };
         let calls = std::mem::take(calls);
@@ -193,7 +249,7 @@ impl AgentRun {
             let result = results.next().or_else(|| call.refusal()).unwrap_or_else(|| {
                 failed_result(
                     "INTERNAL_ERROR",
-                    "the tool gave no result; whether it took effect is unknown",
+                    "the tool returned no result; it is unknown whether it took effect",
                 )
             });
             let content = bounded_result(result, &self.limits);
@@ -202,35 +258,35 @@ impl AgentRun {
                 content,
             });
         }
-        self.state = State::Asking;
+        self.state = State::AwaitingModel;
     }
 
-    /// Number of the next model call, which is the number of model calls so far over all attempts.
+    /// Number of the next step, which is also the number of steps so far over all attempts.
     pub fn step(&self) -> u16 {
         self.step
     }
 
-    /// The tokens of the model calls of this attempt; the journal's are not in it.
+    /// Tokens used by the model calls of this attempt.
     pub fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// The model that answered last, as the server names it; empty before the first answer of this attempt.
+    /// Name of the model that answered last, as the server reports it. Empty before the first answer of this attempt.
     pub fn model(&self) -> &str {
         &self.model
     }
 
-    /// What the model said beside the tool calls of [`Action::CallTools`], for the journal; else empty.
-    pub fn said(&self) -> &str {
+    /// The model's text beside the calls of [`Action::CallTools`], for the journal. Empty in other states.
+    pub fn content(&self) -> &str {
         match (&self.state, self.messages.last()) {
-            (State::Calling { .. }, Some(Message::Assistant { content, .. })) => content,
+            (State::AwaitingTools { .. }, Some(Message::Assistant { content, .. })) => content,
             _ => "",
         }
     }
 }
 
-/// What an answer without tool calls comes to.
-fn ending(content: String, refusal: Option<String>, finish: &FinishReason) -> State {
+/// The final state after an answer without tool calls.
+fn end_state(content: String, refusal: Option<String>, finish: &FinishReason) -> State {
     let has_content = !content.trim().is_empty();
     let refusal = refusal.filter(|refusal| !refusal.trim().is_empty());
     match (finish, refusal) {

@@ -1,31 +1,31 @@
-//! What the model is shown: always valid for Chat Completions, and bounded.
+//! Builds the transcript that the model sees. It is bounded and always valid for Chat Completions.
 //!
-//! Every tool call is answered by a tool message right after the assistant message that made it; every user message is
-//! followed by an assistant message, so that strict servers see the roles alternate.
+//! Each tool call is answered by a tool message directly after the assistant message with the call. An assistant message
+//! follows each user message, because strict servers require alternating roles.
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::ids::Ids;
 use crate::plan::{NO_ARGUMENTS, object_text};
-use crate::{JournalledStep, Limits, Message, PastCall, PlannedCall, ToolCall, Turn, TurnOutcome};
+use crate::{JournalledStep, Limits, Message, PlannedCall, RecordedCall, ToolCall, Turn, TurnOutcome};
 
-/// What a message costs beyond its text, in tokens: role, separators, ids. Rounded up.
+/// Tokens of a message beyond its text, rounded up: role, separators, IDs.
 const MESSAGE_OVERHEAD: usize = 8;
 
-/// Room for everything but the beginning in the stand-in for a large result, in bytes.
-const STAND_IN_OVERHEAD: usize = 256;
+/// Size of a truncated result without its excerpt, in bytes, rounded up.
+const TRUNCATION_OVERHEAD: usize = 256;
 
-/// The earlier turns, oldest first, as many of the newest as fit the bounds. A turn is shown whole or not at all, with
-/// one exception: a newest turn that is too large by itself is shown without its tool calls, so that the user's "the
-/// second one" still has something to mean.
+/// The messages of earlier turns, oldest first: as many of the newest turns as fit the limits. A turn is included entirely or
+/// not at all, with one exception: if the newest turn alone is too large, it is included without its tool calls, so that
+/// the model can still resolve "the second one".
 pub(crate) fn history(turns: Vec<Turn>, limits: &Limits) -> Vec<Message> {
     let mut kept: Vec<Vec<Message>> = Vec::new();
     let mut messages_left = limits.history_max_messages;
     let mut tokens_left = limits.history_max_tokens;
     for turn in turns.into_iter().rev() {
         let short = kept.is_empty().then(|| without_calls(&turn));
-        let candidates = [Some(whole(turn, limits)), short];
+        let candidates = [Some(complete(turn, limits)), short];
         let fitting = candidates
             .into_iter()
             .flatten()
@@ -42,8 +42,8 @@ fn fits(messages: &[Message], messages_left: usize, tokens_left: usize) -> bool 
     messages.len() <= messages_left && messages.iter().map(tokens).sum::<usize>() <= tokens_left
 }
 
-fn whole(turn: Turn, limits: &Limits) -> Vec<Message> {
-    let end = ending(&turn);
+fn complete(turn: Turn, limits: &Limits) -> Vec<Message> {
+    let last = last_message(&turn);
     let mut ids = Ids::default();
     let mut shown = vec![Message::User { content: turn.user }];
     let mut calls = turn.calls.into_iter().peekable();
@@ -55,13 +55,13 @@ fn whole(turn: Turn, limits: &Limits) -> Vec<Message> {
         }
         push_calls(&mut shown, String::new(), group, &mut ids, limits);
     }
-    shown.push(end);
+    shown.push(last);
     shown
 }
 
 fn without_calls(turn: &Turn) -> Vec<Message> {
-    let mut end = ending(turn);
-    if let Message::Assistant { content, .. } = &mut end
+    let mut last = last_message(turn);
+    if let Message::Assistant { content, .. } = &mut last
         && !turn.calls.is_empty()
     {
         content.insert_str(
@@ -73,12 +73,12 @@ fn without_calls(turn: &Turn) -> Vec<Message> {
         Message::User {
             content: turn.user.clone(),
         },
-        end,
+        last,
     ]
 }
 
-/// The last message of a turn. What a failed or cancelled run committed stands, so the model is told.
-fn ending(turn: &Turn) -> Message {
+/// The last message of a turn. A note marks failed and cancelled runs, because their committed calls did take effect.
+fn last_message(turn: &Turn) -> Message {
     let note = match (turn.outcome, !turn.calls.is_empty()) {
         (TurnOutcome::Succeeded, _) => None,
         (TurnOutcome::Failed, true) => Some("[That run failed after these calls.]"),
@@ -86,8 +86,8 @@ fn ending(turn: &Turn) -> Message {
         (TurnOutcome::Cancelled, true) => Some("[That run was cancelled after these calls.]"),
         (TurnOutcome::Cancelled, false) => Some("[That run was cancelled before it did anything.]"),
     };
-    let said = turn.reply.as_deref().filter(|reply| !reply.trim().is_empty());
-    let content = match (said, note) {
+    let reply = turn.reply.as_deref().filter(|reply| !reply.trim().is_empty());
+    let content = match (reply, note) {
         (Some(reply), None) => reply.to_owned(),
         (Some(reply), Some(note)) => format!("{reply}\n\n{note}"),
         (None, Some(note)) => note.to_owned(),
@@ -99,33 +99,33 @@ fn ending(turn: &Turn) -> Message {
     }
 }
 
-/// Adds one step: the assistant message with its calls, then an answer to each.
+/// Appends a step: the assistant message with its calls, then their results.
 pub(crate) fn push_calls(
     messages: &mut Vec<Message>,
     content: String,
-    calls: Vec<PastCall>,
+    calls: Vec<RecordedCall>,
     ids: &mut Ids,
     limits: &Limits,
 ) {
     let mut tool_calls = Vec::with_capacity(calls.len());
-    let mut answers = Vec::with_capacity(calls.len());
+    let mut results = Vec::with_capacity(calls.len());
     for (index, call) in calls.into_iter().enumerate() {
-        let (call, answer) = past_call(call, index, ids, limits);
+        let (call, result) = recorded_call(call, index, ids, limits);
         tool_calls.push(call);
-        answers.push(answer);
+        results.push(result);
     }
     messages.push(Message::Assistant { content, tool_calls });
-    messages.extend(answers);
+    messages.extend(results);
 }
 
-/// An answered call and its answer.
-fn past_call(call: PastCall, index: usize, ids: &mut Ids, limits: &Limits) -> (ToolCall, Message) {
-    let id = ids.claim(&call.id, call.step, index);
+/// The transcript form of a call and its result.
+fn recorded_call(call: RecordedCall, index: usize, ids: &mut Ids, limits: &Limits) -> (ToolCall, Message) {
+    let id = ids.assign(&call.id, call.step, index);
     let arguments = match &call.arguments {
         Value::Object(object) => object_text(object),
         _ => NO_ARGUMENTS.to_owned(),
     };
-    let answer = Message::Tool {
+    let result = Message::Tool {
         tool_call_id: id.clone(),
         content: bounded_result(call.result, limits),
     };
@@ -134,12 +134,11 @@ fn past_call(call: PastCall, index: usize, ids: &mut Ids, limits: &Limits) -> (T
         name: call.name,
         arguments,
     };
-    (call, answer)
+    (call, result)
 }
 
-/// Adds a step of which some answers are still to come: the assistant message with all its calls, then the answers that
-/// there are. Gives the calls that are left.
-pub(crate) fn push_open(
+/// Appends a deferred step: the assistant message with all its calls, then the results so far. Returns the pending calls.
+pub(crate) fn push_deferred(
     messages: &mut Vec<Message>,
     step: JournalledStep,
     ids: &mut Ids,
@@ -149,58 +148,58 @@ pub(crate) fn push_open(
         step: number,
         content,
         calls,
-        mut open,
+        mut pending,
     } = step;
-    let mut answered = calls.into_iter();
-    let mut tool_calls = Vec::with_capacity(answered.len() + open.len());
-    let mut answers = Vec::with_capacity(answered.len());
-    let mut left = open.iter_mut().peekable();
-    for place in 0_usize.. {
-        if let Some(call) = left.next_if(|call| usize::from(call.index) <= place) {
-            call.id = ids.claim(&call.id, number, place);
+    let mut recorded = calls.into_iter();
+    let mut tool_calls = Vec::with_capacity(recorded.len() + pending.len());
+    let mut results = Vec::with_capacity(recorded.len());
+    let mut unanswered = pending.iter_mut().peekable();
+    for position in 0_usize.. {
+        if let Some(call) = unanswered.next_if(|call| usize::from(call.index) <= position) {
+            call.id = ids.assign(&call.id, number, position);
             tool_calls.push(call.as_tool_call());
-        } else if let Some(call) = answered.next() {
-            let (call, answer) = past_call(call, place, ids, limits);
+        } else if let Some(call) = recorded.next() {
+            let (call, result) = recorded_call(call, position, ids, limits);
             tool_calls.push(call);
-            answers.push(answer);
-        } else if let Some(call) = left.next() {
-            call.id = ids.claim(&call.id, number, place);
+            results.push(result);
+        } else if let Some(call) = unanswered.next() {
+            call.id = ids.assign(&call.id, number, position);
             tool_calls.push(call.as_tool_call());
         } else {
             break;
         }
     }
     messages.push(Message::Assistant { content, tool_calls });
-    messages.extend(answers);
-    open
+    messages.extend(results);
+    pending
 }
 
-/// Adds the assistant message of a step whose answers are still to come.
+/// Appends the assistant message of a step whose calls have no results yet.
 pub(crate) fn push_plan(messages: &mut Vec<Message>, content: String, calls: &[PlannedCall]) {
     let tool_calls = calls.iter().map(PlannedCall::as_tool_call).collect();
     messages.push(Message::Assistant { content, tool_calls });
 }
 
 #[derive(Serialize)]
-struct CutResult<'a> {
+struct TruncatedResult<'a> {
     truncated: bool,
     message: String,
     beginning: &'a str,
 }
 
-/// The result as the model is shown it: whole if it keeps to the bound, else its beginning and a word that it was cut.
-/// The call itself took effect either way.
+/// The result as the model sees it. A result that is too large is replaced with its beginning and a note. The call took
+/// effect in both cases.
 pub(crate) fn bounded_result(result: String, limits: &Limits) -> String {
     let max = limits.max_result_bytes;
     if result.len() <= max {
         return result;
     }
-    // JSON text in a JSON string at most doubles: it holds no raw control characters, only quotes and backslashes.
-    let room = max.saturating_sub(STAND_IN_OVERHEAD) / 2;
-    let cut = CutResult {
+    // As a JSON string, JSON text at most doubles in size: it has no raw control characters, only quotes and backslashes.
+    let room = max.saturating_sub(TRUNCATION_OVERHEAD) / 2;
+    let cut = TruncatedResult {
         truncated: true,
         message: format!(
-            "The result has {} bytes, so only its beginning is shown; ask for less at once.",
+            "The result has {} bytes, so only its beginning is shown. Request less at once.",
             result.len()
         ),
         beginning: result.get(..result.floor_char_boundary(room)).unwrap_or_default(),
@@ -208,8 +207,8 @@ pub(crate) fn bounded_result(result: String, limits: &Limits) -> String {
     serde_json::to_string(&cut).unwrap_or_else(|_| r#"{"truncated":true}"#.to_owned())
 }
 
-/// A rough count of a message's tokens, on the high side: four ASCII characters to a token, every other character a
-/// token by itself, and an overhead a message and a call. No tokenizer is asked, because each model has its own.
+/// Estimates the tokens of a message, rather too high than too low: one per four ASCII characters, one per other character,
+/// and an overhead per message and call. Real tokenizers differ between models.
 pub(crate) fn tokens(message: &Message) -> usize {
     let text = match message {
         Message::System(prompt) => text_tokens(&prompt.to_string()),

@@ -1,58 +1,58 @@
-//! What happened before: earlier runs of the conversation, and committed steps of this one.
+//! The history of a run: earlier runs of the conversation, and committed steps of earlier attempts.
 
 use serde_json::Value;
 
 use crate::PlannedCall;
 
-/// A tool call that was made and answered.
+/// A tool call with its recorded result.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PastCall {
-    /// The model call that asked for it, counted from 0 in its run.
+pub struct RecordedCall {
+    /// Number of its step, from 0 over all attempts of the run.
     pub step: u16,
-    /// The call's id, unique in its run.
+    /// Unique in its run.
     pub id: String,
-    /// The tool's name.
+    /// Name of the tool.
     pub name: String,
-    /// The arguments without `user_id`; null if they were not a JSON object.
+    /// The arguments without `user_id`, or null if they weren't a JSON object.
     pub arguments: Value,
-    /// JSON text.
+    /// The result as JSON text.
     pub result: String,
 }
 
-/// How an earlier run ended.
+/// The outcome of an earlier run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TurnOutcome {
-    /// With a reply.
+    /// The run has a reply.
     Succeeded,
-    /// With a failure, perhaps after some of its calls.
+    /// The run failed, possibly after some of its calls.
     Failed,
-    /// It was cancelled, perhaps after some of its calls.
+    /// The run was cancelled, possibly after some of its calls.
     Cancelled,
 }
 
 /// An earlier run of the conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Turn {
-    /// What the user said.
+    /// The user's message.
     pub user: String,
-    /// Its committed tool calls, in order.
-    pub calls: Vec<PastCall>,
-    /// What it replied, if it did.
+    /// The committed tool calls, in order.
+    pub calls: Vec<RecordedCall>,
+    /// The reply, if the run has one.
     pub reply: Option<String>,
-    /// How it ended.
+    /// Decides which note the model sees after the calls.
     pub outcome: TurnOutcome,
 }
 
-/// A committed step of an earlier attempt of this run: it stands, and is not asked again.
+/// A committed step of an earlier attempt of this run. It is final: it needs no further model call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournalledStep {
-    /// The step's number, counted from 0.
+    /// Number of the step, from 0 over all attempts of the run.
     pub step: u16,
-    /// What the model said beside its tool calls.
+    /// The model's text beside its tool calls.
     pub content: String,
-    /// Its tool calls that were answered, in order.
-    pub calls: Vec<PastCall>,
-    /// Those that are still to be made, by their places among all of its calls. Only the last step may have any: it was
-    /// journalled before its calls were made.
-    pub open: Vec<PlannedCall>,
+    /// Tool calls with a result, in order.
+    pub calls: Vec<RecordedCall>,
+    /// Tool calls without a result. Their `index` is the position among all calls of the step. Only the last step can have
+    /// any, if it is a deferred step: one that was recorded before its calls were made.
+    pub pending: Vec<PlannedCall>,
 }

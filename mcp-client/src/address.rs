@@ -1,11 +1,11 @@
-//! Which addresses are public: none of this machine, of its network, or of whoever runs it.
+//! Distinguishes public IP addresses from those of this machine, its network and its cloud provider.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where Azure's machines are told of themselves: the one such address that looks public.
+/// Azure's metadata service, the only one at an address that looks public.
 const AZURE_METADATA: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
 
-/// Whether an address is a public one, also where it stands inside another.
+/// Whether an address is public. IPv6 addresses that embed an IPv4 address are judged by the latter.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -13,11 +13,11 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// By IANA's registry of special addresses.
+/// According to IANA's registry of special-purpose addresses.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let special = address.is_private()
         || address.is_loopback()
-        // 169.254.169.254 too, where clouds tell machines of themselves.
+        // Includes 169.254.169.254, the metadata service of most clouds.
         || address.is_link_local()
         || address.is_multicast()
         || address.is_documentation();
@@ -33,19 +33,19 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let of = |high: u16, low: u16| {
+    let embedded = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match address.segments() {
-        // Of IPv4: mapped, compatible (loopback and unspecified are among those), translated, 6to4.
+        // Embedded IPv4 addresses: mapped, compatible (including loopback and unspecified), translated, 6to4.
         [0, 0, 0, 0, 0, 0xffff | 0, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x2002, high, low, ..] => of(high, low),
-        // Teredo and others of the protocol's own, documentation.
+        | [0x2002, high, low, ..] => embedded(high, low),
+        // Teredo and other protocol assignments; documentation.
         [0x2001, second, ..] => second > 0x1ff && second != 0xdb8,
         [0x3fff, ..] => false,
-        // All else that is public begins so: neither unique-local nor link-local nor multicast does.
+        // Global unicast. Excludes unique-local, link-local and multicast addresses.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn public_addresses_are_public() {
+    fn accepts_public_addresses() {
         for address in [
             "1.1.1.1",
             "8.8.8.8",
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_address_is() {
+    fn rejects_other_addresses() {
         for address in [
             "0.0.0.0",
             "0.1.2.3",

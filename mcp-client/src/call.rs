@@ -1,4 +1,4 @@
-//! One call of a tool, with one honest outcome.
+//! One tool call. Its outcome states whether the call may have taken effect.
 
 use std::{error::Error, sync::Arc};
 
@@ -12,20 +12,19 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    metrics::Went,
+    metrics::CallResult,
     outcome::{Code, Outcome},
     server::{Live, Server},
     text,
     tool::Tool,
 };
 
-/// Where a server finds the key of a call, among what is said about the request: the same for each try of one call, and
-/// of no other.
-const KEY: &str = "errand/idempotency-key";
-/// Bytes of what a server says is wrong.
-const FAULT_BYTES: usize = 1000;
+/// Member of the request's `_meta` with the idempotency key: the same for all attempts of one call, and unique to it.
+const KEY_MEMBER: &str = "errand/idempotency-key";
+/// Maximum length of a server's error message in bytes.
+const MAX_ERROR_BYTES: usize = 1000;
 
-/// A call whose server is there and whose arguments fit.
+/// A call to a connected server with valid arguments.
 #[derive(Debug)]
 pub struct ReadyCall {
     server: Arc<Server>,
@@ -34,13 +33,13 @@ pub struct ReadyCall {
     arguments: Map<String, Value>,
 }
 
-/// Why a call has no answer.
-enum Lost {
-    /// It has not reached the tool.
-    Unsent(String),
-    /// The server said that it is not so.
-    Refused(String),
-    /// It may have.
+/// The reason reason a call has no result.
+enum NoResult {
+    /// The call has not reached the tool.
+    NotSent(String),
+    /// The server rejected the call.
+    Rejected(String),
+    /// The call may have reached the tool.
     Unknown(&'static str),
 }
 
@@ -59,97 +58,106 @@ impl ReadyCall {
         }
     }
 
-    /// Whether it may be made again when nobody knows whether it was made: it changes nothing, or nothing more.
+    /// Whether the call may be repeated if it is unknown whether it took effect: it is read-only or idempotent.
     pub fn is_repeatable(&self) -> bool {
         self.tool.is_repeatable()
     }
 
-    /// Makes the call, once, and waits for its answer until the tool's time or the deadline is over.
+    /// Makes the call once and waits for its result until the tool's timeout or `deadline`.
     ///
-    /// Dropping the future tells the server that nobody waits any more; whether the call takes effect is unknown then.
+    /// Dropping the future sends a cancellation to the server. It is then unknown whether the call takes effect.
     pub async fn make(self, key: &str, deadline: Instant) -> Outcome {
         let until = deadline.min(Instant::now() + self.tool.timeout);
-        let Ok(Ok(place)) = timeout_at(until, self.server.places.acquire()).await else {
-            self.server.metrics.called(Went::Unavailable);
+        let Ok(Ok(permit)) = timeout_at(until, self.server.call_permits.acquire()).await else {
+            self.server.metrics.called(CallResult::Unavailable);
             return Outcome::failure(
                 Code::Unavailable,
                 &format!(
-                    "Too many calls of {} wait already; nothing was done.",
+                    "Too many calls to {} are in progress. Nothing was done.",
                     self.server.name()
                 ),
             );
         };
-        let began = Instant::now();
-        let answer = timeout_at(until, self.ask(key)).await;
-        drop(place);
-        observe(&self.server.metrics.duration, began.elapsed());
-        let (went, outcome) = self.outcome(answer.unwrap_or(Err(Lost::Unknown("no answer came in time"))));
-        self.server.metrics.called(went);
+        let started = Instant::now();
+        let result = timeout_at(until, self.send(key)).await;
+        drop(permit);
+        observe(&self.server.metrics.duration, started.elapsed());
+        let (call_result, outcome) =
+            self.outcome(result.unwrap_or(Err(NoResult::Unknown("no response arrived in time"))));
+        self.server.metrics.called(call_result);
         outcome
     }
 
-    async fn ask(&self, key: &str) -> Result<Outcome, Lost> {
-        let mut about = RequestMetaObject::new();
-        about.insert(KEY.to_owned(), Value::String(key.to_owned()));
+    async fn send(&self, key: &str) -> Result<Outcome, NoResult> {
+        let mut meta = RequestMetaObject::new();
+        meta.insert(KEY_MEMBER.to_owned(), Value::String(key.to_owned()));
         let mut call =
-            CallToolRequestParams::new(self.tool.own_name.clone()).with_arguments(self.arguments.clone());
-        call.meta = Some(about);
+            CallToolRequestParams::new(self.tool.server_name.clone()).with_arguments(self.arguments.clone());
+        call.meta = Some(meta);
         if self.live.peer.is_transport_closed() {
-            return Err(Lost::Unsent("the connection is lost".to_owned()));
+            return Err(NoResult::NotSent("the connection was lost".to_owned()));
         }
         match self.live.peer.call_tool_once(call).await {
-            Ok(CallToolResponse::Complete(answer)) => {
-                Ok(Outcome::answered(answer, self.server.config.max_result_bytes))
+            Ok(CallToolResponse::Complete(result)) => {
+                Ok(Outcome::from_result(result, self.server.config.max_result_bytes))
             }
-            Ok(_) => Err(Lost::Refused(
-                "the tool asks back, which is not possible here".to_owned(),
+            Ok(_) => Err(NoResult::Rejected(
+                "the tool requests input, which is not supported".to_owned(),
             )),
-            Err(ServiceError::McpError(error)) => Err(Lost::Refused(text::line(&error.message, FAULT_BYTES))),
+            Err(ServiceError::McpError(error)) => {
+                Err(NoResult::Rejected(text::line(&error.message, MAX_ERROR_BYTES)))
+            }
             Err(error) => {
                 self.live.broken.cancel();
-                tracing::warn!(mcp.server = self.server.name(), %error, "a call was lost");
-                Err(lost(&error))
+                tracing::warn!(mcp.server = self.server.name(), %error, "connection to MCP server failed during a call");
+                Err(no_result(&error))
             }
         }
     }
 
-    fn outcome(&self, answer: Result<Outcome, Lost>) -> (Went, Outcome) {
+    fn outcome(&self, result: Result<Outcome, NoResult>) -> (CallResult, Outcome) {
         let server = self.server.name();
-        match answer {
-            Ok(outcome) if outcome.success => (Went::Succeeded, outcome),
-            Ok(outcome) => (Went::Failed, outcome),
-            Err(Lost::Unsent(why)) => {
-                let message = format!("The server {server} can't be reached: {why}. Nothing was done.");
-                (Went::Unavailable, Outcome::failure(Code::Unavailable, &message))
+        match result {
+            Ok(outcome) if outcome.success => (CallResult::Succeeded, outcome),
+            Ok(outcome) => (CallResult::Failed, outcome),
+            Err(NoResult::NotSent(reason)) => {
+                let message = format!("The server {server} can't be reached: {reason}. Nothing was done.");
+                (
+                    CallResult::Unavailable,
+                    Outcome::failure(Code::Unavailable, &message),
+                )
             }
-            Err(Lost::Refused(why)) => {
-                let message = format!("The server {server} refused the call: {why}");
-                (Went::Failed, Outcome::failure(Code::Failed, &message))
+            Err(NoResult::Rejected(reason)) => {
+                let message = format!("The server {server} rejected the call: {reason}");
+                (CallResult::Failed, Outcome::failure(Code::Failed, &message))
             }
-            Err(Lost::Unknown(why)) if self.tool.read_only => {
+            Err(NoResult::Unknown(reason)) if self.tool.read_only => {
                 let message = format!(
-                    "The server {server} gave no answer: {why}. The tool changes nothing, so nothing was changed."
+                    "The server {server} did not respond: {reason}. The tool is read-only, so nothing was changed."
                 );
-                (Went::Unavailable, Outcome::failure(Code::Unavailable, &message))
+                (
+                    CallResult::Unavailable,
+                    Outcome::failure(Code::Unavailable, &message),
+                )
             }
-            Err(Lost::Unknown(why)) => {
+            Err(NoResult::Unknown(reason)) => {
                 let advice = if self.tool.idempotent {
-                    "It may be tried again: that changes no more than once."
+                    "The call is idempotent, so you can try again."
                 } else {
-                    "Tell the user so, and look before trying again."
+                    "Inform the user, and check the state before trying again."
                 };
                 let message = format!(
-                    "Whether this took effect is unknown: {server} was asked, and {why}. It is not tried again by itself. \
-                     {advice}"
+                    "It is unknown whether this took effect: the call was sent to {server}, but {reason}. It is not repeated \
+                     automatically. {advice}"
                 );
-                (Went::Unknown, Outcome::failure(Code::Unknown, &message))
+                (CallResult::Unknown, Outcome::failure(Code::Unknown, &message))
             }
         }
     }
 }
 
-/// How far a call came whose exchange failed.
-fn lost(error: &ServiceError) -> Lost {
+/// Determines how far a failed call got.
+fn no_result(error: &ServiceError) -> NoResult {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     if let ServiceError::TransportSend(error) = error {
         cause = Some(error.error.as_ref());
@@ -158,24 +166,24 @@ fn lost(error: &ServiceError) -> Lost {
         if let Some(http) = error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
             match http {
                 StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_) => {
-                    return Lost::Unsent("it does not accept our credentials".to_owned());
+                    return NoResult::NotSent("it did not accept the credentials".to_owned());
                 }
                 StreamableHttpError::SessionExpired => {
-                    return Lost::Unsent("it has forgotten the session".to_owned());
+                    return NoResult::NotSent("the session has expired".to_owned());
                 }
                 StreamableHttpError::HttpStatus(status) if status.status == 429 => {
-                    return Lost::Unsent("it has too much to do".to_owned());
+                    return NoResult::NotSent("it is overloaded".to_owned());
                 }
                 StreamableHttpError::ResponseBodyTooLarge { .. } => {
-                    return Lost::Unknown("its answer was too large");
+                    return NoResult::Unknown("the response was too large");
                 }
                 StreamableHttpError::Client(http) if http.is_connect() => {
-                    return Lost::Unsent("nobody is there".to_owned());
+                    return NoResult::NotSent("the connection was refused".to_owned());
                 }
                 _ => {}
             }
         }
         cause = error.source();
     }
-    Lost::Unknown("the connection broke before its answer")
+    NoResult::Unknown("the connection was lost before the response")
 }

@@ -1,4 +1,4 @@
-//! The HTTP client of a server: to public addresses only, unless its operator wants otherwise, and never elsewhere.
+//! The HTTP client of an MCP server. By default it connects only to public addresses, and it never follows redirects.
 
 use std::{
     io,
@@ -17,43 +17,39 @@ use thiserror::Error;
 
 use crate::address;
 
-/// Why there is no client.
+/// The reason reason a client can't be created.
 #[derive(Debug, Error)]
-pub(crate) enum BadHttp {
-    /// The URL is none.
-    #[error("url: must be an http or https URL with a host, without a user and a password in it")]
+pub(crate) enum HttpClientError {
+    #[error("url: must be an http or https URL with a host and without credentials")]
     Url,
-    /// The URL names an address that is not public.
     #[error("url: {0} is not a public address; allow_private = true allows it")]
     Private(IpAddr),
-    /// A header's value is none.
-    #[error("headers.{0}: what the variable holds can't be the value of a header")]
+    #[error("headers.{0}: the variable's value is not a valid header value")]
     Header(String),
-    /// As reqwest says.
     #[error("url: {0}")]
     Client(#[from] reqwest::Error),
 }
 
-/// A client for one server.
+/// Creates a client for one server.
 ///
-/// No redirect is followed: the request would go, with its headers, where nobody has sent it. No proxy is used: it would
-/// resolve names by itself. No connection is kept: one that the server closes at the moment of a call would leave the
-/// call's outcome unknown.
+/// It follows no redirects, which would send the request and its headers to another address. It uses no proxy, which would
+/// resolve names itself. It keeps no idle connections: if the server closed one during a call, the call's outcome would be
+/// unknown.
 pub(crate) fn client(
     url: &str,
     headers: &[(String, Secret)],
     allow_private: bool,
     connect_timeout: Duration,
-) -> Result<Client, BadHttp> {
+) -> Result<Client, HttpClientError> {
     check(url, allow_private)?;
     let mut sent = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        let bad = || BadHttp::Header(name.clone());
+        let invalid = || HttpClientError::Header(name.clone());
         let Ok(key) = HeaderName::from_bytes(name.as_bytes()) else {
-            return Err(bad());
+            return Err(invalid());
         };
         let Ok(mut value) = HeaderValue::from_str(value.reveal()) else {
-            return Err(bad());
+            return Err(invalid());
         };
         value.set_sensitive(true);
         sent.insert(key, value);
@@ -73,30 +69,32 @@ pub(crate) fn client(
     Ok(builder.build()?)
 }
 
-/// An address in place of a name is resolved by nobody, so it is looked at here.
-fn check(url: &str, allow_private: bool) -> Result<(), BadHttp> {
+/// Checks the URL. An IP address as host must be checked here, because it never reaches the resolver.
+fn check(url: &str, allow_private: bool) -> Result<(), HttpClientError> {
     let Ok(url) = Url::parse(url) else {
-        return Err(BadHttp::Url);
+        return Err(HttpClientError::Url);
     };
     let host = url
         .host_str()
         .filter(|host| !host.is_empty())
-        .ok_or(BadHttp::Url)?;
+        .ok_or(HttpClientError::Url)?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(BadHttp::Url);
+        return Err(HttpClientError::Url);
     }
     match host.trim_matches(['[', ']']).parse() {
-        Ok(address) if !allow_private && !address::is_public(address) => Err(BadHttp::Private(address)),
+        Ok(address) if !allow_private && !address::is_public(address) => {
+            Err(HttpClientError::Private(address))
+        }
         _ => Ok(()),
     }
 }
 
-/// Looks names up.
+/// Resolves host names.
 trait Lookup: Send + Sync + 'static {
     fn lookup(&self, host: String) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 }
 
-/// As the system does.
+/// The system's resolver.
 #[derive(Clone, Debug)]
 struct System;
 
@@ -106,12 +104,10 @@ impl Lookup for System {
     }
 }
 
-/// Gives the public addresses of a name and no others, each time that one is connected to: so a name that changes its
-/// mind between two looks gains nothing.
+/// Returns only the public addresses of a name. It runs for every connection, which prevents DNS rebinding.
 #[derive(Debug)]
 struct PublicOnly<L>(L);
 
-/// A name has no address that may be connected to.
 #[derive(Debug, Error)]
 #[error("the server's name has no public address")]
 struct NoPublicAddress;
@@ -141,12 +137,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn refused(url: &str) -> Option<String> {
-        client(url, &[], false, SECOND).err().map(|bad| bad.to_string())
+    fn rejection(url: &str) -> Option<String> {
+        client(url, &[], false, SECOND)
+            .err()
+            .map(|error| error.to_string())
     }
 
     #[test]
-    fn a_url_with_a_private_address_is_refused_however_it_is_written() {
+    fn rejects_private_addresses_in_any_notation() {
         for url in [
             "http://127.0.0.1/mcp",
             "http://2130706433/",
@@ -156,8 +154,8 @@ mod tests {
             "http://10.1.2.3",
             "http://0/",
         ] {
-            let why = refused(url).unwrap_or_default();
-            assert!(why.contains("is not a public address"), "{url}: {why}");
+            let reason = rejection(url).unwrap_or_default();
+            assert!(reason.contains("is not a public address"), "{url}: {reason}");
             assert!(client(url, &[], true, SECOND).is_ok(), "{url}");
         }
         for url in [
@@ -165,31 +163,31 @@ mod tests {
             "https://user:secret@example.com/",
             "https://user@example.com/",
         ] {
-            let why = refused(url).unwrap_or_default();
-            assert!(why.starts_with("url: must be"), "{url}: {why}");
-            assert!(!why.contains("secret"), "{why}");
+            let reason = rejection(url).unwrap_or_default();
+            assert!(reason.starts_with("url: must be"), "{url}: {reason}");
+            assert!(!reason.contains("secret"), "{reason}");
         }
-        assert_eq!(refused("https://example.com/mcp"), None);
+        assert_eq!(rejection("https://example.com/mcp"), None);
     }
 
     #[test]
-    fn a_headers_value_that_is_none_is_not_repeated() {
+    fn error_does_not_reveal_header_value() {
         let headers = [("Authorization".to_owned(), Secret::new("hunter2\n"))];
-        let why = client("https://example.com", &headers, false, SECOND)
+        let reason = client("https://example.com", &headers, false, SECOND)
             .unwrap_err()
             .to_string();
-        assert!(why.starts_with("headers.Authorization: "), "{why}");
-        assert!(!why.contains("hunter2"), "{why}");
+        assert!(reason.starts_with("headers.Authorization: "), "{reason}");
+        assert!(!reason.contains("hunter2"), "{reason}");
     }
 
-    /// A name that is public at the first look and private from then on.
+    /// A name that resolves to a public address once and to a private one afterwards.
     #[derive(Clone)]
     struct Rebinding(Arc<AtomicUsize>);
 
     impl Lookup for Rebinding {
         async fn lookup(&self, _host: String) -> io::Result<Vec<SocketAddr>> {
-            let looks = self.0.fetch_add(1, Ordering::Relaxed);
-            Ok(vec![match looks {
+            let lookups = self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(vec![match lookups {
                 0 => ([8, 8, 8, 8], 0).into(),
                 _ => ([127, 0, 0, 1], 0).into(),
             }])
@@ -197,17 +195,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_that_turns_private_is_refused_from_then_on() {
+    async fn rejects_name_that_becomes_private() {
         let resolver = PublicOnly(Rebinding(Arc::default()));
-        let look = || resolver.resolve("example.com".parse().unwrap());
-        let first: Vec<_> = look().await.unwrap().collect();
+        let resolve = || resolver.resolve("example.com".parse().unwrap());
+        let first: Vec<_> = resolve().await.unwrap().collect();
         assert_eq!(first, [SocketAddr::from(([8, 8, 8, 8], 0))]);
-        let second = look().await.err().unwrap();
+        let second = resolve().await.err().unwrap();
         assert!(second.is::<NoPublicAddress>(), "{second}");
     }
 
     #[tokio::test]
-    async fn of_several_addresses_only_the_public_ones_are_left() {
+    async fn keeps_only_public_addresses() {
         #[derive(Clone)]
         struct Both;
         impl Lookup for Both {
@@ -215,22 +213,22 @@ mod tests {
                 Ok(vec![([10, 0, 0, 1], 0).into(), ([1, 1, 1, 1], 0).into()])
             }
         }
-        let left: Vec<_> = PublicOnly(Both)
+        let public: Vec<_> = PublicOnly(Both)
             .resolve("x".parse().unwrap())
             .await
             .unwrap()
             .collect();
-        assert_eq!(left, [SocketAddr::from(([1, 1, 1, 1], 0))]);
+        assert_eq!(public, [SocketAddr::from(([1, 1, 1, 1], 0))]);
     }
 
     #[tokio::test]
-    async fn a_private_server_behind_a_name_is_not_connected_to() {
+    async fn does_not_connect_to_private_server_by_name() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://localhost:{}/mcp", listener.local_addr().unwrap().port());
         let client = client(&url, &[], false, SECOND).unwrap();
         let error = client.get(&url).send().await.unwrap_err();
         assert!(error.is_connect(), "{error:?}");
-        let nobody = futures::FutureExt::now_or_never(listener.accept());
-        assert!(nobody.is_none(), "somebody has connected");
+        let connection = futures::FutureExt::now_or_never(listener.accept());
+        assert!(connection.is_none(), "the client has connected");
     }
 }

@@ -1,8 +1,10 @@
-//! Other people's MCP servers, as tools for the agent: connections that keep themselves, tools under names of our own,
-//! calls with one honest outcome each.
+//! An MCP client: makes the tools of external MCP servers available to the agent.
 //!
-//! Nothing here knows a run, a journal or a model. What a server says is somebody else's word: it is bounded, cleaned and
-//! checked before anybody sees it, and whatever a server does, the worker goes on.
+//! [`Servers`] connects to the configured servers and reconnects when necessary. [`Listing`] contains a server's tools under
+//! unique names. Each call has exactly one [`Outcome`], which states honestly whether the call may have taken effect.
+//!
+//! This crate knows no run, journal or model. It doesn't trust servers: everything they send is bounded, cleaned and
+//! validated before use, and no server can disturb the worker.
 
 mod address;
 mod call;

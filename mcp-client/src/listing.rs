@@ -1,4 +1,4 @@
-//! What a server has on offer at the moment.
+//! The tools that a server currently offers.
 
 use std::sync::Arc;
 
@@ -6,58 +6,57 @@ use errand_shared::domain::agents::McpServer;
 
 use crate::{
     text,
-    tool::{BadTool, Tool},
+    tool::{InvalidTool, Tool},
 };
 
-/// Bytes of a tool's name in the log.
-const LOGGED_BYTES: usize = 100;
-/// Tools that are left out are named so often at most.
-const LOGGED_TOOLS: usize = 8;
+/// Maximum length of a logged tool name in bytes.
+const MAX_LOGGED_BYTES: usize = 100;
+/// Maximum number of ignored tools that are logged individually.
+const MAX_LOGGED_TOOLS: usize = 8;
 
-/// The tools of a server that may be offered, in its own order.
+/// The usable tools of a server, in the server's order.
 #[derive(Debug, Default)]
 pub struct Listing {
     tools: Vec<Arc<Tool>>,
 }
 
 impl Listing {
-    /// Of what a server lists that which the operator wants and which is sound. What is left out is logged.
+    /// Selects the valid tools that the operator has enabled. Logs the ones that it ignores.
     pub(crate) fn new(server: &McpServer, listed: &[rmcp::model::Tool]) -> Self {
         let mut listing = Self::default();
-        let mut left_out = 0_usize;
+        let mut ignored = 0_usize;
         for tool in listed.iter().filter(|tool| server.takes(&tool.name)) {
-            if let Err(why) = listing.add(server, tool) {
-                left_out += 1;
-                if left_out <= LOGGED_TOOLS {
-                    let name = text::line(&tool.name, LOGGED_BYTES);
-                    tracing::warn!(mcp.server = server.name, mcp.tool = name, %why, "a tool is left out");
+            if let Err(error) = listing.add(server, tool) {
+                ignored += 1;
+                if ignored <= MAX_LOGGED_TOOLS {
+                    let name = text::line(&tool.name, MAX_LOGGED_BYTES);
+                    tracing::warn!(mcp.server = server.name, mcp.tool = name, %error, "ignoring MCP tool");
                 }
             }
         }
-        if left_out > LOGGED_TOOLS {
-            tracing::warn!(mcp.server = server.name, left_out, "more tools are left out");
+        if ignored > MAX_LOGGED_TOOLS {
+            tracing::warn!(mcp.server = server.name, ignored, "ignoring more MCP tools");
         }
         listing
     }
 
-    fn add(&mut self, server: &McpServer, listed: &rmcp::model::Tool) -> Result<(), BadTool> {
+    fn add(&mut self, server: &McpServer, listed: &rmcp::model::Tool) -> Result<(), InvalidTool> {
         if self.tools.len() >= server.max_tools {
-            return Err(BadTool::TooMany(server.max_tools));
+            return Err(InvalidTool::TooMany(server.max_tools));
         }
         let tool = Tool::new(server, listed)?;
         if self.find(&tool.name).is_some() {
-            return Err(BadTool::NameTaken);
+            return Err(InvalidTool::NameTaken);
         }
         self.tools.push(Arc::new(tool));
         Ok(())
     }
 
-    /// All of them.
+    /// The tools.
     pub fn tools(&self) -> &[Arc<Tool>] {
         &self.tools
     }
 
-    /// The one of that name.
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<Tool>> {
         self.tools.iter().find(|tool| tool.name == name)
     }
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unsound_or_too_many_is_left_out() {
+    fn ignores_invalid_and_excess_tools() {
         let listed = [
             tool("bad", json!({"type": "array"})),
             tool("read", json!({"type": "object"})),
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_operator_names_is_taken() {
+    fn includes_only_enabled_tools() {
         let server = McpServer {
             tools: Some(vec!["write".to_owned()]),
             ..server()
@@ -131,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn whether_a_call_may_be_made_again_is_the_tools_word_or_the_operators() {
-        let said = |annotations| tool("a", json!({})).with_annotations(annotations);
+    fn tool_or_operator_declares_a_call_repeatable() {
+        let annotated = |annotations| tool("a", json!({})).with_annotations(annotations);
         let cases = [
             (tool("a", json!({})), false),
             (tool("write", json!({})), true),
-            (said(ToolAnnotations::new().read_only(true)), true),
-            (said(ToolAnnotations::new().idempotent(true)), true),
-            (said(ToolAnnotations::new().destructive(false)), false),
+            (annotated(ToolAnnotations::new().read_only(true)), true),
+            (annotated(ToolAnnotations::new().idempotent(true)), true),
+            (annotated(ToolAnnotations::new().destructive(false)), false),
         ];
         for (listed, expected) in cases {
             let listing = Listing::new(&server(), std::slice::from_ref(&listed));

@@ -1,65 +1,63 @@
-//! What operators see of servers: a series a server, of which there are as many as their file names.
+//! Metrics of MCP servers. The label `server` has one value per configured server.
 
 use errand_shared::service::metrics::{Counter, Family, Gauge, Histogram, Metrics, Span};
 
-type Of<const N: usize> = [(&'static str, String); N];
+type Labels<const N: usize> = [(&'static str, String); N];
 
-/// The metrics of all servers; cheap to clone.
+/// The metrics of all servers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct McpMetrics {
-    calls: Family<Of<2>, Counter>,
-    duration: Family<Of<1>, Histogram, fn() -> Histogram>,
-    connections: Family<Of<2>, Counter>,
-    connected: Family<Of<1>, Gauge>,
-    tools: Family<Of<1>, Gauge>,
+    calls: Family<Labels<2>, Counter>,
+    duration: Family<Labels<1>, Histogram, fn() -> Histogram>,
+    connections: Family<Labels<2>, Counter>,
+    connected: Family<Labels<1>, Gauge>,
+    tools: Family<Labels<1>, Gauge>,
 }
 
-/// How a call went.
+/// The result of a call, for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Went {
-    /// The tool did what it was asked for.
+pub(crate) enum CallResult {
     Succeeded,
-    /// The tool, or its server, said no.
+    /// The tool or its server reported a failure.
     Failed,
-    /// Nothing came of it.
+    /// The call was not made.
     Unavailable,
-    /// Nobody knows.
+    /// It is unknown whether the call took effect.
     Unknown,
 }
 
-/// Those of one server, whose series are made at the start.
+/// The metrics of one server. All series exist from the start.
 #[derive(Debug)]
 pub(crate) struct ServerMetrics {
     succeeded: Counter,
     failed: Counter,
     unavailable: Counter,
     unknown: Counter,
-    /// Calls that were made, until their answer or their loss.
     pub(crate) duration: Histogram,
-    /// Connections that came about.
-    pub(crate) opened: Counter,
-    /// Those that did not.
-    pub(crate) refused: Counter,
-    /// Whether there is one.
+    /// Successful attempts to connect.
+    pub(crate) connects: Counter,
+    /// Failed attempts to connect.
+    pub(crate) connect_failures: Counter,
+    /// 1 while connected, otherwise 0.
     pub(crate) connected: Gauge,
-    /// Tools on offer.
+    /// Number of available tools.
     pub(crate) tools: Gauge,
 }
 
 impl McpMetrics {
-    /// Metrics of no server yet.
+    /// Registers the metrics.
     pub fn new(registry: &mut Metrics) -> Self {
         let long: fn() -> Histogram = || Span::Long.histogram();
         Self {
-            calls: registry.family("mcp_calls", "Calls of MCP servers' tools", Counter::default),
+            calls: registry.family("mcp_calls", "Calls of MCP tools", Counter::default),
             duration: registry.family(
                 "mcp_call_duration_seconds",
-                "A call of an MCP server's tool, until its answer or its loss",
+                "Duration of calls of MCP tools",
                 long,
             ),
             connections: registry.family(
                 "mcp_connections",
-                "Tries to connect to MCP servers",
+                "Attempts to connect to MCP servers",
                 Counter::default,
             ),
             connected: registry.family(
@@ -69,14 +67,14 @@ impl McpMetrics {
             ),
             tools: registry.family(
                 "mcp_tools",
-                "Tools that an MCP server has on offer",
+                "Number of available tools of an MCP server",
                 Gauge::default,
             ),
         }
     }
 
-    /// Those of one server.
-    pub(crate) fn of(&self, server: &str) -> ServerMetrics {
+    /// The metrics of one server.
+    pub(crate) fn for_server(&self, server: &str) -> ServerMetrics {
         let one = || [("server", server.to_owned())];
         let two = |outcome: &str| [("server", server.to_owned()), ("outcome", outcome.to_owned())];
         ServerMetrics {
@@ -85,8 +83,8 @@ impl McpMetrics {
             unavailable: self.calls.get_or_create_owned(&two("unavailable")),
             unknown: self.calls.get_or_create_owned(&two("unknown")),
             duration: self.duration.get_or_create_owned(&one()),
-            opened: self.connections.get_or_create_owned(&two("opened")),
-            refused: self.connections.get_or_create_owned(&two("refused")),
+            connects: self.connections.get_or_create_owned(&two("opened")),
+            connect_failures: self.connections.get_or_create_owned(&two("refused")),
             connected: self.connected.get_or_create_owned(&one()),
             tools: self.tools.get_or_create_owned(&one()),
         }
@@ -95,12 +93,12 @@ impl McpMetrics {
 
 impl ServerMetrics {
     /// Counts a call.
-    pub(crate) fn called(&self, went: Went) {
-        let counter = match went {
-            Went::Succeeded => &self.succeeded,
-            Went::Failed => &self.failed,
-            Went::Unavailable => &self.unavailable,
-            Went::Unknown => &self.unknown,
+    pub(crate) fn called(&self, result: CallResult) {
+        let counter = match result {
+            CallResult::Succeeded => &self.succeeded,
+            CallResult::Failed => &self.failed,
+            CallResult::Unavailable => &self.unavailable,
+            CallResult::Unknown => &self.unknown,
         };
         counter.inc();
     }

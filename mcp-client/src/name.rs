@@ -1,27 +1,27 @@
-//! The names under which models know other people's tools: `server__tool`.
+//! The names of MCP tools for models: `server__tool`.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// What stands between a server's name and a tool's. No server's name and no tool of ours has it.
+/// Separates the names of the server and the tool. Neither server names nor built-in tools contain it.
 const SEPARATOR: &str = "__";
-/// What models' servers allow.
-const MOST_CHARS: usize = 64;
-/// Letters of the digest that tells long and odd names apart.
+/// Maximum length of a tool name in the APIs of model providers.
+const MAX_CHARS: usize = 64;
+/// Length of the digest that distinguishes names that were changed.
 const DIGEST_CHARS: usize = 8;
 
-/// The name of a server's tool. One that models' servers would not take, for its length or its letters, is made fit and
-/// told apart by a digest of what it was; the same name always comes to the same.
+/// Returns the name of a server's tool for models. A name that is too long or has characters that providers don't allow is
+/// changed and extended with a digest of the original. The result is deterministic.
 pub fn public(server: &str, tool: &str) -> String {
-    let room = MOST_CHARS - server.len().min(MOST_CHARS) - SEPARATOR.len();
+    let room = MAX_CHARS - server.len().min(MAX_CHARS) - SEPARATOR.len();
     let is_plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-');
     if !tool.is_empty() && tool.len() <= room && tool.chars().all(is_plain) {
         return format!("{server}{SEPARATOR}{tool}");
     }
     let mut name = format!("{server}{SEPARATOR}");
-    let fit = tool.chars().map(|char| if is_plain(char) { char } else { '_' });
-    name.extend(fit.take(room - DIGEST_CHARS - 1));
+    let replaced = tool.chars().map(|char| if is_plain(char) { char } else { '_' });
+    name.extend(replaced.take(room - DIGEST_CHARS - 1));
     name.push('_');
     for byte in Sha256::digest(tool).iter().take(DIGEST_CHARS / 2) {
         // Writing to a string can't fail.
@@ -30,7 +30,7 @@ pub fn public(server: &str, tool: &str) -> String {
     name
 }
 
-/// The server that a tool of this name would be of; none if it is a name of ours.
+/// Returns the server part of a tool name. `None` for built-in tools.
 pub fn server_of(name: &str) -> Option<&str> {
     name.split_once(SEPARATOR).map(|(server, _)| server)
 }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_name_is_only_prefixed() {
+    fn prefixes_plain_names() {
         assert_eq!(public("files", "read_file"), "files__read_file");
         assert_eq!(public("files", "a__b"), "files__a__b");
         assert_eq!(server_of("files__a__b"), Some("files"));
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_fits_models_servers_and_no_two_are_the_same() {
+    fn names_are_valid_and_unique() {
         let long = "x".repeat(200);
         let longer = "x".repeat(201);
         let tools = ["a.b", "a/b", "a b", "a_b", "", "ä", "文書", &long, &longer];

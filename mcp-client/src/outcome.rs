@@ -1,44 +1,44 @@
-//! What comes of a call, in the words that models and users know from the built-in tools.
+//! The outcome of a call, in the format of the built-in tools.
 
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::{Map, Value};
 
 use crate::text;
 
-/// Levels of what a result brings along as data.
-const MOST_LEVELS: usize = 64;
-/// Bytes of the first line of a failure.
-const ERROR_BYTES: usize = 300;
-/// Bytes of a name within a text of ours.
-const NAME_BYTES: usize = 200;
-/// Bytes that are left for words, however large the data is.
-const LEAST_TEXT_BYTES: usize = 512;
+/// Maximum nesting of structured content.
+const MAX_LEVELS: usize = 64;
+/// Maximum length of the `error` member in bytes.
+const MAX_ERROR_BYTES: usize = 300;
+/// Maximum length of a name in a placeholder, in bytes.
+const MAX_NAME_BYTES: usize = 200;
+/// Bytes reserved for the message, however large the structured content is.
+const MIN_TEXT_BYTES: usize = 512;
 
-/// What a call came to. A failed one is an answer too.
+/// The outcome of a call, successful or failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// The `success` of the result.
+    /// The `success` member of the result.
     pub success: bool,
-    /// The result: an object that begins with `success` and holds a `message`.
+    /// The result: an object whose first member is `success`. It contains a `message`.
     pub result: Value,
 }
 
-/// How a call can fail.
+/// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
-    /// The arguments do not fit; nothing was asked of the server.
+    /// The arguments are invalid. Nothing was sent to the server.
     Invalid,
-    /// The server can't be asked, or what it was asked for changes nothing.
+    /// The server can't be reached, or a read-only call failed.
     Unavailable,
-    /// The server's own answer.
+    /// The server reported a failure.
     Failed,
-    /// Whether the call took effect is not known.
+    /// It is unknown whether the call took effect.
     Unknown,
 }
 
 impl Code {
-    /// The word that programs go by.
-    const fn word(self) -> &'static str {
+    /// The error code for programs.
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Invalid => "VALIDATION_ERROR",
             Self::Unavailable => "TOOL_UNAVAILABLE",
@@ -49,9 +49,8 @@ impl Code {
 }
 
 impl Outcome {
-    /// A failure of ours to tell of.
     pub(crate) fn failure(code: Code, message: &str) -> Self {
-        let error = format!("{}: {}", code.word(), text::line(message, ERROR_BYTES));
+        let error = format!("{}: {}", code.as_str(), text::line(message, MAX_ERROR_BYTES));
         Self {
             success: false,
             result: Value::Object(Map::from_iter([
@@ -62,40 +61,40 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a call that was begun by a worker that is gone.
+    /// The outcome of a call that a crashed worker had started.
     pub fn unknown_after_crash() -> Self {
         Self::failure(
             Code::Unknown,
-            "Whether this took effect is unknown, because the worker that had asked for it went away meanwhile. It is \
-             not tried again by itself. Tell the user so, and look before trying again.",
+            "It is unknown whether this took effect, because the worker stopped during the call. It is not repeated \
+             automatically. Inform the user, and check the state before trying again.",
         )
     }
 
-    /// The outcome of a call that was not made, because its run is to end.
-    pub fn not_begun() -> Self {
+    /// The outcome of a call that was not made, because its run was cancelled.
+    pub fn not_started() -> Self {
         Self::failure(
             Code::Unavailable,
-            "The run was cancelled before this call was made; nothing was done.",
+            "The run was cancelled before this call was made. Nothing was done.",
         )
     }
 
-    /// What a server answered, with at most so many bytes of text and data.
-    pub(crate) fn answered(answer: CallToolResult, most_bytes: usize) -> Self {
-        let is_error = answer.is_error == Some(true);
-        let (data, left_out) = data(answer.structured_content, most_bytes);
+    /// Converts a server's result, with at most `max_bytes` of text and structured content.
+    pub(crate) fn from_result(result: CallToolResult, max_bytes: usize) -> Self {
+        let is_error = result.is_error == Some(true);
+        let (data, omission) = data(result.structured_content, max_bytes);
         let data_bytes = data.as_ref().map_or(0, |(_, bytes)| *bytes);
-        let mut message = words(&answer.content, data.as_ref().map(|(data, _)| data));
-        if let Some(left_out) = left_out {
-            add(&mut message, &left_out);
+        let mut message = message_text(&result.content, data.as_ref().map(|(data, _)| data));
+        if let Some(omission) = omission {
+            append(&mut message, &omission);
         }
         if message.is_empty() {
             message.push_str(match (is_error, &data) {
-                (true, _) => "The tool failed and did not say why.",
-                (false, None) => "Done; the tool gave no text.",
+                (true, _) => "The tool failed without an error message.",
+                (false, None) => "Done. The tool returned no text.",
                 (false, Some(_)) => "Done.",
             });
         }
-        let room = most_bytes.saturating_sub(data_bytes).max(LEAST_TEXT_BYTES);
+        let room = max_bytes.saturating_sub(data_bytes).max(MIN_TEXT_BYTES);
         let message = text::clean(&message, room);
         let mut outcome = if is_error {
             Self::failure(Code::Failed, &message)
@@ -115,76 +114,85 @@ impl Outcome {
     }
 }
 
-/// The data of an answer with its bytes, or a word on why it is left out.
-fn data(written: Option<Value>, most_bytes: usize) -> (Option<(Value, usize)>, Option<String>) {
-    let Some(written) = written.filter(|written| !written.is_null()) else {
+/// Returns the cleaned structured content and its size, or a note if it is omitted.
+fn data(content: Option<Value>, max_bytes: usize) -> (Option<(Value, usize)>, Option<String>) {
+    let Some(content) = content.filter(|content| !content.is_null()) else {
         return (None, None);
     };
-    let bytes = serde_json::to_string(&written).map_or(usize::MAX, |text| text.len());
-    if bytes > most_bytes {
-        let word = format!("[data of {bytes} bytes is left out: only {most_bytes} are allowed]");
-        return (None, Some(word));
+    let bytes = serde_json::to_string(&content).map_or(usize::MAX, |text| text.len());
+    if bytes > max_bytes {
+        let note = format!("[data of {bytes} bytes omitted; at most {max_bytes} are allowed]");
+        return (None, Some(note));
     }
-    let Some(data) = text::clean_value(written, MOST_LEVELS) else {
-        let word = format!("[data nested more than {MOST_LEVELS} levels deep is left out]");
-        return (None, Some(word));
+    let Some(data) = text::clean_value(content, MAX_LEVELS) else {
+        let note = format!("[data nested more than {MAX_LEVELS} levels deep omitted]");
+        return (None, Some(note));
     };
     (Some((data, bytes)), None)
 }
 
-/// The texts of an answer, and the names of what is no text. A text that only repeats the data is left out.
-fn words(content: &[ContentBlock], data: Option<&Value>) -> String {
-    let mut words = String::new();
+/// Joins the texts of a result, with placeholders for other content. Omits a text that only repeats the structured content.
+fn message_text(content: &[ContentBlock], data: Option<&Value>) -> String {
+    let mut message = String::new();
     for block in content {
         match block {
             ContentBlock::Text(block) if repeats(&block.text, data) => {}
-            ContentBlock::Text(block) => add(&mut words, &block.text),
+            ContentBlock::Text(block) => append(&mut message, &block.text),
             ContentBlock::Image(image) => {
-                add(&mut words, &unshown("image", &image.mime_type, image.data.len()));
+                append(
+                    &mut message,
+                    &placeholder("image", &image.mime_type, image.data.len()),
+                );
             }
             ContentBlock::Audio(audio) => {
-                add(&mut words, &unshown("audio", &audio.mime_type, audio.data.len()));
+                append(
+                    &mut message,
+                    &placeholder("audio", &audio.mime_type, audio.data.len()),
+                );
             }
             ContentBlock::Resource(embedded) => match &embedded.resource {
                 ResourceContents::TextResourceContents { uri, text, .. } => {
-                    add(&mut words, &format!("{}:\n{text}", text::line(uri, NAME_BYTES)));
+                    append(
+                        &mut message,
+                        &format!("{}:\n{text}", text::line(uri, MAX_NAME_BYTES)),
+                    );
                 }
                 ResourceContents::BlobResourceContents { uri, blob, .. } => {
-                    add(&mut words, &unshown("resource", uri, blob.len()));
+                    append(&mut message, &placeholder("resource", uri, blob.len()));
                 }
-                _ => add(&mut words, "[a resource of a kind that is not known here]"),
+                _ => append(&mut message, "[resource of an unknown kind]"),
             },
             ContentBlock::ResourceLink(link) => {
                 let (name, uri) = (
-                    text::line(&link.name, NAME_BYTES),
-                    text::line(&link.uri, NAME_BYTES),
+                    text::line(&link.name, MAX_NAME_BYTES),
+                    text::line(&link.uri, MAX_NAME_BYTES),
                 );
-                add(&mut words, &format!("[{name}: {uri}]"));
+                append(&mut message, &format!("[{name}: {uri}]"));
             }
-            _ => add(&mut words, "[content of a kind that is not known here]"),
+            _ => append(&mut message, "[content of an unknown kind]"),
         }
     }
-    words
+    message
 }
 
 fn repeats(text: &str, data: Option<&Value>) -> bool {
     data.is_some_and(|data| serde_json::from_str::<Value>(text).is_ok_and(|parsed| parsed == *data))
 }
 
-/// Something in Base64 that is named in place of being shown.
-fn unshown(kind: &str, name: &str, base64: usize) -> String {
+/// A placeholder for Base64 content.
+fn placeholder(kind: &str, name: &str, base64: usize) -> String {
     let bytes = base64 / 4 * 3;
     format!(
-        "[{kind} {}, some {bytes} bytes, not shown]",
-        text::line(name, NAME_BYTES)
+        "[{kind} {}, about {bytes} bytes, omitted]",
+        text::line(name, MAX_NAME_BYTES)
     )
 }
 
-fn add(words: &mut String, more: &str) {
-    if !words.is_empty() {
-        words.push_str("\n\n");
+fn append(message: &mut String, text: &str) {
+    if !message.is_empty() {
+        message.push_str("\n\n");
     }
-    words.push_str(more);
+    message.push_str(text);
 }
 
 #[cfg(test)]
@@ -193,35 +201,35 @@ mod tests {
 
     use super::*;
 
-    fn answered(content: Vec<ContentBlock>, most_bytes: usize) -> Value {
-        Outcome::answered(CallToolResult::success(content), most_bytes).result
+    fn result_of(content: Vec<ContentBlock>, max_bytes: usize) -> Value {
+        Outcome::from_result(CallToolResult::success(content), max_bytes).result
     }
 
     #[test]
-    fn texts_are_joined_and_what_is_none_is_named() {
+    fn joins_texts_and_names_other_content() {
         let content = vec![
             ContentBlock::text("one\0"),
             ContentBlock::image("AAAA".repeat(100), "image/png\n"),
             ContentBlock::embedded_text("file:///a", "two"),
         ];
         assert_eq!(
-            answered(content, 10_000),
-            json!({"success": true, "message": "one\n\n[image image/png, some 300 bytes, not shown]\n\nfile:///a:\ntwo"})
+            result_of(content, 10_000),
+            json!({"success": true, "message": "one\n\n[image image/png, about 300 bytes, omitted]\n\nfile:///a:\ntwo"})
         );
         assert_eq!(
-            answered(Vec::new(), 10_000),
-            json!({"success": true, "message": "Done; the tool gave no text."})
+            result_of(Vec::new(), 10_000),
+            json!({"success": true, "message": "Done. The tool returned no text."})
         );
     }
 
     #[test]
-    fn data_is_told_once() {
-        let outcome = Outcome::answered(
+    fn structured_content_is_not_repeated_as_text() {
+        let outcome = Outcome::from_result(
             CallToolResult::structured(json!({"sum": 3, "note": "a\0"})),
             10_000,
         );
         assert_eq!(outcome.result["data"], json!({"sum": 3, "note": "a"}));
-        let outcome = Outcome::answered(CallToolResult::structured(json!({"sum": 3})), 10_000);
+        let outcome = Outcome::from_result(CallToolResult::structured(json!({"sum": 3})), 10_000);
         assert_eq!(
             outcome.result,
             json!({"success": true, "message": "Done.", "data": {"sum": 3}})
@@ -229,8 +237,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_cut_or_left_out_and_says_so() {
-        let text = answered(vec![ContentBlock::text("x".repeat(100_000))], 2048);
+    fn oversized_content_is_truncated_or_omitted() {
+        let text = result_of(vec![ContentBlock::text("x".repeat(100_000))], 2048);
         let message = text["message"].as_str().unwrap();
         assert!(
             message.len() <= 2048 && message.ends_with("x […]"),
@@ -239,7 +247,7 @@ mod tests {
         );
         let big = json!({"x": "y".repeat(5000)});
         let result = CallToolResult::structured(big);
-        let outcome = Outcome::answered(result, 2048);
+        let outcome = Outcome::from_result(result, 2048);
         assert!(outcome.result.get("data").is_none());
         let message = outcome.result["message"].as_str().unwrap();
         assert!(message.len() <= 2048, "{}", message.len());
@@ -247,14 +255,14 @@ mod tests {
         for _ in 0..100 {
             deep = json!([deep]);
         }
-        let outcome = Outcome::answered(CallToolResult::structured(deep), 2048);
+        let outcome = Outcome::from_result(CallToolResult::structured(deep), 2048);
         assert!(outcome.result.get("data").is_none());
     }
 
     #[test]
-    fn a_failed_tool_is_an_answer() {
+    fn failed_tool_is_an_outcome() {
         let failed = CallToolResult::error(vec![ContentBlock::text("no such\nfile")]);
-        let outcome = Outcome::answered(failed, 2048);
+        let outcome = Outcome::from_result(failed, 2048);
         assert!(!outcome.success);
         assert_eq!(
             outcome.result,

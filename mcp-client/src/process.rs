@@ -1,4 +1,5 @@
-//! A server as a child process: what it is given, what it says beside the protocol, and its end with all of its own.
+//! An MCP server as a child process: its environment, the log of its standard error, and its termination with all
+//! descendants.
 
 use std::{
     io,
@@ -20,17 +21,17 @@ use tokio::{
 
 use crate::text;
 
-/// What it has of the worker's environment beside what it is given.
+/// Variables that the child inherits from the worker's environment.
 const INHERITED: [&str; 2] = ["PATH", "HOME"];
-/// How long it has to end by itself once nobody speaks to it any more.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// Bytes of a line in the log.
-const LINE_BYTES: usize = 500;
-/// Lines in the log in each [`WINDOW`].
-const LINES: u32 = 200;
+/// Time for the child to exit after its standard input is closed.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum length of a logged line in bytes.
+const MAX_LINE_BYTES: usize = 500;
+/// Maximum number of logged lines per [`WINDOW`].
+const MAX_LINES: u32 = 200;
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// A running child. Dropping it kills it and whatever it has started, unless that has left its group.
+/// A running child. Dropping it kills the whole process group.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -38,11 +39,11 @@ pub(crate) struct Process {
     last_line: LastLine,
 }
 
-/// What it has said last on its standard error, for when it says nothing else.
+/// The last line of standard error, which often explains a failure.
 type LastLine = Arc<Mutex<String>>;
 
 impl Process {
-    /// Starts a program in a group of its own. Its standard error goes to the log, as `debug`.
+    /// Starts a program in its own process group and logs its standard error at level `debug`.
     pub(crate) fn start(
         server: &str,
         command: &str,
@@ -69,12 +70,12 @@ impl Process {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .map(Pid::from_raw);
-        let missing = || io::Error::other("a pipe to it is missing");
+        let missing = || io::Error::other("missing pipe");
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let last_line = LastLine::default();
-        lifecycle.spawn_until_stopped(log(server.to_owned(), stderr, Arc::clone(&last_line)));
+        lifecycle.spawn_until_stopped(log_lines(server.to_owned(), stderr, Arc::clone(&last_line)));
         let process = Self {
             child,
             group,
@@ -83,16 +84,16 @@ impl Process {
         Ok((process, stdout, stdin))
     }
 
-    /// Its last line on standard error; empty if there was none.
+    /// The last line of standard error, or an empty text.
     pub(crate) fn last_line(&self) -> String {
         let line = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
         line.clone()
     }
 
-    /// Waits for a moment that it ends by itself, then ends it.
-    pub(crate) async fn end(mut self) {
-        if timeout(FAREWELL, self.child.wait()).await.is_err() {
-            tracing::debug!("a child did not end by itself");
+    /// Waits briefly for the child to exit, then kills it.
+    pub(crate) async fn stop(mut self) {
+        if timeout(EXIT_TIMEOUT, self.child.wait()).await.is_err() {
+            tracing::debug!("child did not exit in time");
         }
     }
 }
@@ -102,16 +103,16 @@ impl Drop for Process {
         if let Some(group) = self.group
             && let Err(error) = killpg(group, Signal::SIGKILL)
         {
-            tracing::trace!(%error, "nothing is left of a child");
+            tracing::trace!(%error, "process group of child is already gone");
         }
     }
 }
 
-/// Logs the lines of a stream, within bounds, until it ends.
-async fn log(server: String, mut stream: impl AsyncRead + Unpin, last_line: LastLine) {
+/// Logs the lines of a stream until it ends, within limits.
+async fn log_lines(server: String, mut stream: impl AsyncRead + Unpin, last_line: LastLine) {
     let mut buffer = [0; 4096];
-    let mut line = Vec::with_capacity(LINE_BYTES);
-    let mut bound = Bound::new();
+    let mut line = Vec::with_capacity(MAX_LINE_BYTES);
+    let mut limit = LineLimit::new();
     while let Ok(bytes) = stream.read(&mut buffer).await {
         if bytes == 0 {
             break;
@@ -119,48 +120,51 @@ async fn log(server: String, mut stream: impl AsyncRead + Unpin, last_line: Last
         for byte in buffer.iter().take(bytes) {
             match byte {
                 b'\n' => {
-                    say(&server, &line, &mut bound, &last_line);
+                    log_line(&server, &line, &mut limit, &last_line);
                     line.clear();
                 }
-                byte if line.len() < LINE_BYTES => line.push(*byte),
+                byte if line.len() < MAX_LINE_BYTES => line.push(*byte),
                 _ => {}
             }
         }
     }
-    say(&server, &line, &mut bound, &last_line);
+    log_line(&server, &line, &mut limit, &last_line);
 }
 
-fn say(server: &str, line: &[u8], bound: &mut Bound, last_line: &LastLine) {
-    let line = text::line(&String::from_utf8_lossy(line), LINE_BYTES);
+fn log_line(server: &str, line: &[u8], limit: &mut LineLimit, last_line: &LastLine) {
+    let line = text::line(&String::from_utf8_lossy(line), MAX_LINE_BYTES);
     if line.is_empty() {
         return;
     }
-    if bound.admits(Instant::now()) {
-        tracing::debug!(mcp.server = server, line, "an MCP server says");
+    if limit.allows(Instant::now()) {
+        tracing::debug!(mcp.server = server, line, "MCP server wrote to standard error");
     }
     *last_line.lock().unwrap_or_else(PoisonError::into_inner) = line;
 }
 
-/// How much may be said in a while.
-struct Bound {
-    since: Instant,
+/// Limits the number of lines per time window.
+struct LineLimit {
+    window_start: Instant,
     lines: u32,
 }
 
-impl Bound {
+impl LineLimit {
     fn new() -> Self {
         Self {
-            since: Instant::now(),
+            window_start: Instant::now(),
             lines: 0,
         }
     }
 
-    fn admits(&mut self, now: Instant) -> bool {
-        if now.duration_since(self.since) >= WINDOW {
-            *self = Self { since: now, lines: 0 };
+    fn allows(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.window_start) >= WINDOW {
+            *self = Self {
+                window_start: now,
+                lines: 0,
+            };
         }
         self.lines = self.lines.saturating_add(1);
-        self.lines <= LINES
+        self.lines <= MAX_LINES
     }
 }
 
@@ -169,18 +173,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_lines_is_logged_up_to_its_bound_and_again_later() {
-        let mut bound = Bound::new();
+    fn line_limit_applies_per_window() {
+        let mut limit = LineLimit::new();
         let now = Instant::now();
-        assert_eq!((0..1000).filter(|_| bound.admits(now)).count(), 200);
-        assert!(bound.admits(now + WINDOW));
+        assert_eq!((0..1000).filter(|_| limit.allows(now)).count(), 200);
+        assert!(limit.allows(now + WINDOW));
     }
 
     #[tokio::test]
-    async fn a_long_line_is_cut_and_the_last_one_is_kept() {
+    async fn truncates_long_lines_and_keeps_the_last_one() {
         let last = LastLine::default();
-        let said = format!("{}\nthe\0 end", "x".repeat(10_000));
-        log("a".to_owned(), said.as_bytes(), Arc::clone(&last)).await;
+        let output = format!("{}\nthe\0 end", "x".repeat(10_000));
+        log_lines("a".to_owned(), output.as_bytes(), Arc::clone(&last)).await;
         assert_eq!(*last.lock().unwrap(), "the end");
     }
 
@@ -191,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_has_no_more_of_the_environment_than_it_is_given() {
+    async fn child_inherits_only_allowed_variables() {
         let (process, mut stdout, stdin) = start("env");
         let mut env = String::new();
         stdout.read_to_string(&mut env).await.unwrap();
@@ -200,16 +204,16 @@ mod tests {
             .filter_map(|line| line.split_once('='))
             .map(|(name, _)| name)
             .collect();
-        // What a shell sets by itself.
+        // Variables that the shell itself sets.
         names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
         names.sort_unstable();
         assert_eq!(names, ["GIVEN", "HOME", "PATH"]);
         drop(stdin);
-        process.end().await;
+        process.stop().await;
     }
 
     #[tokio::test]
-    async fn whatever_a_child_has_started_ends_with_it() {
+    async fn descendants_end_with_the_child() {
         let (process, mut stdout, _stdin) = start("sleep 1000 & echo $!; wait");
         let mut id = String::new();
         while !id.ends_with('\n') {
@@ -218,7 +222,7 @@ mod tests {
         let grandchild = std::path::PathBuf::from(format!("/proc/{}", id.trim()));
         assert!(grandchild.exists());
         drop(process);
-        // The pipe is closed by the last one that has it.
+        // The pipe closes when its last holder exits.
         let mut rest = Vec::new();
         stdout.read_to_end(&mut rest).await.unwrap();
     }

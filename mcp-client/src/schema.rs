@@ -1,4 +1,4 @@
-//! The schemas of arguments: checked before a model sees one, and held against what it then writes.
+//! JSON Schemas of arguments: checked when tools are listed, and used to validate calls.
 
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
@@ -6,79 +6,76 @@ use thiserror::Error;
 
 use crate::text;
 
-/// Levels of a schema.
-const MOST_LEVELS: usize = 32;
-/// Bytes of a compiled pattern.
-const MOST_PATTERN_BYTES: usize = 256 * 1024;
-/// What is wrong with arguments is told so often at most.
-const MOST_FAULTS: usize = 3;
-/// Bytes in which one of them is told.
-const FAULT_BYTES: usize = 300;
+/// Maximum nesting of a schema.
+const MAX_LEVELS: usize = 32;
+/// Maximum size of a compiled pattern in bytes.
+const MAX_PATTERN_BYTES: usize = 256 * 1024;
+/// Maximum number of reported errors.
+const MAX_ERRORS: usize = 3;
+/// Maximum length of a reported error in bytes.
+const MAX_ERROR_BYTES: usize = 300;
 
-/// Why a schema is not used.
+/// The reason why a schema can't be used.
 #[derive(Debug, Error)]
-pub(crate) enum BadSchema {
-    /// Larger than it may be.
+pub(crate) enum InvalidSchema {
     #[error("its schema has {0} bytes")]
     TooLarge(usize),
-    /// Nested too deep.
-    #[error("its schema is nested more than {MOST_LEVELS} levels deep")]
+    #[error("its schema is nested more than {MAX_LEVELS} levels deep")]
     TooDeep,
-    /// Of something else than an object.
-    #[error("its schema is not one of an object")]
-    NoObject,
-    /// What the validator says.
-    #[error("its schema is none: {0}")]
+    #[error("its schema doesn't describe an object")]
+    NotAnObject,
+    /// Rejected by the validator.
+    #[error("its schema is invalid: {0}")]
     Invalid(String),
 }
 
-/// A schema that arguments can be held against.
+/// A schema that validates arguments.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    /// As models are shown it.
-    pub(crate) shown: Value,
+    /// The cleaned schema, for models.
+    pub(crate) json: Value,
     validator: Validator,
 }
 
 impl Schema {
-    /// Checks a schema of at most so many bytes. Nothing is fetched for it: one that refers to elsewhere is no good.
-    pub(crate) fn new(written: &Map<String, Value>, most_bytes: usize) -> Result<Self, BadSchema> {
-        let bytes = serde_json::to_string(written).map_or(usize::MAX, |text| text.len());
-        if bytes > most_bytes {
-            return Err(BadSchema::TooLarge(bytes));
+    /// Checks a schema of at most `max_bytes`. References to other documents are errors; nothing is fetched.
+    pub(crate) fn new(source: &Map<String, Value>, max_bytes: usize) -> Result<Self, InvalidSchema> {
+        let bytes = serde_json::to_string(source).map_or(usize::MAX, |text| text.len());
+        if bytes > max_bytes {
+            return Err(InvalidSchema::TooLarge(bytes));
         }
-        let mut written = written.clone();
-        let kind = written.entry("type").or_insert_with(|| "object".into());
+        let mut object = source.clone();
+        let kind = object.entry("type").or_insert_with(|| "object".into());
         if kind != "object" {
-            return Err(BadSchema::NoObject);
+            return Err(InvalidSchema::NotAnObject);
         }
-        let shown = text::clean_value(Value::Object(written), MOST_LEVELS).ok_or(BadSchema::TooDeep)?;
-        // Patterns take time in proportion to the text, whatever they are.
+        let json = text::clean_value(Value::Object(object), MAX_LEVELS).ok_or(InvalidSchema::TooDeep)?;
+        // The `regex` crate matches in linear time, whatever the pattern.
         let patterns = PatternOptions::regex()
-            .size_limit(MOST_PATTERN_BYTES)
-            .dfa_size_limit(MOST_PATTERN_BYTES);
+            .size_limit(MAX_PATTERN_BYTES)
+            .dfa_size_limit(MAX_PATTERN_BYTES);
         let validator = jsonschema::options()
             .with_pattern_options(patterns)
-            .build(&shown)
-            .map_err(|error| BadSchema::Invalid(text::line(&error.to_string(), FAULT_BYTES)))?;
-        Ok(Self { shown, validator })
+            .build(&json)
+            .map_err(|error| InvalidSchema::Invalid(text::line(&error.to_string(), MAX_ERROR_BYTES)))?;
+        Ok(Self { json, validator })
     }
 
-    /// What is wrong with arguments, for the model; none if they fit.
-    pub(crate) fn faults(&self, arguments: &Value) -> Option<String> {
-        let faults: Vec<_> = self
+    /// Describes the errors in `arguments` for the model. `None` if they are valid.
+    pub(crate) fn errors(&self, arguments: &Value) -> Option<String> {
+        let errors: Vec<_> = self
             .validator
             .iter_errors(arguments)
-            .take(MOST_FAULTS)
+            .take(MAX_ERRORS)
             .map(|error| {
-                let what = text::line(&error.masked().to_string(), FAULT_BYTES);
+                let message = text::line(&error.masked().to_string(), MAX_ERROR_BYTES);
                 match error.instance_path().to_string() {
-                    path if path.is_empty() => what,
-                    path => format!("{}: {what}", text::line(&path, FAULT_BYTES)),
+                    path if path.is_empty() => message,
+                    path => format!("{}: {message}", text::line(&path, MAX_ERROR_BYTES)),
                 }
             })
             .collect();
-        (!faults.is_empty()).then(|| faults.join("; "))
+        (!errors.is_empty()).then(|| errors.join("; "))
     }
 }
 
@@ -88,60 +85,60 @@ mod tests {
 
     use super::*;
 
-    fn schema(written: &Value) -> Result<Schema, String> {
-        Schema::new(written.as_object().unwrap(), 2000).map_err(|bad| bad.to_string())
+    fn schema(source: &Value) -> Result<Schema, String> {
+        Schema::new(source.as_object().unwrap(), 2000).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn arguments_are_held_against_the_schema() {
+    fn validates_arguments() {
         let schema = schema(&json!({
             "properties": {"path": {"type": "string", "pattern": "^/"}, "lines": {"type": "integer"}},
             "required": ["path"],
             "additionalProperties": false
         }))
         .unwrap();
-        assert_eq!(schema.shown["type"], "object");
-        assert_eq!(schema.faults(&json!({"path": "/a", "lines": 3})), None);
-        let fault = schema.faults(&json!({})).unwrap();
-        assert!(fault.contains("\"path\" is a required property"), "{fault}");
-        let faults = schema
-            .faults(&json!({"path": "a", "lines": "3", "x": 1}))
+        assert_eq!(schema.json["type"], "object");
+        assert_eq!(schema.errors(&json!({"path": "/a", "lines": 3})), None);
+        let error = schema.errors(&json!({})).unwrap();
+        assert!(error.contains("\"path\" is a required property"), "{error}");
+        let errors = schema
+            .errors(&json!({"path": "a", "lines": "3", "x": 1}))
             .unwrap();
-        assert!(faults.contains("/lines: "), "{faults}");
-        assert_eq!(faults.matches("; ").count(), 2, "{faults}");
+        assert!(errors.contains("/lines: "), "{errors}");
+        assert_eq!(errors.matches("; ").count(), 2, "{errors}");
     }
 
     #[test]
-    fn a_schema_that_is_none_or_too_much_is_refused() {
+    fn rejects_invalid_and_excessive_schemas() {
         let mut deep = json!({"type": "object"});
         for _ in 0..20 {
             deep = json!({"type": "object", "properties": {"a": deep}});
         }
         let cases = [
-            (json!({"type": "string"}), "not one of an object"),
-            (json!({"type": ["object", "null"]}), "not one of an object"),
+            (json!({"type": "string"}), "doesn't describe an object"),
+            (json!({"type": ["object", "null"]}), "doesn't describe an object"),
             (json!({"description": "x".repeat(2000)}), "its schema has 20"),
             (deep, "nested more than 32"),
             (
                 json!({"properties": {"a": {"type": "nothing"}}}),
-                "its schema is none",
+                "its schema is invalid",
             ),
             (
                 json!({"properties": {"a": {"pattern": "("}}}),
-                "its schema is none",
+                "its schema is invalid",
             ),
             (
                 json!({"$ref": "http://127.0.0.1:1/schema.json"}),
-                "its schema is none",
+                "its schema is invalid",
             ),
             (
                 json!({"properties": {"a": {"$ref": "file:///etc/passwd"}}}),
-                "its schema is none",
+                "its schema is invalid",
             ),
         ];
-        for (written, expected) in cases {
-            let bad = schema(&written).unwrap_err();
-            assert!(bad.contains(expected), "{written}: {bad}");
+        for (source, expected) in cases {
+            let error = schema(&source).unwrap_err();
+            assert!(error.contains(expected), "{source}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One server: connects when it is first wanted, keeps the connection, and comes back by itself.
+//! One MCP server: connects on first use and reconnects with back-off.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -17,67 +17,66 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::ReadyCall,
-    connection::{Connection, Link, Unconnected},
+    connection::{ConnectError, Connection, Link},
     http,
     listing::Listing,
-    metrics::{McpMetrics, ServerMetrics},
+    metrics::{CallResult, McpMetrics, ServerMetrics},
     outcome::{Code, Outcome},
     text,
 };
 
-/// Between two tries to connect: the first wait and the longest.
+/// Delay between attempts to connect: minimum and maximum.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-/// A connection that has lasted so long is followed by the next at once.
-const STEADY: Duration = Duration::from_secs(10);
-/// From one list of tools to the next, however often the server says that they have changed.
-const RELIST: Duration = Duration::from_secs(1);
-/// Bytes of a fault in the log.
-const FAULT_BYTES: usize = 500;
+/// After a connection that lasted at least this long, the server reconnects without a delay.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// Minimum interval between listings of the tools, however often the server reports changes.
+const RELIST_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum length of a logged error in bytes.
+const MAX_LOGGED_BYTES: usize = 500;
 
-/// One server, shared by all runs of a worker.
+/// An MCP server, shared by all runs of a worker.
 #[derive(Debug)]
 pub struct Server {
     pub(crate) config: McpServer,
     link: Link,
     state: watch::Sender<State>,
-    wanted: Notify,
-    /// For calls, so that no more are under way at once than the operator wants.
-    pub(crate) places: Semaphore,
+    /// Notified on first use.
+    first_use: Notify,
+    /// Limits concurrent calls.
+    pub(crate) call_permits: Semaphore,
     pub(crate) metrics: ServerMetrics,
 }
 
-/// What can be had of a server.
+/// The state of the connection.
 #[derive(Clone, Debug)]
 enum State {
-    /// Nobody has wanted it yet.
+    /// Not used yet.
     Idle,
-    /// It is being connected to.
     Connecting {
-        /// Whether there is reason to hope, so that it is worth waiting.
-        is_hopeful: bool,
+        /// Whether the connection is likely to succeed, so that callers should wait for it. False after a failure.
+        is_promising: bool,
     },
-    /// It is there.
     Ready(Arc<Live>),
-    /// It is not; another try follows.
+    /// Failed. Another attempt follows.
     Down,
-    /// This worker has done with it.
+    /// The worker is shutting down.
     Stopped,
 }
 
-/// A server that is there.
+/// A connected server.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) listing: Arc<Listing>,
     pub(crate) peer: Peer<RoleClient>,
-    /// Cancelled by whoever finds that the connection is of no use any more.
+    /// Cancelled by a call that finds the connection broken.
     pub(crate) broken: CancellationToken,
 }
 
 impl Server {
-    /// A server that nobody has wanted yet. Ends with the lifecycle.
+    /// Prepares a server that connects on first use and stops with the lifecycle.
     ///
     /// # Errors
-    /// A bad setting.
+    /// If a setting is invalid.
     pub(crate) fn start(
         config: &McpServer,
         lifecycle: &Lifecycle,
@@ -90,82 +89,84 @@ impl Server {
                 allow_private,
             } => {
                 let client = http::client(url, headers, *allow_private, config.connect_timeout);
-                let bad =
-                    |bad| Exit::bad_setting("AGENTS_FILE", format!("mcp_servers: {}: {bad}", config.name));
-                Link::Http(client.map_err(bad)?)
+                let invalid = |error| {
+                    Exit::bad_setting("AGENTS_FILE", format!("mcp_servers: {}: {error}", config.name))
+                };
+                Link::Http(client.map_err(invalid)?)
             }
             McpTransport::Stdio { .. } => Link::Stdio(lifecycle.clone()),
         };
         let server = Arc::new(Self {
             link,
             state: watch::Sender::new(State::Idle),
-            wanted: Notify::new(),
-            places: Semaphore::new(config.max_concurrent_calls),
-            metrics: metrics.of(&config.name),
+            first_use: Notify::new(),
+            call_permits: Semaphore::new(config.max_concurrent_calls),
+            metrics: metrics.for_server(&config.name),
             config: config.clone(),
         });
-        lifecycle.spawn(Arc::clone(&server).keep(lifecycle.token()));
+        lifecycle.spawn(Arc::clone(&server).maintain(lifecycle.token()));
         Ok(server)
     }
 
-    /// Its name.
+    /// The server's name in the agents file.
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
-    /// What it has on offer. Waits for a connection that is being made, at most for the time that connecting may take;
-    /// none if there is none, and at once if there is no reason to hope.
+    /// The available tools. Waits up to the connect timeout for a connection that is being established. Returns `None` if there
+    /// is no connection, immediately if the last attempt failed.
     pub async fn listing(&self) -> Option<Arc<Listing>> {
         self.live().await.map(|live| Arc::clone(&live.listing))
     }
 
-    /// Makes a call ready, or says why it can't be made; then nothing was asked of the server.
+    /// Prepares a call without contacting the tool.
     ///
     /// # Errors
-    /// The outcome to tell instead.
+    /// The outcome of the call if it can't be made: the server is unreachable, the tool is missing, or the arguments don't
+    /// match its schema.
     pub async fn prepare(
         self: &Arc<Self>,
         tool: &str,
         arguments: &Map<String, Value>,
     ) -> Result<ReadyCall, Outcome> {
         let Some(live) = self.live().await else {
-            self.metrics.called(crate::metrics::Went::Unavailable);
+            self.metrics.called(CallResult::Unavailable);
             return Err(Outcome::failure(
                 Code::Unavailable,
                 &format!(
-                    "The server {} can't be reached at the moment; nothing was done.",
+                    "The server {} can't be reached at the moment. Nothing was done.",
                     self.name()
                 ),
             ));
         };
         let Some(tool) = live.listing.find(tool).cloned() else {
-            self.metrics.called(crate::metrics::Went::Unavailable);
+            self.metrics.called(CallResult::Unavailable);
             return Err(Outcome::failure(
                 Code::Unavailable,
                 &format!(
-                    "The server {} does not offer this tool; nothing was done.",
+                    "The server {} doesn't have this tool. Nothing was done.",
                     self.name()
                 ),
             ));
         };
-        if let Some(faults) = tool.schema.faults(&Value::Object(arguments.clone())) {
-            self.metrics.called(crate::metrics::Went::Failed);
+        if let Some(errors) = tool.schema.errors(&Value::Object(arguments.clone())) {
+            self.metrics.called(CallResult::Failed);
             return Err(Outcome::failure(
                 Code::Invalid,
-                &format!("The arguments do not fit: {faults}. Nothing was done."),
+                &format!("Invalid arguments: {errors}. Nothing was done."),
             ));
         }
         Ok(ReadyCall::new(Arc::clone(self), live, tool, arguments.clone()))
     }
 
-    /// Whether a call of this tool needs the user's consent. Of a tool that is not on offer at the moment nobody can tell, and
-    /// so it does, unless none of the server's do.
-    pub fn needs_consent(&self, tool: &str) -> bool {
+    /// Whether a call of this tool needs the user's approval. A tool that is not available at the moment does, unless no tool
+    /// of the server does.
+    pub fn needs_approval(&self, tool: &str) -> bool {
         if self.config.approve == Consent::Never {
             return false;
         }
         match &*self.state.borrow() {
-            State::Ready(live) => live.listing.find(tool).is_none_or(|tool| tool.needs_consent),
+            State::Ready(live) => live.listing.find(tool).is_none_or(|tool| tool.needs_approval),
             _ => true,
         }
     }
@@ -174,12 +175,12 @@ impl Server {
         let mut states = self.state.subscribe();
         match &*states.borrow() {
             State::Ready(live) => return Some(Arc::clone(live)),
-            State::Down | State::Stopped | State::Connecting { is_hopeful: false } => return None,
-            State::Idle => self.wanted.notify_one(),
-            State::Connecting { is_hopeful: true } => {}
+            State::Down | State::Stopped | State::Connecting { is_promising: false } => return None,
+            State::Idle => self.first_use.notify_one(),
+            State::Connecting { is_promising: true } => {}
         }
         let settled =
-            states.wait_for(|state| !matches!(state, State::Idle | State::Connecting { is_hopeful: true }));
+            states.wait_for(|state| !matches!(state, State::Idle | State::Connecting { is_promising: true }));
         match timeout(self.config.connect_timeout, settled).await {
             Ok(Ok(state)) => match &*state {
                 State::Ready(live) => Some(Arc::clone(live)),
@@ -189,36 +190,36 @@ impl Server {
         }
     }
 
-    /// Keeps a connection from when one is first wanted until the end.
-    async fn keep(self: Arc<Self>, stop: CancellationToken) {
-        let ended = async {
-            self.wanted.notified().await;
-            let mut waits = waits();
-            let mut is_hopeful = true;
+    /// Maintains a connection from the first use until shutdown.
+    async fn maintain(self: Arc<Self>, stop: CancellationToken) {
+        let connection_loop = async {
+            self.first_use.notified().await;
+            let mut delays = delays();
+            let mut is_promising = true;
             loop {
-                self.state.send_replace(State::Connecting { is_hopeful });
-                is_hopeful = match self.connect().await {
-                    Some((connection, live)) => self.attend(connection, live, &stop).await,
+                self.state.send_replace(State::Connecting { is_promising });
+                is_promising = match self.connect().await {
+                    Some((connection, live)) => self.supervise(connection, live, &stop).await,
                     None => false,
                 };
                 if stop.is_cancelled() {
                     return;
                 }
-                if is_hopeful {
-                    waits = self::waits();
+                if is_promising {
+                    delays = self::delays();
                 } else {
                     self.state.send_replace(State::Down);
-                    sleep(waits.next().unwrap_or(BACKOFF.1)).await;
+                    sleep(delays.next().unwrap_or(BACKOFF.1)).await;
                 }
             }
         };
-        // What is under way when the end comes is seen to its own end by `attend`; nothing else needs one.
-        tokio::pin!(ended);
+        // On shutdown, `supervise` closes an open connection. Other states need no clean-up.
+        tokio::pin!(connection_loop);
         tokio::select! {
-            () = &mut ended => {}
+            () = &mut connection_loop => {}
             () = stop.cancelled() => {
                 if matches!(*self.state.borrow(), State::Ready(_)) {
-                    ended.await;
+                    connection_loop.await;
                 }
             }
         }
@@ -228,43 +229,35 @@ impl Server {
     async fn connect(&self) -> Option<(Connection, Arc<Live>)> {
         match timeout(self.config.connect_timeout, self.open()).await {
             Ok(Ok(opened)) => {
-                self.metrics.opened.inc();
+                self.metrics.connects.inc();
                 let tools = opened.1.listing.tools().len();
-                tracing::info!(mcp.server = self.name(), tools, "an MCP server is connected");
+                tracing::info!(mcp.server = self.name(), tools, "connected to MCP server");
                 return Some(opened);
             }
             Ok(Err(error)) => {
-                let error = text::line(&chain(&error), FAULT_BYTES);
-                tracing::warn!(
-                    mcp.server = self.name(),
-                    error,
-                    "an MCP server can't be connected to"
-                );
+                let error = text::line(&chain(&error), MAX_LOGGED_BYTES);
+                tracing::warn!(mcp.server = self.name(), error, "cannot connect to MCP server");
             }
             Err(_elapsed) => {
-                let error = "it took too long";
-                tracing::warn!(
-                    mcp.server = self.name(),
-                    error,
-                    "an MCP server can't be connected to"
-                );
+                let error = "timed out";
+                tracing::warn!(mcp.server = self.name(), error, "cannot connect to MCP server");
             }
         }
-        self.metrics.refused.inc();
+        self.metrics.connect_failures.inc();
         None
     }
 
-    async fn open(&self) -> Result<(Connection, Arc<Live>), Unconnected> {
+    async fn open(&self) -> Result<(Connection, Arc<Live>), ConnectError> {
         let connection = Connection::open(&self.config, &self.link).await?;
-        let live = self.look(&connection, CancellationToken::new()).await?;
+        let live = self.list_tools(&connection, CancellationToken::new()).await?;
         Ok((connection, live))
     }
 
-    async fn look(
+    async fn list_tools(
         &self,
         connection: &Connection,
         broken: CancellationToken,
-    ) -> Result<Arc<Live>, Unconnected> {
+    ) -> Result<Arc<Live>, ConnectError> {
         let listing = connection.list(&self.config).await?;
         Ok(Arc::new(Live {
             listing: Arc::new(listing),
@@ -273,8 +266,8 @@ impl Server {
         }))
     }
 
-    /// Stays with a connection until it is over. True if it has lasted.
-    async fn attend(&self, connection: Connection, mut live: Arc<Live>, stop: &CancellationToken) -> bool {
+    /// Keeps the listing of a connection up to date until the connection ends. Returns whether the connection was stable.
+    async fn supervise(&self, connection: Connection, mut live: Arc<Live>, stop: &CancellationToken) -> bool {
         let since = Instant::now();
         let mut listed = since;
         self.metrics.connected.set(1);
@@ -286,11 +279,11 @@ impl Server {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = broken.cancelled() => break,
-                () = connection.over() => break,
-                () = connection.changed() => {}
+                () = connection.closed() => break,
+                () = connection.tools_changed() => {}
             }
             if stop
-                .run_until_cancelled(sleep_until(listed + RELIST))
+                .run_until_cancelled(sleep_until(listed + RELIST_INTERVAL))
                 .await
                 .is_none()
             {
@@ -299,11 +292,11 @@ impl Server {
             listed = Instant::now();
             match timeout(
                 self.config.connect_timeout,
-                self.look(&connection, broken.clone()),
+                self.list_tools(&connection, broken.clone()),
             )
             .await
             {
-                Ok(Ok(looked)) => live = looked,
+                Ok(Ok(relisted)) => live = relisted,
                 _ => break,
             }
         }
@@ -313,19 +306,16 @@ impl Server {
         self.metrics.connected.set(0);
         self.metrics.tools.set(0);
         if !stopping {
-            tracing::warn!(
-                mcp.server = self.name(),
-                "the connection to an MCP server is lost"
-            );
+            tracing::warn!(mcp.server = self.name(), "lost connection to MCP server");
         }
         drop(live);
         connection.close().await;
-        since.elapsed() >= STEADY
+        since.elapsed() >= STABLE_AFTER
     }
 }
 
-/// The waits between tries that fail one after the other.
-fn waits() -> ExponentialBackoff {
+/// The delays between consecutive failed attempts.
+fn delays() -> ExponentialBackoff {
     ExponentialBuilder::default()
         .with_min_delay(BACKOFF.0)
         .with_max_delay(BACKOFF.1)
@@ -334,14 +324,14 @@ fn waits() -> ExponentialBackoff {
         .build()
 }
 
-/// An error with its causes.
+/// The texts of an error and its causes.
 fn chain(error: &dyn Error) -> String {
-    let mut told = error.to_string();
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        told.push_str(": ");
-        told.push_str(&error.to_string());
+        text.push_str(": ");
+        text.push_str(&error.to_string());
         cause = error.source();
     }
-    told
+    text
 }

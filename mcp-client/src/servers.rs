@@ -1,4 +1,4 @@
-//! All servers of a worker.
+//! All MCP servers of a worker.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use errand_shared::{
 
 use crate::{metrics::McpMetrics, name, server::Server};
 
-/// The servers that the file of agents names.
+/// The MCP servers in the agents file.
 #[derive(Clone, Debug, Default)]
 pub struct Servers(Vec<Arc<Server>>);
 
 impl Servers {
-    /// Makes them ready; none is connected to before somebody wants it. All end with the lifecycle.
+    /// Prepares the servers. Each connects on first use and stops with the lifecycle.
     ///
     /// # Errors
-    /// A bad setting.
+    /// If a setting is invalid.
     pub fn start(configs: &[McpServer], lifecycle: &Lifecycle, metrics: &McpMetrics) -> Result<Self, Exit> {
         let started = configs
             .iter()
@@ -25,13 +25,13 @@ impl Servers {
         Ok(Self(started.collect::<Result<_, _>>()?))
     }
 
-    /// The one that has a tool of this name, if any has.
-    pub fn of_tool(&self, tool: &str) -> Option<&Arc<Server>> {
+    /// The server to which a tool with this name belongs, if any.
+    pub fn for_tool(&self, tool: &str) -> Option<&Arc<Server>> {
         let name = name::server_of(tool)?;
         self.0.iter().find(|server| server.name() == name)
     }
 
-    /// All of them, in the file's order.
+    /// All servers, in the order of the file.
     pub fn all(&self) -> &[Arc<Server>] {
         &self.0
     }

@@ -1,17 +1,17 @@
-//! What others have written, made fit for a model, a log and a database.
+//! Cleans text from servers for the model, the log and the database.
 
 use serde_json::Value;
 
-/// What stands at the end of what was cut.
-const CUT: &str = " […]";
+/// Appended to truncated text.
+const ELLIPSIS: &str = " […]";
 
-/// Without control characters (tab and line feed stay), at most so many bytes.
-pub(crate) fn clean(text: &str, most: usize) -> String {
+/// Removes control characters except tab and line feed, and truncates the text to `max` bytes.
+pub(crate) fn clean(text: &str, max: usize) -> String {
     let is_kept = |char: &char| matches!(char, '\t' | '\n') || !char.is_control();
-    let mut cleaned = String::with_capacity(text.len().min(most));
+    let mut cleaned = String::with_capacity(text.len().min(max));
     for char in text.chars().filter(is_kept) {
-        if cleaned.len() + char.len_utf8() > most {
-            cut(&mut cleaned, most);
+        if cleaned.len() + char.len_utf8() > max {
+            truncate(&mut cleaned, max);
             break;
         }
         cleaned.push(char);
@@ -19,33 +19,33 @@ pub(crate) fn clean(text: &str, most: usize) -> String {
     cleaned
 }
 
-/// The same on one line.
-pub(crate) fn line(text: &str, most: usize) -> String {
+/// Like [`clean`], but on one line.
+pub(crate) fn line(text: &str, max: usize) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
-    clean(&words.join(" "), most)
+    clean(&words.join(" "), max)
 }
 
-/// Makes room for [`CUT`] and adds it, if it fits at all.
-fn cut(text: &mut String, most: usize) {
-    let room = most.saturating_sub(CUT.len());
+/// Makes room for [`ELLIPSIS`] and appends it, if it fits.
+fn truncate(text: &mut String, max: usize) {
+    let room = max.saturating_sub(ELLIPSIS.len());
     while text.len() > room && text.pop().is_some() {}
-    if most >= CUT.len() {
-        text.push_str(CUT);
+    if max >= ELLIPSIS.len() {
+        text.push_str(ELLIPSIS);
     }
 }
 
-/// The same of every name and string in it. None if it has more levels than that.
+/// Cleans all names and strings of a value. Returns `None` if it has more than `levels` levels of nesting.
 pub(crate) fn clean_value(value: Value, levels: usize) -> Option<Value> {
-    let deeper = || levels.checked_sub(1);
+    let next_level = || levels.checked_sub(1);
     Some(match value {
         Value::String(text) => Value::String(clean(&text, usize::MAX)),
         Value::Array(items) => {
-            let levels = deeper()?;
+            let levels = next_level()?;
             let items: Option<Vec<_>> = items.into_iter().map(|item| clean_value(item, levels)).collect();
             Value::Array(items?)
         }
         Value::Object(members) => {
-            let levels = deeper()?;
+            let levels = next_level()?;
             let members: Option<_> = members
                 .into_iter()
                 .map(|(name, member)| Some((clean(&name, usize::MAX), clean_value(member, levels)?)))
@@ -63,23 +63,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_go_and_lines_stay() {
+    fn removes_control_characters_but_keeps_lines() {
         assert_eq!(clean("a\0b\u{1b}[31m\r\n\tc\u{85}🦀", 100), "ab[31m\n\tc🦀");
         assert_eq!(line(" a\n\n b\0 ", 100), "a b");
     }
 
     #[test]
-    fn what_is_cut_says_so_and_keeps_to_its_bytes() {
-        for most in 0..20 {
-            let cut = clean("🦀🦀🦀🦀🦀🦀", most);
-            assert!(cut.len() <= most, "{most}: {cut}");
+    fn truncated_text_has_an_ellipsis_and_fits() {
+        for max in 0..20 {
+            let cut = clean("🦀🦀🦀🦀🦀🦀", max);
+            assert!(cut.len() <= max, "{max}: {cut}");
         }
         assert_eq!(clean("🦀🦀🦀🦀🦀🦀", 15), "🦀🦀 […]");
         assert_eq!(clean("abcdef", 6), "abcdef");
     }
 
     #[test]
-    fn a_value_is_cleaned_at_every_depth_and_refused_below_the_last() {
+    fn cleans_values_up_to_the_maximum_depth() {
         let dirty = json!({"a\0": ["x\0y", {"b": 1}]});
         assert_eq!(
             clean_value(dirty.clone(), 3),

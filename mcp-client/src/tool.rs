@@ -1,4 +1,4 @@
-//! One tool as it is offered, and what it says of itself.
+//! One tool of an MCP server.
 
 use std::time::Duration;
 
@@ -8,68 +8,65 @@ use thiserror::Error;
 
 use crate::{
     name,
-    schema::{BadSchema, Schema},
+    schema::{InvalidSchema, Schema},
     text,
 };
 
-/// Bytes of a description.
-const DESCRIPTION_BYTES: usize = 2048;
+/// Maximum length of a description in bytes.
+const MAX_DESCRIPTION_BYTES: usize = 2048;
 
-/// A tool of somebody else's.
+/// A tool of an MCP server.
 #[derive(Debug)]
 pub struct Tool {
-    /// Its name for models.
+    /// Name for models, such as `server__tool`.
     pub name: String,
-    /// What it does, for models.
+    /// Description for models.
     pub description: String,
-    /// Its name on its server.
-    pub(crate) own_name: String,
-    /// Of its arguments.
+    /// Name on the server.
+    pub(crate) server_name: String,
+    /// Schema of the arguments.
     pub(crate) schema: Schema,
-    /// It changes nothing, it says.
+    /// The server declares that the tool changes nothing.
     pub(crate) read_only: bool,
-    /// Calling it twice changes no more than once, it or the operator says.
+    /// The server or the operator declares that repeating a call has no further effect.
     pub(crate) idempotent: bool,
-    /// It is called only with the user's consent.
-    pub(crate) needs_consent: bool,
-    /// How long a call may take.
+    /// Calls need the user's approval.
+    pub(crate) needs_approval: bool,
+    /// Timeout of a call.
     pub(crate) timeout: Duration,
 }
 
-/// Why a tool is not offered.
+/// The reason why a tool is ignored.
 #[derive(Debug, Error)]
-pub(crate) enum BadTool {
-    /// For its schema.
+pub(crate) enum InvalidTool {
     #[error(transparent)]
-    Schema(#[from] BadSchema),
-    /// Another tool has come to the same name.
-    #[error("another tool comes to the same name")]
+    Schema(#[from] InvalidSchema),
+    #[error("another tool has the same name")]
     NameTaken,
-    /// There are enough.
-    #[error("there are {0} already")]
+    #[error("the limit of {0} tools is reached")]
     TooMany(usize),
 }
 
 impl Tool {
-    /// A tool as its server lists it.
-    pub(crate) fn new(server: &McpServer, listed: &rmcp::model::Tool) -> Result<Self, BadTool> {
+    pub(crate) fn new(server: &McpServer, listed: &rmcp::model::Tool) -> Result<Self, InvalidTool> {
         let schema = Schema::new(&listed.input_schema, server.max_schema_bytes)?;
-        let said = listed.annotations.clone().unwrap_or_default();
-        let read_only = said.read_only_hint == Some(true);
-        let is_destructive = !read_only && said.is_destructive();
-        let written = listed
+        let annotations = listed.annotations.clone().unwrap_or_default();
+        let read_only = annotations.read_only_hint == Some(true);
+        let is_destructive = !read_only && annotations.is_destructive();
+        let description = listed
             .description
             .as_deref()
             .or(listed.title.as_deref())
             .unwrap_or_default();
         Ok(Self {
             name: name::public(&server.name, &listed.name),
-            description: text::clean(written, DESCRIPTION_BYTES),
-            own_name: listed.name.to_string(),
+            description: text::clean(description, MAX_DESCRIPTION_BYTES),
+            server_name: listed.name.to_string(),
             schema,
             read_only,
-            idempotent: said.is_idempotent() || server.idempotent.iter().any(|name| *name == listed.name),
-            needs_consent: match &server.approve {
+            idempotent: annotations.is_idempotent()
+                || server.idempotent.iter().any(|name| *name == listed.name),
+            needs_approval: match &server.approve {
                 Consent::Never => false,
                 Consent::Destructive => is_destructive,
                 Consent::Always => true,
@@ -79,12 +76,12 @@ impl Tool {
         })
     }
 
-    /// JSON Schema of its arguments.
+    /// JSON Schema of the arguments.
     pub fn parameters(&self) -> &Value {
-        &self.schema.shown
+        &self.schema.json
     }
 
-    /// Whether a call may be made again when nobody knows what came of it.
+    /// Whether a call may be repeated if its outcome is unknown.
     pub(crate) const fn is_repeatable(&self) -> bool {
         self.read_only || self.idempotent
     }

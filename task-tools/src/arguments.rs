@@ -1,7 +1,7 @@
-//! Reading a model's arguments: lenient in form, strict in meaning.
+//! Parses the arguments of tool calls: lenient in form, strict in meaning.
 //!
-//! Models write `"3"` or `3.0` for 3, and null for what they leave out; that is understood. Members that no tool knows
-//! are passed over, above all any `user_id`. U+0000, which the database cannot keep, is removed from text.
+//! Models write `"3"` or `3.0` instead of 3, and null for omitted values; both are accepted. Unknown members are ignored, in
+//! particular `user_id`. U+0000 is removed from text, because the database can't store it.
 
 use std::borrow::Cow;
 
@@ -14,9 +14,9 @@ use crate::rules::Violation;
 pub(crate) struct Arguments<'a>(pub(crate) &'a Map<String, Value>);
 
 impl<'a> Arguments<'a> {
-    /// A text, or none.
+    /// A text, or `None` if it is missing.
     pub(crate) fn text(self, field: &'static str) -> Result<Option<Cow<'a, str>>, Violation> {
-        match self.given(field) {
+        match self.get(field) {
             None => Ok(None),
             Some(Value::String(text)) if text.contains('\0') => Ok(Some(text.replace('\0', "").into())),
             Some(Value::String(text)) => Ok(Some(text.into())),
@@ -24,17 +24,19 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A whole number, or none.
+    /// An integer, or `None` if it is missing.
     pub(crate) fn integer(self, field: &'static str) -> Result<Option<i64>, Violation> {
-        let Some(value) = self.given(field) else {
+        let Some(value) = self.get(field) else {
             return Ok(None);
         };
         let number = match value {
-            Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(whole)),
+            Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(to_integer)),
             Value::String(text) => {
                 let text = text.trim();
                 let text = text.strip_prefix('#').unwrap_or(text);
-                text.parse().ok().or_else(|| text.parse().ok().and_then(whole))
+                text.parse()
+                    .ok()
+                    .or_else(|| text.parse().ok().and_then(to_integer))
             }
             _ => None,
         };
@@ -43,9 +45,9 @@ impl<'a> Arguments<'a> {
             .ok_or_else(|| Violation::new(field, "must be a whole number"))
     }
 
-    /// True, false or none.
+    /// A boolean, or `None` if it is missing.
     pub(crate) fn boolean(self, field: &'static str) -> Result<Option<bool>, Violation> {
-        match self.given(field) {
+        match self.get(field) {
             None => Ok(None),
             Some(Value::Bool(value)) => Ok(Some(*value)),
             Some(Value::String(text)) if text.trim().eq_ignore_ascii_case("true") => Ok(Some(true)),
@@ -54,18 +56,18 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    fn given(self, field: &str) -> Option<&'a Value> {
+    fn get(self, field: &str) -> Option<&'a Value> {
         self.0.get(field).filter(|value| !value.is_null())
     }
 }
 
-/// What must be there.
+/// Returns the value, or a violation if it is missing.
 pub(crate) fn required<T>(field: &'static str, value: Option<T>) -> Result<T, Violation> {
     value.ok_or_else(|| Violation::new(field, "is required"))
 }
 
-/// A float that is a whole number, within the range in which floats can tell whole numbers apart.
-fn whole(float: f64) -> Option<i64> {
+/// Converts a float without a fraction, in the range in which floats represent all integers.
+fn to_integer(float: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     (float.fract() == 0.0 && float.abs() <= EXACT)
         .then(|| format!("{float:.0}").parse().ok())
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_are_read_leniently() {
+    fn parses_integers_leniently() {
         let cases = [
             (json!(3), Some(Some(3))),
             (json!(-3), Some(Some(-3))),
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_are_read_leniently() {
+    fn parses_booleans_leniently() {
         let cases = [
             (json!(true), Some(Some(true))),
             (json!("True"), Some(Some(true))),
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_text_without_u_0000() {
+    fn removes_u0000_from_text() {
         let text = |value: Value| read(value, |arguments| Ok(arguments.text("x")?.map(Cow::into_owned)));
         assert_eq!(text(json!("né 🦀\n")), Ok(Some("né 🦀\n".to_owned())));
         assert_eq!(text(json!("a\0b")), Ok(Some("ab".to_owned())));

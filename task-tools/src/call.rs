@@ -1,4 +1,4 @@
-//! The tools at work: each is one statement, in the caller's transaction.
+//! Executes tools. Each call is one statement in the caller's transaction.
 
 use std::borrow::Cow;
 
@@ -11,20 +11,19 @@ use sqlx::PgConnection;
 
 use crate::{
     arguments::{Arguments, required},
-    failure::{Failure, Stop},
-    outcome::{Gone, GoneTask, ManyTasks, OneTask, ToolOutcome},
+    failure::{CallError, Failure},
+    outcome::{DeletedTask, DeletedTaskResult, TaskListResult, TaskResult, ToolOutcome},
     rules, spec,
 };
 
-/// Characters of an unknown tool's name that are repeated back.
-const ECHO_CHARS: usize = 100;
+/// Maximum length of an unknown tool's name in the error message, in characters.
+const MAX_NAME_CHARS: usize = 100;
 
-/// Calls a tool for a user. Arguments that break a rule, a task that is not there and an unknown tool are outcomes.
-///
-/// A `user_id` among the arguments is passed over. Exactly one statement is sent, or none.
+/// Calls a tool for a user, with at most one statement. Invalid arguments, a missing task and an unknown tool are outcomes,
+/// not errors. A `user_id` among the arguments is ignored.
 ///
 /// # Errors
-/// A fault of Postgres. The caller undoes what was done and may answer with [`internal_error`](crate::internal_error).
+/// If Postgres fails. The caller must roll back and can answer with [`internal_error`](crate::internal_error).
 pub async fn call(
     conn: &mut PgConnection,
     user_id: Uuid,
@@ -32,7 +31,7 @@ pub async fn call(
     arguments: &Map<String, Value>,
 ) -> Result<ToolOutcome, sqlx::Error> {
     let arguments = Arguments(arguments);
-    let called = match name {
+    let result = match name {
         spec::ADD => add(conn, user_id, arguments).await,
         spec::LIST => list(conn, user_id, arguments).await,
         spec::COMPLETE => complete(conn, user_id, arguments).await,
@@ -43,22 +42,21 @@ pub async fn call(
             Err(unknown(name, &known).into())
         }
     };
-    match called {
+    match result {
         Ok(outcome) => Ok(outcome),
-        Err(Stop::Failed(failure)) => Ok(ToolOutcome::failure(&failure)),
-        Err(Stop::Fault(fault)) => Err(fault),
+        Err(CallError::Failed(failure)) => Ok(ToolOutcome::failure(&failure)),
+        Err(CallError::Database(error)) => Err(error),
     }
 }
 
-/// The checked arguments of an addition.
+/// The validated arguments of `add_task`.
 pub(crate) struct Addition<'a> {
     title: Cow<'a, str>,
     description: Option<Cow<'a, str>>,
 }
 
 impl<'a> Addition<'a> {
-    /// Reads and checks them.
-    pub(crate) fn read(arguments: Arguments<'a>) -> Result<Self, Failure> {
+    pub(crate) fn parse(arguments: Arguments<'a>) -> Result<Self, Failure> {
         let title = required("title", arguments.text("title")?)?;
         rules::title(&title)?;
         let description = arguments.text("description")?;
@@ -66,7 +64,6 @@ impl<'a> Addition<'a> {
         Ok(Self { title, description })
     }
 
-    /// The task that it adds.
     pub(crate) fn task(&self, user_id: Uuid) -> NewTask<'_> {
         NewTask {
             user_id,
@@ -75,10 +72,9 @@ impl<'a> Addition<'a> {
         }
     }
 
-    /// What is answered once the task is there.
     pub(crate) fn outcome(task: Task) -> Result<ToolOutcome, sqlx::Error> {
         let message = format!("Added task {}: {}", task.id, task.title);
-        ToolOutcome::success(&OneTask {
+        ToolOutcome::success(&TaskResult {
             success: true,
             task,
             message,
@@ -86,14 +82,22 @@ impl<'a> Addition<'a> {
     }
 }
 
-async fn add(conn: &mut PgConnection, user_id: Uuid, arguments: Arguments<'_>) -> Result<ToolOutcome, Stop> {
-    let addition = Addition::read(arguments)?;
+async fn add(
+    conn: &mut PgConnection,
+    user_id: Uuid,
+    arguments: Arguments<'_>,
+) -> Result<ToolOutcome, CallError> {
+    let addition = Addition::parse(arguments)?;
     let added = tasks::add_all(conn, &[addition.task(user_id)]).await?;
     let task = added.into_iter().next().ok_or(sqlx::Error::RowNotFound)?;
     Ok(Addition::outcome(task)?)
 }
 
-async fn list(conn: &mut PgConnection, user_id: Uuid, arguments: Arguments<'_>) -> Result<ToolOutcome, Stop> {
+async fn list(
+    conn: &mut PgConnection,
+    user_id: Uuid,
+    arguments: Arguments<'_>,
+) -> Result<ToolOutcome, CallError> {
     let search = arguments.text("search")?;
     let search = search.as_deref().map(rules::search).transpose()?.flatten();
     let filter = Filter {
@@ -106,9 +110,9 @@ async fn list(conn: &mut PgConnection, user_id: Uuid, arguments: Arguments<'_>) 
     let noun = if total == 1 { "task" } else { "tasks" };
     let message = match i64::try_from(tasks.len()) {
         Ok(shown) if shown == total => format!("Found {total} {noun}."),
-        _ => format!("Found {total} {noun}; {} of them are on this page.", tasks.len()),
+        _ => format!("Found {total} {noun}; this page shows {}.", tasks.len()),
     };
-    Ok(ToolOutcome::success(&ManyTasks {
+    Ok(ToolOutcome::success(&TaskListResult {
         success: true,
         tasks,
         total,
@@ -120,13 +124,13 @@ async fn complete(
     conn: &mut PgConnection,
     user_id: Uuid,
     arguments: Arguments<'_>,
-) -> Result<ToolOutcome, Stop> {
+) -> Result<ToolOutcome, CallError> {
     let id = task_id(arguments)?;
     let completed = arguments.boolean("completed")?.unwrap_or(true);
     let task = found(id, tasks::set_completed(conn, user_id, id, completed).await?)?;
-    let state = if completed { "completed" } else { "open again" };
-    let message = format!("Task {} is {state}: {}", task.id, task.title);
-    Ok(ToolOutcome::success(&OneTask {
+    let state = if completed { "completed" } else { "open" };
+    let message = format!("Task {} is now {state}: {}", task.id, task.title);
+    Ok(ToolOutcome::success(&TaskResult {
         success: true,
         task,
         message,
@@ -137,7 +141,7 @@ async fn update(
     conn: &mut PgConnection,
     user_id: Uuid,
     arguments: Arguments<'_>,
-) -> Result<ToolOutcome, Stop> {
+) -> Result<ToolOutcome, CallError> {
     let id = task_id(arguments)?;
     let title = arguments.text("title")?;
     let title = title.as_deref().map(rules::title).transpose()?;
@@ -153,7 +157,7 @@ async fn update(
     };
     let task = found(id, tasks::update(conn, user_id, id, change).await?)?;
     let message = format!("Updated task {}: {}", task.id, task.title);
-    Ok(ToolOutcome::success(&OneTask {
+    Ok(ToolOutcome::success(&TaskResult {
         success: true,
         task,
         message,
@@ -164,22 +168,22 @@ async fn delete(
     conn: &mut PgConnection,
     user_id: Uuid,
     arguments: Arguments<'_>,
-) -> Result<ToolOutcome, Stop> {
+) -> Result<ToolOutcome, CallError> {
     let id = task_id(arguments)?;
     let task = found(id, tasks::delete(conn, user_id, id).await?)?;
     let message = format!("Deleted task {}: {}", task.id, task.title);
-    let deleted_task = GoneTask {
+    let deleted_task = DeletedTask {
         id: task.id,
         title: task.title,
     };
-    Ok(ToolOutcome::success(&Gone {
+    Ok(ToolOutcome::success(&DeletedTaskResult {
         success: true,
         deleted_task,
         message,
     })?)
 }
 
-fn task_id(arguments: Arguments<'_>) -> Result<i64, Stop> {
+fn task_id(arguments: Arguments<'_>) -> Result<i64, CallError> {
     Ok(rules::task_id(required(
         "task_id",
         arguments.integer("task_id")?,
@@ -190,7 +194,7 @@ fn found(id: i64, task: Option<Task>) -> Result<Task, Failure> {
     task.ok_or(Failure::TaskNotFound(id))
 }
 
-/// The outcome of a call of a tool that its caller does not have; `known` are those that it has.
+/// The outcome of a call to a tool that isn't available. `known` lists the available tools.
 pub fn unknown_tool(name: &str, known: &[&str]) -> ToolOutcome {
     ToolOutcome::failure(&unknown(name, known))
 }
@@ -199,7 +203,7 @@ fn unknown(name: &str, known: &[&str]) -> Failure {
     let name = name
         .chars()
         .filter(|char| *char != '\0')
-        .take(ECHO_CHARS)
+        .take(MAX_NAME_CHARS)
         .collect();
     let known = if known.is_empty() {
         "none".to_owned()

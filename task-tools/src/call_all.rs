@@ -1,4 +1,4 @@
-//! Calls of several users at once, with as few statements as their order allows.
+//! Executes the calls of several users with as few statements as their order allows.
 
 use std::collections::HashSet;
 
@@ -13,81 +13,83 @@ use crate::{
     spec,
 };
 
-/// A call to be made.
-#[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
-    /// For whom.
-    pub user_id: Uuid,
-    /// The tool.
-    pub name: &'a str,
-    /// Its arguments; a `user_id` among them is passed over.
-    pub arguments: &'a Map<String, Value>,
-}
+/// The user, the tool and the arguments of a call.
+type Call<'a> = (Uuid, &'a str, &'a Map<String, Value>);
 
-/// A call that has not been made yet.
-struct Open<'a> {
-    /// Its place among the outcomes.
-    place: usize,
+/// A call that has not been executed yet.
+struct Waiting<'a> {
+    /// Position among the outcomes.
+    position: usize,
     call: Call<'a>,
-    /// If it adds a task.
+    /// Present if the call adds a task.
     addition: Option<Addition<'a>>,
 }
 
-/// Makes calls of any users, each user's in the order given: one outcome each, as of [`call`] one by one. Tasks that are
-/// added together are added by one statement; every other tool is a statement of its own.
+/// Executes calls, given as user, tool and arguments. Returns their outcomes in the same order.
+///
+/// The outcomes are those of calling [`call`] for each. Calls of one user take effect in their order. Tasks are added with
+/// one statement where that order allows; every other call is a statement of its own.
 ///
 /// # Errors
-/// A fault of Postgres. The caller undoes what was done, and may make the calls one by one to see which of them it was.
-pub async fn call_all(conn: &mut PgConnection, calls: &[Call<'_>]) -> Result<Vec<ToolOutcome>, sqlx::Error> {
-    let mut made = Vec::with_capacity(calls.len());
-    let mut open = Vec::with_capacity(calls.len());
-    for (place, call) in calls.iter().copied().enumerate() {
-        let addition = (call.name == spec::ADD).then(|| Addition::read(Arguments(call.arguments)));
+/// If Postgres fails. The caller must roll back. It can then execute the calls individually to find the one that fails.
+pub async fn call_all(
+    conn: &mut PgConnection,
+    calls: &[(Uuid, &str, &Map<String, Value>)],
+) -> Result<Vec<ToolOutcome>, sqlx::Error> {
+    let mut outcomes = Vec::with_capacity(calls.len());
+    let mut waiting = Vec::with_capacity(calls.len());
+    for (position, call) in calls.iter().copied().enumerate() {
+        let (_, name, arguments) = call;
+        let addition = (name == spec::ADD).then(|| Addition::parse(Arguments(arguments)));
         match addition.transpose() {
-            Ok(addition) => open.push(Open {
-                place,
+            Ok(addition) => waiting.push(Waiting {
+                position,
                 call,
                 addition,
             }),
-            Err(failure) => made.push((place, ToolOutcome::failure(&failure))),
+            Err(failure) => outcomes.push((position, ToolOutcome::failure(&failure))),
         }
     }
-    while !open.is_empty() {
-        let (additions, rest) = leading_additions(open);
-        made.extend(add_together(conn, &additions).await?);
-        // What each user's additions had to wait for comes first now.
-        let mut served = HashSet::new();
-        let (others, later): (Vec<_>, Vec<_>) = rest
-            .into_iter()
-            .partition(|open| served.insert(open.call.user_id));
-        for Open { place, call: one, .. } in others {
-            made.push((place, call(conn, one.user_id, one.name, one.arguments).await?));
+    while !waiting.is_empty() {
+        let (additions, rest) = leading_additions(waiting);
+        outcomes.extend(add_together(conn, &additions).await?);
+        // The next call of each user is now one that is not an addition.
+        let mut seen = HashSet::new();
+        let (next, later): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|waiting| seen.insert(waiting.call.0));
+        for Waiting {
+            position,
+            call: (user_id, name, arguments),
+            ..
+        } in next
+        {
+            outcomes.push((position, call(conn, user_id, name, arguments).await?));
         }
-        open = later;
+        waiting = later;
     }
-    made.sort_unstable_by_key(|(place, _)| *place);
-    Ok(made.into_iter().map(|(_, outcome)| outcome).collect())
+    outcomes.sort_unstable_by_key(|(position, _)| *position);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-/// The additions that have no other call of their user before them, and the rest.
-fn leading_additions(open: Vec<Open<'_>>) -> (Vec<Open<'_>>, Vec<Open<'_>>) {
-    let mut waiting = HashSet::new();
-    open.into_iter().partition(|open| {
-        let user_id = open.call.user_id;
-        if open.addition.is_none() {
-            waiting.insert(user_id);
+/// Splits off the additions that no other call of the same user precedes.
+fn leading_additions(waiting: Vec<Waiting<'_>>) -> (Vec<Waiting<'_>>, Vec<Waiting<'_>>) {
+    let mut blocked = HashSet::new();
+    waiting.into_iter().partition(|waiting| {
+        let (user_id, ..) = waiting.call;
+        if waiting.addition.is_none() {
+            blocked.insert(user_id);
         }
-        !waiting.contains(&user_id)
+        !blocked.contains(&user_id)
     })
 }
 
 async fn add_together(
     conn: &mut PgConnection,
-    additions: &[Open<'_>],
+    additions: &[Waiting<'_>],
 ) -> Result<Vec<(usize, ToolOutcome)>, sqlx::Error> {
     let new: Vec<_> = additions
         .iter()
-        .filter_map(|open| Some(open.addition.as_ref()?.task(open.call.user_id)))
+        .filter_map(|waiting| Some(waiting.addition.as_ref()?.task(waiting.call.0)))
         .collect();
     if new.is_empty() {
         return Ok(Vec::new());
@@ -99,6 +101,6 @@ async fn add_together(
     additions
         .iter()
         .zip(added)
-        .map(|(open, task)| Ok((open.place, Addition::outcome(task)?)))
+        .map(|(waiting, task)| Ok((waiting.position, Addition::outcome(task)?)))
         .collect()
 }

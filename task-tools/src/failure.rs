@@ -1,47 +1,41 @@
-//! How a call can fail so that the model can do something about it.
+//! The failures of tool calls that the model can react to.
 
 use thiserror::Error;
 
 use crate::rules::Violation;
 
-/// An expected failure; its text is for the model and for the user.
+/// An expected failure. The text is for the model and the user.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Failure {
-    /// The user has no such task.
     #[error("There is no task {0}.")]
     TaskNotFound(i64),
-    /// An argument breaks a rule.
     #[error("The argument {0}.")]
     Argument(#[from] Violation),
-    /// The arguments together ask for nothing.
     #[error("Nothing to change: give a title, a description or both.")]
     NothingToChange,
-    /// No tool has that name.
-    #[error("There is no tool {name:?}; the tools are {known}.")]
+    #[error("There is no tool {name:?}; the available tools are {known}.")]
     UnknownTool {
-        /// The name as it was given, shortened.
+        /// The requested name, shortened.
         name: String,
-        /// Those that there are.
+        /// The available tools, separated by commas.
         known: String,
     },
-    /// The user has said no.
     #[error("The user declined this call; nothing was done.")]
     Declined,
-    /// The user has said nothing in time.
     #[error("The user did not approve this call in time; nothing was done.")]
     ApprovalExpired,
-    /// A fault of ours, of which nothing is told.
-    #[error("The tool failed for a reason of its own and changed nothing; it may work if it is tried again.")]
+    /// A bug or a failure of Postgres. The text reveals no details.
+    #[error("The tool failed because of an internal error and changed nothing; trying again may help.")]
     Internal,
-    /// The caller's commit was cut off.
+    /// The connection was lost during the caller's commit.
     #[error(
-        "Whether this took effect is unknown, because the database went away meanwhile; look before trying again."
+        "It is unknown whether this took effect, because the connection to the database was lost; check before trying again."
     )]
     OutcomeUnknown,
 }
 
 impl Failure {
-    /// The word that programs go by.
+    /// The error code for programs.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::TaskNotFound(_) => "TASK_NOT_FOUND",
@@ -54,16 +48,16 @@ impl Failure {
     }
 }
 
-/// Why a call did not come to its end: an answer for the model, or a fault for the caller.
+/// An error of a call: a failure that is answered to the model, or a database error for the caller.
 #[derive(Debug, Error)]
-pub(crate) enum Stop {
+pub(crate) enum CallError {
     #[error(transparent)]
     Failed(#[from] Failure),
     #[error(transparent)]
-    Fault(#[from] sqlx::Error),
+    Database(#[from] sqlx::Error),
 }
 
-impl From<Violation> for Stop {
+impl From<Violation> for CallError {
     fn from(violation: Violation) -> Self {
         Self::Failed(violation.into())
     }

@@ -1,4 +1,4 @@
-//! What comes of a call, as the model and the user see it.
+//! The outcome of a call, as the model and the user see it.
 
 use errand_shared::storage::tasks::Task;
 use serde::Serialize;
@@ -6,52 +6,51 @@ use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 
-/// What a call came to. A failed one is an answer too.
+/// The outcome of a call, successful or failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolOutcome {
-    /// The `success` of the result.
+    /// The `success` member of the result.
     pub success: bool,
-    /// The result: an object that begins with `success` and holds a `message` for a person.
+    /// The result: an object whose first member is `success`. It contains a `message` for people.
     pub result: Value,
 }
 
-/// Of `add_task`, `complete_task` and `update_task`.
+/// The result of `add_task`, `complete_task` and `update_task`.
 #[derive(Serialize)]
-pub(crate) struct OneTask {
+pub(crate) struct TaskResult {
     pub(crate) success: bool,
     pub(crate) task: Task,
     pub(crate) message: String,
 }
 
-/// Of `list_tasks`.
+/// The result of `list_tasks`.
 #[derive(Serialize)]
-pub(crate) struct ManyTasks {
+pub(crate) struct TaskListResult {
     pub(crate) success: bool,
     pub(crate) tasks: Vec<Task>,
     pub(crate) total: i64,
     pub(crate) message: String,
 }
 
-/// Of `delete_task`.
+/// The result of `delete_task`.
 #[derive(Serialize)]
-pub(crate) struct Gone {
+pub(crate) struct DeletedTaskResult {
     pub(crate) success: bool,
-    pub(crate) deleted_task: GoneTask,
+    pub(crate) deleted_task: DeletedTask,
     pub(crate) message: String,
 }
 
-/// What is left of a deleted task.
 #[derive(Serialize)]
-pub(crate) struct GoneTask {
+pub(crate) struct DeletedTask {
     pub(crate) id: i64,
     pub(crate) title: String,
 }
 
 impl ToolOutcome {
-    /// The result of a call that did what it was to do.
+    /// The outcome of a successful call.
     ///
     /// # Errors
-    /// If the result cannot be written as JSON: a fault, so that the caller undoes the effect.
+    /// If the result can't be serialized. It is a database error, so that the caller rolls back.
     pub(crate) fn success(result: &impl Serialize) -> Result<Self, sqlx::Error> {
         let result = serde_json::to_value(result).map_err(|error| sqlx::Error::Encode(error.into()))?;
         Ok(Self {
@@ -60,7 +59,7 @@ impl ToolOutcome {
         })
     }
 
-    /// The result of a call that failed in an expected way.
+    /// The outcome of a failed call.
     pub(crate) fn failure(failure: &Failure) -> Self {
         let message = failure.to_string();
         let result = Map::from_iter([
@@ -78,33 +77,32 @@ impl ToolOutcome {
     }
 }
 
-/// The outcome of a call that was undone because of a fault. It tells nothing of the fault.
+/// The outcome of a call that was rolled back because of an error. It reveals no details.
 pub fn internal_error() -> ToolOutcome {
     ToolOutcome::failure(&Failure::Internal)
 }
 
-/// The outcome of a call that its user did not want made.
+/// The outcome of a call that the user declined.
 pub fn declined() -> ToolOutcome {
     ToolOutcome::failure(&Failure::Declined)
 }
 
-/// The outcome of a call about which its user said nothing in time.
+/// The outcome of a call that the user did not approve in time.
 pub fn approval_expired() -> ToolOutcome {
     ToolOutcome::failure(&Failure::ApprovalExpired)
 }
 
-/// The outcome of a call whose commit was cut off.
+/// The outcome of a call if the connection was lost during the commit.
 pub fn outcome_unknown() -> ToolOutcome {
     ToolOutcome::failure(&Failure::OutcomeUnknown)
 }
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     #[test]
-    fn an_internal_error_is_an_outcome_like_others() {
+    fn internal_error_has_the_usual_form() {
         let outcome = internal_error();
         assert!(!outcome.success);
         let text = outcome.result.to_string();

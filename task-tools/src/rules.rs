@@ -1,34 +1,34 @@
-//! What a person or a model may put into a task: one place for the tools and for the HTTP routes.
+//! Validation rules for tasks, shared by the tools and the HTTP routes.
 //!
-//! Lengths are in characters, not in bytes. Text is kept as it was sent.
+//! Lengths are in characters, not bytes. Text is stored unchanged.
 
 use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
-/// Characters of a title, at most.
+/// Maximum length of a title.
 pub const TITLE_MAX_CHARS: usize = 255;
-/// Characters of a description, at most.
+/// Maximum length of a description.
 pub const DESCRIPTION_MAX_CHARS: usize = 2000;
-/// Characters of a search text, at most.
+/// Maximum length of a search text.
 pub const SEARCH_MAX_CHARS: usize = 255;
-/// How many tasks a page may have.
+/// Allowed sizes of a page.
 pub const LIMIT: RangeInclusive<i64> = 1..=100;
-/// How many tasks a page has if nobody says.
+/// Default size of a page.
 pub const LIMIT_DEFAULT: i64 = 50;
 
-/// A broken rule: which field, and what is wrong with it as the end of a sentence.
+/// A violated rule.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{field} {message}")]
 pub struct Violation {
-    /// The field's name on the wire.
+    /// Name of the JSON member or query parameter.
     pub field: &'static str,
-    /// Such as "must not be blank".
+    /// What is wrong, as the rest of a sentence: "must not be blank".
     pub message: String,
 }
 
 impl Violation {
-    /// Says what is wrong with a field.
+    /// `message` completes a sentence that starts with the field's name.
     pub fn new(field: &'static str, message: impl Into<String>) -> Self {
         Self {
             field,
@@ -37,10 +37,10 @@ impl Violation {
     }
 }
 
-/// A title: 1 to 255 characters, not only white space, no U+0000.
+/// Checks a title: 1 to 255 characters, not only white space, no U+0000.
 ///
 /// # Errors
-/// The broken rule.
+/// The violated rule.
 pub fn title(text: &str) -> Result<&str, Violation> {
     if text.trim().is_empty() {
         return Err(Violation::new("title", "must not be blank"));
@@ -48,27 +48,27 @@ pub fn title(text: &str) -> Result<&str, Violation> {
     bounded("title", text, TITLE_MAX_CHARS)
 }
 
-/// A description: at most 2000 characters, no U+0000. An empty one stands for none.
+/// Checks a description: at most 2000 characters, no U+0000. An empty text means no description.
 ///
 /// # Errors
-/// The broken rule.
+/// The violated rule.
 pub fn description(text: &str) -> Result<&str, Violation> {
     bounded("description", text, DESCRIPTION_MAX_CHARS)
 }
 
-/// A text to search for: at most 255 characters, no U+0000. A blank one is no search at all.
+/// Checks a search text: at most 255 characters, no U+0000. Returns `None` for a blank text, which matches everything.
 ///
 /// # Errors
-/// The broken rule.
+/// The violated rule.
 pub fn search(text: &str) -> Result<Option<&str>, Violation> {
     let text = bounded("search", text, SEARCH_MAX_CHARS)?;
     Ok((!text.trim().is_empty()).then_some(text))
 }
 
-/// The size of a page: 1 to 100, 50 if nobody says.
+/// Checks the size of a page: 1 to 100, by default 50.
 ///
 /// # Errors
-/// The broken rule.
+/// The violated rule.
 pub fn limit(limit: Option<i64>) -> Result<i64, Violation> {
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
     if LIMIT.contains(&limit) {
@@ -80,10 +80,10 @@ pub fn limit(limit: Option<i64>) -> Result<i64, Violation> {
     ))
 }
 
-/// How many tasks to pass over: 0 or more.
+/// Checks the number of tasks to skip: 0 or more, by default 0.
 ///
 /// # Errors
-/// The broken rule.
+/// The violated rule.
 pub fn offset(offset: Option<i64>) -> Result<i64, Violation> {
     match offset.unwrap_or(0) {
         offset @ 0.. => Ok(offset),
@@ -91,10 +91,10 @@ pub fn offset(offset: Option<i64>) -> Result<i64, Violation> {
     }
 }
 
-/// A task's number: 1 or more.
+/// Checks a task's number: 1 or more.
 ///
 /// # Errors
-/// The broken rule.
+/// The violated rule.
 pub fn task_id(id: i64) -> Result<i64, Violation> {
     if id >= 1 {
         return Ok(id);
@@ -106,7 +106,7 @@ fn bounded<'a>(field: &'static str, text: &'a str, max: usize) -> Result<&'a str
     if text.contains('\0') {
         return Err(Violation::new(field, "must not contain U+0000"));
     }
-    // No text has more characters than bytes, so most are not counted at all.
+    // A text has at most as many characters as bytes, so short texts need no counting.
     if text.len() > max && text.chars().nth(max).is_some() {
         return Err(Violation::new(
             field,
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_title_is_not_blank_and_is_kept_as_sent() {
+    fn title_must_not_be_blank_and_is_unchanged() {
         for blank in ["", " ", "\n\t", "\u{a0}\u{3000}"] {
             assert_eq!(
                 title(blank),
@@ -145,21 +145,21 @@ mod tests {
     }
 
     #[test]
-    fn u_0000_is_refused() {
+    fn u0000_is_rejected() {
         assert!(title("a\0").is_err());
         assert!(description("a\0").is_err());
         assert!(search("a\0").is_err());
     }
 
     #[test]
-    fn a_blank_search_is_no_search() {
+    fn blank_search_matches_everything() {
         assert_eq!(search(""), Ok(None));
         assert_eq!(search("  "), Ok(None));
         assert_eq!(search(" a "), Ok(Some(" a ")));
     }
 
     #[test]
-    fn numbers_have_their_ranges() {
+    fn numbers_must_be_in_range() {
         let cases = [
             (None, Some(50)),
             (Some(1), Some(1)),

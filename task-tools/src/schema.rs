@@ -1,4 +1,4 @@
-//! JSON Schemas of arguments and results. The bounds are those of [`rules`].
+//! JSON Schemas of arguments and results, with the limits from [`rules`].
 
 use serde_json::{Value, json};
 
@@ -17,13 +17,13 @@ fn description(description: &str) -> Value {
 }
 
 fn task_id() -> Value {
-    json!({"type": "integer", "minimum": 1, "description": "The task's number, as list_tasks shows it."})
+    json!({"type": "integer", "minimum": 1, "description": "The task's number, as returned by list_tasks."})
 }
 
 pub(crate) fn add_parameters() -> Value {
     parameters(
         &json!({
-            "title": title("What is to be done, in the user's own words and language."),
+            "title": title("What to do, in the user's own words and language."),
             "description": description("Details, if the user gave any."),
         }),
         &["title"],
@@ -35,18 +35,18 @@ pub(crate) fn list_parameters() -> Value {
         &json!({
             "completed": {
                 "type": "boolean",
-                "description": "true: only completed tasks; false: only open ones. Leave it out for all."
+                "description": "true: only completed tasks; false: only open tasks. Omit for all tasks."
             },
             "search": {
                 "type": "string", "maxLength": rules::SEARCH_MAX_CHARS,
-                "description": "Only tasks with this text in title or description, whatever its case."
+                "description": "Only tasks with this text in the title or description. Case-insensitive."
             },
             "limit": {
                 "type": "integer", "minimum": rules::LIMIT.start(), "maximum": rules::LIMIT.end(),
-                "default": rules::LIMIT_DEFAULT, "description": "How many tasks at most."
+                "default": rules::LIMIT_DEFAULT, "description": "Maximum number of tasks."
             },
             "offset": {
-                "type": "integer", "minimum": 0, "default": 0, "description": "How many tasks to pass over first."
+                "type": "integer", "minimum": 0, "default": 0, "description": "Number of tasks to skip."
             },
         }),
         &[],
@@ -58,7 +58,7 @@ pub(crate) fn complete_parameters() -> Value {
         &json!({
             "task_id": task_id(),
             "completed": {
-                "type": "boolean", "default": true, "description": "false to open a completed task again."
+                "type": "boolean", "default": true, "description": "false reopens a completed task."
             },
         }),
         &["task_id"],
@@ -70,7 +70,7 @@ pub(crate) fn update_parameters() -> Value {
         &json!({
             "task_id": task_id(),
             "title": title("The new title."),
-            "description": description("The new description; an empty text clears it."),
+            "description": description("The new description. An empty text clears it."),
         }),
         &["task_id"],
     )
@@ -86,7 +86,7 @@ fn task() -> Value {
         "properties": {
             "id": {"type": "integer", "minimum": 1},
             "title": {"type": "string"},
-            // Not a list of types, which some models' servers do not take.
+            // Not a list of types, which some model servers don't support.
             "description": {"anyOf": [{"type": "string"}, {"type": "null"}]},
             "completed": {"type": "boolean"},
             "created_at": {"type": "string", "format": "date-time"},
@@ -96,7 +96,7 @@ fn task() -> Value {
     })
 }
 
-/// A result holds what was asked for, or an `error`.
+/// The schema of a result that contains either `member` or `error`.
 fn result(member: &str, members: Value) -> Value {
     let mut schema = json!({
         "type": "object",
@@ -105,8 +105,8 @@ fn result(member: &str, members: Value) -> Value {
         "oneOf": [{"required": [member]}, {"required": ["error"]}],
     });
     let always = json!({
-        "error": {"type": "string", "description": "A code, a colon and what went wrong; only if success is false."},
-        "message": {"type": "string", "description": "What happened, in a sentence for a person."},
+        "error": {"type": "string", "description": "An error code, a colon and a description. Only if success is false."},
+        "message": {"type": "string", "description": "What happened, as a sentence for people."},
     });
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         for part in [members, always] {
@@ -118,21 +118,21 @@ fn result(member: &str, members: Value) -> Value {
     schema
 }
 
-pub(crate) fn one_task() -> Value {
+pub(crate) fn task_result() -> Value {
     result("task", json!({"task": task()}))
 }
 
-pub(crate) fn many_tasks() -> Value {
+pub(crate) fn task_list_result() -> Value {
     result(
         "tasks",
         json!({
             "tasks": {"type": "array", "items": task()},
-            "total": {"type": "integer", "minimum": 0, "description": "How many match over all pages."},
+            "total": {"type": "integer", "minimum": 0, "description": "Number of matching tasks on all pages."},
         }),
     )
 }
 
-pub(crate) fn gone() -> Value {
+pub(crate) fn deleted_task_result() -> Value {
     result(
         "deleted_task",
         json!({

@@ -1,4 +1,4 @@
-//! What the tools are, for models and for MCP clients. The user is no argument: the server knows who asks.
+//! The specifications of the tools, for models and MCP clients. No tool has an argument for the user.
 
 use std::sync::LazyLock;
 
@@ -6,38 +6,38 @@ use serde_json::Value;
 
 use crate::schema;
 
-/// The tool that adds a task.
+/// Name of the tool that adds a task.
 pub const ADD: &str = "add_task";
 pub(crate) const LIST: &str = "list_tasks";
 pub(crate) const COMPLETE: &str = "complete_task";
 pub(crate) const UPDATE: &str = "update_task";
 pub(crate) const DELETE: &str = "delete_task";
 
-/// One tool.
+/// A tool as models and MCP clients see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolSpec {
-    /// The name to call it by.
+    /// Name of the tool.
     pub name: &'static str,
-    /// The name to show to people.
+    /// Display name.
     pub title: &'static str,
-    /// What it does and when to use it, for the model.
+    /// What the tool does and when to use it, for the model.
     pub description: &'static str,
     /// JSON Schema of the arguments.
     pub parameters: Value,
-    /// JSON Schema of the result, be it a success or a failure.
+    /// JSON Schema of the result, successful or failed.
     pub output: Value,
-    /// How it behaves.
+    /// Behaviour hints.
     pub annotations: Annotations,
 }
 
-/// How a tool behaves, in the words of MCP.
+/// Behaviour hints, as defined by MCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Annotations {
-    /// It changes nothing.
+    /// The tool changes nothing.
     pub read_only: bool,
-    /// It may take away or overwrite what was there.
+    /// The tool may delete or overwrite data.
     pub destructive: bool,
-    /// Calling it again with the same arguments changes nothing more.
+    /// Repeating a call with the same arguments has no further effect.
     pub idempotent: bool,
 }
 
@@ -48,7 +48,7 @@ static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| {
             title: "Add task",
             description: "Add one task to the user's to-do list. Call it once for each task.",
             parameters: schema::add_parameters(),
-            output: schema::one_task(),
+            output: schema::task_result(),
             annotations: Annotations {
                 read_only: false,
                 destructive: false,
@@ -58,10 +58,10 @@ static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| {
         ToolSpec {
             name: LIST,
             title: "List tasks",
-            description: "List the user's tasks in the order of their numbers, all of them or only those that match. \
-                          Also use it to find the number of a task that the user names by its words.",
+            description: "List the user's tasks in the order of their numbers: all of them, or those that match. Also \
+                          use it to find the number of a task that the user refers to by its words.",
             parameters: schema::list_parameters(),
-            output: schema::many_tasks(),
+            output: schema::task_list_result(),
             annotations: Annotations {
                 read_only: true,
                 destructive: false,
@@ -71,9 +71,9 @@ static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| {
         ToolSpec {
             name: COMPLETE,
             title: "Complete task",
-            description: "Mark a task as completed, or with completed = false as open again.",
+            description: "Mark a task as completed or, with completed = false, as open.",
             parameters: schema::complete_parameters(),
-            output: schema::one_task(),
+            output: schema::task_result(),
             annotations: Annotations {
                 read_only: false,
                 destructive: false,
@@ -83,9 +83,9 @@ static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| {
         ToolSpec {
             name: UPDATE,
             title: "Update task",
-            description: "Change the title or the description of a task, or both. What is not given stays as it is.",
+            description: "Change the title or the description of a task, or both. Omitted members stay unchanged.",
             parameters: schema::update_parameters(),
-            output: schema::one_task(),
+            output: schema::task_result(),
             annotations: Annotations {
                 read_only: false,
                 destructive: true,
@@ -95,9 +95,9 @@ static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| {
         ToolSpec {
             name: DELETE,
             title: "Delete task",
-            description: "Delete a task for good. Only after the user has confirmed that this task is to be deleted.",
+            description: "Delete a task permanently. Call it only after the user has confirmed the deletion of this task.",
             parameters: schema::delete_parameters(),
-            output: schema::gone(),
+            output: schema::deleted_task_result(),
             annotations: Annotations {
                 read_only: false,
                 destructive: true,
@@ -107,12 +107,12 @@ static SPECS: LazyLock<Vec<ToolSpec>> = LazyLock::new(|| {
     ]
 });
 
-/// The five tools, always in the same order.
+/// The five tools, in a fixed order.
 pub fn specs() -> &'static [ToolSpec] {
     &SPECS
 }
 
-/// The tool of that name.
+/// Finds a tool by name.
 pub fn find(name: &str) -> Option<&'static ToolSpec> {
     specs().iter().find(|spec| spec.name == name)
 }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_tool_asks_the_model_for_the_user() {
+    fn no_tool_has_a_user_argument() {
         for spec in specs() {
             assert!(!spec.parameters.to_string().contains("user_id"), "{}", spec.name);
             assert!(!spec.output.to_string().contains("user_id"), "{}", spec.name);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn every_schema_is_a_closed_object_whose_required_members_exist() {
+    fn schemas_are_closed_objects_with_defined_members() {
         for spec in specs() {
             assert_eq!(spec.parameters["type"], json!("object"), "{}", spec.name);
             assert_eq!(
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tools_are_the_five_and_say_how_they_behave() {
+    fn tools_and_annotations_are_as_documented() {
         let got: Vec<_> = specs()
             .iter()
             .map(|spec| {

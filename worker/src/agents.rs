@@ -4,13 +4,14 @@ mod mcp_tools;
 
 use std::{collections::HashMap, sync::Arc};
 
-use errand_agent::{Limits, PlannedCall, ToolSpec};
+use errand_agent::{Instructions, Limits, PlannedCall, ToolSpec};
 use errand_mcp_client::{Server, Servers};
 use errand_shared::{
     domain::agents::{AgentConfig, Agents, Secrets},
     service::{config::Exit, lifecycle::Lifecycle},
     signals::redis_client::RedisClient,
 };
+use errand_task_tools::prompt;
 
 use crate::{
     metrics::WorkerMetrics,
@@ -24,8 +25,7 @@ use mcp_tools::McpTools;
 pub(crate) struct Agent {
     pub(crate) model: ModelClient,
     pub(crate) limits: Limits,
-    /// Replaces the to-do instructions.
-    pub(crate) instructions: Option<Arc<str>>,
+    pub(crate) instructions: Arc<Instructions>,
     /// The names of its built-in tools.
     pub(crate) tools: Arc<[&'static str]>,
     pub(crate) mcp_tools: McpTools,
@@ -128,7 +128,7 @@ impl Agent {
         }
         match self.server_of(call) {
             Some(server) => {
-                self.approve_mcp.server_of(&call.name).is_some() || server.needs_consent(&call.name)
+                self.approve_mcp.server_of(&call.name).is_some() || server.needs_approval(&call.name)
             }
             None => self.tools.contains(&call.name.as_str()) && self.approve.contains(&call.name),
         }
@@ -176,7 +176,7 @@ impl Agent {
         Ok(Self {
             model: ModelClient::new(model, offers, limit, metrics.model.clone())?,
             limits: limits(settings, config),
-            instructions: config.prompt.as_deref().map(Arc::from),
+            instructions: Arc::new(instructions(config)),
             tools: tools.into(),
             mcp_tools: McpTools::new(servers, config.tools.as_deref()),
             approve_mcp: McpTools::new(servers, Some(&approve)),
@@ -189,6 +189,14 @@ impl Agent {
 fn name_agent(name: &str, exit: &Exit) -> Exit {
     let what = exit.text.trim_end().trim_start_matches("error: ");
     Exit::bad_setting("AGENTS_FILE", format!("the server of agent {name}: {what}"))
+}
+
+/// The operator's instructions, or those of the to-do agent.
+fn instructions(config: &AgentConfig) -> Instructions {
+    match &config.prompt {
+        Some(text) => Instructions::new(text.clone()),
+        None => Instructions::new(prompt::ROLE).with_rules(prompt::RULES),
+    }
 }
 
 fn limits(settings: &WorkerSettings, config: &AgentConfig) -> Limits {

@@ -1,14 +1,16 @@
-//! Short names for what the tests are made of.
-#![expect(clippy::panic, reason = "a test that meets another action has failed")]
+//! Short constructors for the tests.
+#![expect(clippy::panic, reason = "an unexpected action fails the test")]
+
+use std::sync::Arc;
 
 use errand_agent::{
-    Action, AgentRun, FinishReason, Limits, Message, ModelAnswer, PastCall, Prompt, ToolCall, Turn,
-    TurnOutcome, Usage,
+    Action, AgentRun, FinishReason, Instructions, Limits, Message, ModelAnswer, Prompt, RecordedCall,
+    ToolCall, Turn, TurnOutcome, Usage,
 };
 use serde_json::json;
 
 pub(crate) fn prompt() -> Prompt {
-    Prompt::new("Ann", "2026-01-31", None)
+    Prompt::new("Ann", "2026-01-31", Arc::new(Instructions::new("You help.")))
 }
 
 pub(crate) fn fresh(limits: Limits) -> AgentRun {
@@ -33,7 +35,7 @@ pub(crate) fn text(content: &str) -> ModelAnswer {
     }
 }
 
-pub(crate) fn asks(calls: &[(&str, &str, &str)]) -> ModelAnswer {
+pub(crate) fn calling(calls: &[(&str, &str, &str)]) -> ModelAnswer {
     let tool_calls = calls
         .iter()
         .map(|(id, name, arguments)| ToolCall {
@@ -52,21 +54,21 @@ pub(crate) fn asks(calls: &[(&str, &str, &str)]) -> ModelAnswer {
 pub(crate) fn messages(run: &AgentRun) -> Vec<Message> {
     match run.next() {
         Action::CallModel { messages } => messages.to_vec(),
-        other => panic!("not asking the model but {other:?}"),
+        other => panic!("expected a model call, got {other:?}"),
     }
 }
 
-pub(crate) fn past(step: u16, id: &str, result: &str) -> PastCall {
-    PastCall {
+pub(crate) fn recorded(step: u16, id: &str, result: &str) -> RecordedCall {
+    RecordedCall {
         step,
         id: id.to_owned(),
-        name: "add_task".to_owned(),
+        name: "measure".to_owned(),
         arguments: json!({"title": "milk"}),
         result: result.to_owned(),
     }
 }
 
-pub(crate) fn turn(user: &str, calls: Vec<PastCall>, reply: Option<&str>, outcome: TurnOutcome) -> Turn {
+pub(crate) fn turn(user: &str, calls: Vec<RecordedCall>, reply: Option<&str>, outcome: TurnOutcome) -> Turn {
     Turn {
         user: user.to_owned(),
         calls,
@@ -81,7 +83,7 @@ pub(crate) fn user(content: &str) -> Message {
     }
 }
 
-pub(crate) fn says(content: &str) -> Message {
+pub(crate) fn assistant(content: &str) -> Message {
     Message::Assistant {
         content: content.to_owned(),
         tool_calls: Vec::new(),
@@ -93,7 +95,7 @@ pub(crate) fn calls(content: &str, ids: &[&str]) -> Message {
         .iter()
         .map(|id| ToolCall {
             id: (*id).to_owned(),
-            name: "add_task".to_owned(),
+            name: "measure".to_owned(),
             arguments: r#"{"title":"milk"}"#.to_owned(),
         })
         .collect();
@@ -103,7 +105,7 @@ pub(crate) fn calls(content: &str, ids: &[&str]) -> Message {
     }
 }
 
-pub(crate) fn tool(id: &str, content: &str) -> Message {
+pub(crate) fn result(id: &str, content: &str) -> Message {
     Message::Tool {
         tool_call_id: id.to_owned(),
         content: content.to_owned(),

@@ -1,75 +1,82 @@
-//! What the model is shown of earlier turns.
+//! Earlier turns in the transcript.
 
 use errand_agent::{Limits, Message, Turn, TurnOutcome};
 
-use crate::build::{calls, messages, past, says, tool, turn, user, with_history};
+use crate::build::{assistant, calls, messages, recorded, result, turn, user, with_history};
 
 #[test]
-fn history_is_told_turn_by_turn() {
+fn each_turn_becomes_messages() {
     let cases: Vec<(Turn, Vec<Message>)> = vec![
         (
             turn("hi", vec![], Some("Hello."), TurnOutcome::Succeeded),
-            vec![user("hi"), says("Hello.")],
+            vec![user("hi"), assistant("Hello.")],
         ),
         (
             turn(
                 "add",
-                vec![past(0, "a", "1"), past(0, "b", "2"), past(1, "c", "3")],
+                vec![
+                    recorded(0, "a", "1"),
+                    recorded(0, "b", "2"),
+                    recorded(1, "c", "3"),
+                ],
                 Some("Done."),
                 TurnOutcome::Succeeded,
             ),
             vec![
                 user("add"),
                 calls("", &["a", "b"]),
-                tool("a", "1"),
-                tool("b", "2"),
+                result("a", "1"),
+                result("b", "2"),
                 calls("", &["c"]),
-                tool("c", "3"),
-                says("Done."),
+                result("c", "3"),
+                assistant("Done."),
             ],
         ),
         (
-            turn("add", vec![past(0, "a", "1")], None, TurnOutcome::Cancelled),
+            turn("add", vec![recorded(0, "a", "1")], None, TurnOutcome::Cancelled),
             vec![
                 user("add"),
                 calls("", &["a"]),
-                tool("a", "1"),
-                says("[That run was cancelled after these calls.]"),
+                result("a", "1"),
+                assistant("[That run was cancelled after these calls.]"),
             ],
         ),
         (
-            turn("add", vec![past(0, "a", "1")], None, TurnOutcome::Failed),
+            turn("add", vec![recorded(0, "a", "1")], None, TurnOutcome::Failed),
             vec![
                 user("add"),
                 calls("", &["a"]),
-                tool("a", "1"),
-                says("[That run failed after these calls.]"),
+                result("a", "1"),
+                assistant("[That run failed after these calls.]"),
             ],
         ),
         (
             turn("add", vec![], None, TurnOutcome::Failed),
-            vec![user("add"), says("[That run failed before it did anything.]")],
+            vec![
+                user("add"),
+                assistant("[That run failed before it did anything.]"),
+            ],
         ),
         (
             turn("add", vec![], None, TurnOutcome::Cancelled),
             vec![
                 user("add"),
-                says("[That run was cancelled before it did anything.]"),
+                assistant("[That run was cancelled before it did anything.]"),
             ],
         ),
         (
             turn(
                 "add",
-                vec![past(0, "x", "1"), past(0, "x", "2")],
+                vec![recorded(0, "x", "1"), recorded(0, "x", "2")],
                 Some("?"),
                 TurnOutcome::Succeeded,
             ),
             vec![
                 user("add"),
                 calls("", &["x", "call_0_1"]),
-                tool("x", "1"),
-                tool("call_0_1", "2"),
-                says("?"),
+                result("x", "1"),
+                result("call_0_1", "2"),
+                assistant("?"),
             ],
         ),
     ];
@@ -82,12 +89,12 @@ fn history_is_told_turn_by_turn() {
 }
 
 #[test]
-fn the_oldest_turns_are_dropped_whole() {
+fn oldest_turns_are_dropped_entirely() {
     let history: Vec<Turn> = (0..40)
         .map(|n| {
             turn(
                 &format!("q{n}"),
-                vec![past(0, "a", "{}")],
+                vec![recorded(0, "a", "{}")],
                 Some("ok"),
                 TurnOutcome::Succeeded,
             )
@@ -98,13 +105,13 @@ fn the_oldest_turns_are_dropped_whole() {
     assert_eq!(
         shown.len(),
         1 + 48 + 1,
-        "twelve turns of four messages fit into fifty"
+        "twelve turns of four messages fit into 50 messages"
     );
     assert_eq!(shown[1], user("q28"));
 }
 
 #[test]
-fn tokens_bound_the_history_and_leave_no_gaps() {
+fn token_limit_drops_turns_without_gaps() {
     let limits = Limits {
         history_max_tokens: 300,
         ..Limits::default()
@@ -113,14 +120,14 @@ fn tokens_bound_the_history_and_leave_no_gaps() {
     let long = turn("long", vec![], Some(&"é".repeat(400)), TurnOutcome::Succeeded);
     let run = with_history(limits, vec![short("old"), long, short("new")]);
     let shown = messages(&run);
-    assert_eq!(shown[1..], [user("new"), says("ok"), user("and now?")]);
+    assert_eq!(shown[1..], [user("new"), assistant("ok"), user("and now?")]);
 }
 
 #[test]
-fn a_newest_turn_too_large_for_the_bounds_is_shown_without_its_calls() {
+fn oversized_newest_turn_is_shown_without_calls() {
     let huge = turn(
         "list",
-        vec![past(0, "a", &"x".repeat(100_000))],
+        vec![recorded(0, "a", &"x".repeat(100_000))],
         Some("1. milk"),
         TurnOutcome::Succeeded,
     );
@@ -129,7 +136,7 @@ fn a_newest_turn_too_large_for_the_bounds_is_shown_without_its_calls() {
         messages(&run)[1..],
         [
             user("list"),
-            says("[The tool calls made here are too long to be shown again.]\n\n1. milk"),
+            assistant("[The tool calls made here are too long to be shown again.]\n\n1. milk"),
             user("and now?")
         ]
     );
@@ -144,6 +151,6 @@ fn a_newest_turn_too_large_for_the_bounds_is_shown_without_its_calls() {
     assert_eq!(
         messages(&run).len(),
         2,
-        "the prompt and the message are always shown"
+        "the system prompt and the user's message are always shown"
     );
 }

@@ -1,29 +1,31 @@
-//! Where a run ends, and what an earlier attempt of it counts for.
+//! The limits of a run, and how earlier attempts count towards them.
 
-use errand_agent::{Action, AgentFailure, AgentRun, JournalledStep, Limits, Message, ModelAnswer, PastCall};
+use errand_agent::{
+    Action, AgentFailure, AgentRun, JournalledStep, Limits, Message, ModelAnswer, RecordedCall,
+};
 use serde_json::{Value, json};
 
-use crate::build::{asks, calls, fresh, messages, past, prompt, text, tool, user};
+use crate::build::{calling, calls, fresh, messages, prompt, recorded, result, text, user};
 
 #[test]
-fn the_step_limit_ends_the_run_without_calling_the_last_tools() {
+fn step_limit_fails_the_run_without_executing_the_last_calls() {
     let mut run = fresh(Limits {
         max_steps: 3,
         ..Limits::default()
     });
     for step in 0..2 {
-        run.model_answered(asks(&[("", "list_tasks", "{}")]));
+        run.model_answered(calling(&[("", "measure", "{}")]));
         assert!(matches!(run.next(), Action::CallTools { step: at, .. } if at == step));
         run.tools_finished(vec!["{}".to_owned()]);
     }
-    run.model_answered(asks(&[("", "list_tasks", "{}")]));
+    run.model_answered(calling(&[("", "measure", "{}")]));
     assert_eq!(run.next(), Action::Fail(&AgentFailure::ToolLoopLimit));
     let reason = AgentFailure::ToolLoopLimit.to_string();
     assert!(reason.contains("tool-loop limit"), "{reason}");
 }
 
 #[test]
-fn the_last_step_may_still_be_a_reply() {
+fn last_step_may_reply() {
     let mut run = fresh(Limits {
         max_steps: 1,
         ..Limits::default()
@@ -33,7 +35,7 @@ fn the_last_step_may_still_be_a_reply() {
 }
 
 #[test]
-fn no_steps_at_all_is_a_failure() {
+fn zero_steps_fail_the_run() {
     let run = fresh(Limits {
         max_steps: 0,
         ..Limits::default()
@@ -42,46 +44,46 @@ fn no_steps_at_all_is_a_failure() {
 }
 
 #[test]
-fn the_call_limit_counts_every_call_of_the_run_also_the_journalled_and_the_refused() {
+fn call_limit_includes_recorded_and_refused_calls() {
     let limits = Limits {
         max_calls: 4,
         max_calls_per_step: 2,
         ..Limits::default()
     };
     let journal = vec![JournalledStep {
-        open: Vec::new(),
+        pending: Vec::new(),
         step: 0,
         content: String::new(),
-        calls: vec![past(0, "j", "{}")],
+        calls: vec![recorded(0, "j", "{}")],
     }];
     let mut run = AgentRun::new(limits, prompt(), Vec::new(), "go".to_owned(), journal);
-    run.model_answered(asks(&[("a", "t", "{}"), ("b", "t", "{}"), ("c", "t", "{}")]));
+    run.model_answered(calling(&[("a", "t", "{}"), ("b", "t", "{}"), ("c", "t", "{}")]));
     let Action::CallTools { calls: planned, .. } = run.next() else {
         panic!()
     };
     assert_eq!(planned.iter().filter(|call| call.arguments.is_err()).count(), 1);
     run.tools_finished(vec!["{}".to_owned(); 3]);
-    run.model_answered(asks(&[("d", "t", "{}")]));
+    run.model_answered(calling(&[("d", "t", "{}")]));
     assert_eq!(run.next(), Action::Fail(&AgentFailure::ToolLoopLimit));
 }
 
 #[test]
-fn a_flood_of_calls_fails_the_run_and_nothing_else() {
+fn huge_number_of_calls_fails_the_run() {
     let mut run = fresh(Limits {
         max_calls: usize::MAX,
         ..Limits::default()
     });
-    run.model_answered(asks(&vec![("a", "t", "{}"); 70_000]));
+    run.model_answered(calling(&vec![("a", "t", "{}"); 70_000]));
     assert_eq!(run.next(), Action::Fail(&AgentFailure::ToolLoopLimit));
 }
 
 #[test]
-fn ids_are_unique_over_the_whole_run() {
+fn call_ids_are_unique_in_the_run() {
     let journal = vec![JournalledStep {
-        open: Vec::new(),
+        pending: Vec::new(),
         step: 0,
         content: "First.".to_owned(),
-        calls: vec![past(0, "call_1", "1"), past(0, "call_2", "2")],
+        calls: vec![recorded(0, "call_1", "1"), recorded(0, "call_2", "2")],
     }];
     let mut run = AgentRun::new(Limits::default(), prompt(), Vec::new(), "go".to_owned(), journal);
     assert_eq!(
@@ -89,11 +91,11 @@ fn ids_are_unique_over_the_whole_run() {
         [
             user("go"),
             calls("First.", &["call_1", "call_2"]),
-            tool("call_1", "1"),
-            tool("call_2", "2")
+            result("call_1", "1"),
+            result("call_2", "2")
         ]
     );
-    run.model_answered(asks(&[
+    run.model_answered(calling(&[
         ("call_1", "t", "{}"),
         ("call_1", "t", "{}"),
         ("new", "t", "{}"),
@@ -110,21 +112,21 @@ fn ids_are_unique_over_the_whole_run() {
 }
 
 #[test]
-fn a_journal_is_replayed_as_the_run_was() {
+fn journal_restores_the_transcript() {
     let mut first = fresh(Limits::default());
     first.model_answered(ModelAnswer {
         content: "On it.".to_owned(),
-        ..asks(&[
-            ("a", "add_task", r#"{"title":"milk"}"#),
-            ("b", "add_task", "broken"),
+        ..calling(&[
+            ("a", "measure", r#"{"title":"milk"}"#),
+            ("b", "measure", "broken"),
         ])
     });
     let Action::CallTools { step, calls: planned } = first.next() else {
         panic!()
     };
-    let past: Vec<PastCall> = planned
+    let recorded: Vec<RecordedCall> = planned
         .iter()
-        .map(|call| PastCall {
+        .map(|call| RecordedCall {
             step,
             id: call.id.clone(),
             name: call.name.clone(),
@@ -133,51 +135,51 @@ fn a_journal_is_replayed_as_the_run_was() {
         })
         .collect();
     let journal = vec![JournalledStep {
-        open: Vec::new(),
+        pending: Vec::new(),
         step,
-        content: first.said().to_owned(),
-        calls: past.clone(),
+        content: first.content().to_owned(),
+        calls: recorded.clone(),
     }];
-    first.tools_finished(past.into_iter().map(|call| call.result).collect());
+    first.tools_finished(recorded.into_iter().map(|call| call.result).collect());
 
-    let again = AgentRun::new(
+    let resumed = AgentRun::new(
         Limits::default(),
         prompt(),
         Vec::new(),
         "add milk".to_owned(),
         journal,
     );
-    assert_eq!(messages(&again), messages(&first));
-    assert_eq!(again.step(), first.step());
+    assert_eq!(messages(&resumed), messages(&first));
+    assert_eq!(resumed.step(), first.step());
 }
 
 #[test]
-fn each_attempt_has_its_own_steps() {
+fn step_limit_applies_per_attempt() {
     let limits = Limits {
         max_steps: 1,
         ..Limits::default()
     };
     let journal = vec![JournalledStep {
-        open: Vec::new(),
+        pending: Vec::new(),
         step: 9,
         content: String::new(),
-        calls: vec![past(9, "a", "{}")],
+        calls: vec![recorded(9, "a", "{}")],
     }];
     let mut run = AgentRun::new(limits, prompt(), Vec::new(), "go".to_owned(), journal);
     assert_eq!(run.step(), 10);
-    run.model_answered(asks(&[("b", "list_tasks", "{}")]));
+    run.model_answered(calling(&[("b", "measure", "{}")]));
     assert_eq!(run.next(), Action::Fail(&AgentFailure::ToolLoopLimit));
 }
 
 #[test]
-fn a_large_result_is_shown_by_its_beginning() {
+fn large_result_is_truncated() {
     let limits = Limits {
         max_result_bytes: 1_000,
         ..Limits::default()
     };
     for large in ["\"".repeat(1_001), "🦀".repeat(400), "x".repeat(100_000)] {
         let mut run = fresh(limits);
-        run.model_answered(asks(&[("a", "t", "{}")]));
+        run.model_answered(calling(&[("a", "t", "{}")]));
         run.tools_finished(vec![large.clone()]);
         let Some(Message::Tool { content, .. }) = messages(&run).pop() else {
             panic!()

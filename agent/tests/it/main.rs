@@ -1,4 +1,4 @@
-//! The loop from outside: by tables, and by what holds for everything.
+//! Tests of the public API: tables of cases and properties.
 
 mod build;
 mod history;

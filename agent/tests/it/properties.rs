@@ -1,10 +1,10 @@
-//! What holds for every history and for every model, however odd.
+//! Properties of the loop with any history and any model.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use errand_agent::{
-    Action, AgentRun, FinishReason, JournalledStep, Limits, Message, ModelAnswer, PastCall, Prompt, ToolCall,
-    Turn, TurnOutcome, Usage,
+    Action, AgentRun, FinishReason, Instructions, JournalledStep, Limits, Message, ModelAnswer, Prompt,
+    RecordedCall, ToolCall, Turn, TurnOutcome, Usage,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn odd_text() -> impl Strategy<Value = String> {
         " \n",
         "\0",
         "a\0b",
-        "add_task",
+        "measure",
         "naïve 🦀",
         "\"\\\u{202e}",
         "a rather long text. a rather long text.",
@@ -47,7 +47,7 @@ fn arguments() -> impl Strategy<Value = String> {
     ]
 }
 
-fn past_call() -> impl Strategy<Value = PastCall> {
+fn past_call() -> impl Strategy<Value = RecordedCall> {
     (0_u16..4, id(), odd_text(), prop::bool::ANY, "[x\"é]{0,400}").prop_map(
         |(step, id, name, object, result)| {
             let arguments = if object {
@@ -55,7 +55,7 @@ fn past_call() -> impl Strategy<Value = PastCall> {
             } else {
                 Value::Null
             };
-            PastCall {
+            RecordedCall {
                 step,
                 id,
                 name,
@@ -66,7 +66,7 @@ fn past_call() -> impl Strategy<Value = PastCall> {
     )
 }
 
-fn past_calls(max: usize) -> impl Strategy<Value = Vec<PastCall>> {
+fn past_calls(max: usize) -> impl Strategy<Value = Vec<RecordedCall>> {
     vec(past_call(), 0..max).prop_map(|mut calls| {
         calls.sort_by_key(|call| call.step);
         calls
@@ -94,12 +94,15 @@ fn journal() -> impl Strategy<Value = Vec<JournalledStep>> {
         (0_u16..)
             .zip(steps)
             .map(|(step, (content, calls))| {
-                let calls = calls.into_iter().map(|call| PastCall { step, ..call }).collect();
+                let calls = calls
+                    .into_iter()
+                    .map(|call| RecordedCall { step, ..call })
+                    .collect();
                 JournalledStep {
                     step,
                     content,
                     calls,
-                    open: Vec::new(),
+                    pending: Vec::new(),
                 }
             })
             .collect()
@@ -153,33 +156,34 @@ fn small() -> impl Strategy<Value = Limits> {
 }
 
 fn run(limits: Limits, history: Vec<Turn>, journal: Vec<JournalledStep>) -> AgentRun {
-    let prompt = Prompt::new("Ann", "2026-01-31", None);
+    let prompt = Prompt::new("Ann", "2026-01-31", Arc::new(Instructions::new("You help.")));
     AgentRun::new(limits, prompt, history, "now".to_owned(), journal)
 }
 
-/// Every tool call is answered right after, by its id, once; no answer stands alone; roles alternate.
+/// Checks that each tool call has exactly one result directly after it, that there are no other results, and that roles
+/// alternate.
 fn check(messages: &[Message]) -> Result<(), TestCaseError> {
-    let mut open: Vec<&str> = Vec::new();
+    let mut unanswered: Vec<&str> = Vec::new();
     let mut after_user = false;
-    for (place, message) in messages.iter().enumerate() {
-        prop_assert_eq!(matches!(message, Message::System(_)), place == 0);
+    for (position, message) in messages.iter().enumerate() {
+        prop_assert_eq!(matches!(message, Message::System(_)), position == 0);
         if let Message::Tool { tool_call_id, .. } = message {
-            prop_assert!(!open.is_empty(), "an orphan answer at {}", place);
-            prop_assert_eq!(open.remove(0), tool_call_id.as_str());
+            prop_assert!(!unanswered.is_empty(), "result without a call at {}", position);
+            prop_assert_eq!(unanswered.remove(0), tool_call_id.as_str());
             continue;
         }
-        prop_assert!(open.is_empty(), "unanswered calls before {}", place);
+        prop_assert!(unanswered.is_empty(), "unanswered calls before {}", position);
         prop_assert!(
             !(after_user && matches!(message, Message::User { .. })),
             "two user messages at {}",
-            place
+            position
         );
         after_user = matches!(message, Message::User { .. });
         if let Message::Assistant { content, tool_calls } = message {
             prop_assert!(
                 !tool_calls.is_empty() || !content.trim().is_empty(),
-                "a blank message at {}",
-                place
+                "blank message at {}",
+                position
             );
             let ids: HashSet<&str> = tool_calls.iter().map(|call| call.id.as_str()).collect();
             prop_assert_eq!(ids.len(), tool_calls.len());
@@ -190,19 +194,19 @@ fn check(messages: &[Message]) -> Result<(), TestCaseError> {
                     Ok(Value::Object(_))
                 ));
             }
-            open = tool_calls.iter().map(|call| call.id.as_str()).collect();
+            unanswered = tool_calls.iter().map(|call| call.id.as_str()).collect();
         }
     }
-    prop_assert!(open.is_empty());
+    prop_assert!(unanswered.is_empty());
     Ok(())
 }
 
 proptest! {
-    // Making the cases is slow without optimisation; these are enough to meet every combination within a few runs.
+    // Generating cases is slow without optimization. With this number, a few test runs cover every combination.
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn the_transcript_is_valid_and_bounded_for_every_history(
+    fn transcript_is_valid_and_bounded(
         limits in small(),
         history in vec(turn(), 0..12),
         journal in journal(),
@@ -212,15 +216,15 @@ proptest! {
         let run = run(limits, history.clone(), journal);
         let (Action::CallModel { messages }, Action::CallModel { messages: kept }) = (run.next(), without.next())
         else {
-            return Err(TestCaseError::fail("the model is not asked"));
+            return Err(TestCaseError::fail("expected a model call"));
         };
         check(messages)?;
-        // What is always shown is shown: the prompt, then (after the history) the message and the journal.
+        // The prompt, the user's message and the journal are always included.
         let shown = messages.len() - kept.len();
         prop_assert!(shown <= limits.history_max_messages);
         prop_assert_eq!(&messages[0], &kept[0]);
         prop_assert_eq!(&messages[shown + 1..], &kept[1..]);
-        // No less than the text is estimated, so the text keeps to the bound as well.
+        // The estimate is an upper bound, so the text itself must fit the limit too.
         let text: usize = messages[1..=shown].iter().map(|message| match message {
             Message::System(prompt) => prompt.to_string().chars().count(),
             Message::User { content } | Message::Tool { content, .. } | Message::Assistant { content, .. } => {
@@ -228,7 +232,7 @@ proptest! {
             }
         }).sum();
         prop_assert!(text / 4 <= limits.history_max_tokens);
-        // Whole turns, the newest ones.
+        // The newest turns are included entirely.
         let users = messages[1..=shown].iter().filter_map(|message| match message {
             Message::User { content } => Some(content),
             _ => None,
@@ -239,37 +243,37 @@ proptest! {
     }
 
     #[test]
-    fn a_run_always_ends_within_its_steps(
+    fn run_ends_within_its_step_limit(
         limits in small(),
         journal in journal(),
         answers in vec(answer(), 6),
     ) {
-        let begun = journal.len();
+        let recorded = journal.len();
         let mut run = run(limits, Vec::new(), journal);
         let mut answers = answers.into_iter();
-        let mut asked = 0_usize;
+        let mut model_calls = 0_usize;
         let mut ids = HashSet::new();
         let ended = loop {
             match run.next() {
                 Action::CallModel { messages } => {
                     check(messages)?;
-                    asked += 1;
-                    prop_assert!(asked <= usize::from(limits.max_steps));
+                    model_calls += 1;
+                    prop_assert!(model_calls <= usize::from(limits.max_steps));
                     run.model_answered(answers.next().unwrap());
                 }
                 Action::CallTools { step, calls } => {
-                    prop_assert_eq!(usize::from(step) + 1, asked + begun);
+                    prop_assert_eq!(usize::from(step) + 1, model_calls + recorded);
                     prop_assert!(!calls.is_empty());
                     prop_assert!(calls.iter().filter(|call| call.arguments.is_ok()).count() <= limits.max_calls_per_step);
                     let mut results = Vec::new();
                     for call in calls {
-                        prop_assert!(ids.insert(call.id.clone()), "an id twice: {:?}", call.id);
+                        prop_assert!(ids.insert(call.id.clone()), "duplicate ID: {:?}", call.id);
                         prop_assert!(!call.name.is_empty() && call.name.chars().count() <= 100);
-                        let kept = format!("{}{}{}", call.id, call.name, call.journal_arguments());
-                        prop_assert!(!kept.contains('\0') && !kept.contains("\\u0000"));
+                        let stored = format!("{}{}{}", call.id, call.name, call.journal_arguments());
+                        prop_assert!(!stored.contains('\0') && !stored.contains("\\u0000"));
                         results.push(call.refusal().unwrap_or_else(|| "\"".repeat(400)));
                     }
-                    prop_assert!(!run.said().contains('\0'));
+                    prop_assert!(!run.content().contains('\0'));
                     prop_assert!(ids.len() <= limits.max_calls);
                     run.tools_finished(results);
                 }
@@ -287,29 +291,30 @@ proptest! {
     }
 
     #[test]
-    fn a_run_that_dies_at_any_point_goes_on_from_its_journal_as_if_it_had_not(
-        deaths in vec(prop::bool::weighted(0.3), 12),
+    fn crashed_run_resumes_from_its_journal(
+        crashes in vec(prop::bool::weighted(0.3), 12),
         answers in vec(answer(), 5),
     ) {
-        // A step that was under way is asked again; that the model then says the same is assumed.
+        // An unfinished step calls the model again. The test assumes that the model repeats its answer.
         let limits = Limits { max_steps: 20, max_calls: 60, ..Limits::default() };
-        let straight = lived(limits, &answers, &mut std::iter::repeat(false));
-        let broken = lived(limits, &answers, &mut deaths.into_iter().chain(std::iter::repeat(false)));
-        prop_assert_eq!(straight?, broken?);
+        let uninterrupted = play(limits, &answers, &mut std::iter::repeat(false));
+        let crashed = play(limits, &answers, &mut crashes.into_iter().chain(std::iter::repeat(false)));
+        prop_assert_eq!(uninterrupted?, crashed?);
     }
 }
 
-/// What a run does with these answers: what its tools have done, and its end. At each action it dies if `deaths` says so,
-/// and is begun anew from what was committed: a step with its calls, their effects and their results, or nothing of it.
-fn lived(
+/// Plays a run with these answers. Returns the effects of its tools and its end. Before each action the run crashes if
+/// `crashes` says so, and restarts from the committed journal. A step is committed entirely, with its calls, their effects
+/// and their results, or not at all.
+fn play(
     limits: Limits,
     answers: &[ModelAnswer],
-    deaths: &mut dyn Iterator<Item = bool>,
+    crashes: &mut dyn Iterator<Item = bool>,
 ) -> Result<(Vec<String>, String), TestCaseError> {
     let (mut journal, mut effects) = (Vec::new(), Vec::new());
     let mut attempt = run(limits, Vec::new(), Vec::new());
     loop {
-        if deaths.next() == Some(true) {
+        if crashes.next() == Some(true) {
             attempt = run(limits, Vec::new(), journal.clone());
         }
         match attempt.next() {
@@ -323,22 +328,22 @@ fn lived(
             Action::CallTools { step, calls } => {
                 let calls: Vec<_> = calls
                     .iter()
-                    .map(|call| PastCall {
+                    .map(|call| RecordedCall {
                         step,
                         id: call.id.clone(),
                         name: call.name.clone(),
                         arguments: call.journal_arguments(),
                         result: call
                             .refusal()
-                            .unwrap_or_else(|| json!({"made": effects.len()}).to_string()),
+                            .unwrap_or_else(|| json!({"effect": effects.len()}).to_string()),
                     })
                     .collect();
                 effects.extend(calls.iter().map(|call| format!("{call:?}")));
                 let results = calls.iter().map(|call| call.result.clone()).collect();
                 journal.push(JournalledStep {
-                    open: Vec::new(),
+                    pending: Vec::new(),
                     step,
-                    content: attempt.said().to_owned(),
+                    content: attempt.content().to_owned(),
                     calls,
                 });
                 attempt.tools_finished(results);
@@ -352,14 +357,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn what_comes_late_or_twice_changes_nothing(answers in vec(answer(), 4), late in answer()) {
+    fn late_and_repeated_input_is_ignored(answers in vec(answer(), 4), late in answer()) {
         let limits = Limits::default();
         let mut run = run(limits, Vec::new(), Vec::new());
         for answer in answers {
-            run.tools_finished(vec!["nobody asked".to_owned()]);
+            run.tools_finished(vec!["unexpected".to_owned()]);
             run.model_answered(answer);
             let before = format!("{:?}", run.next());
-            // Between two answers of the model there are results.
+            // The run awaits results, so another answer has no effect.
             run.model_answered(late.clone());
             prop_assert_eq!(format!("{:?}", run.next()), before);
             run.tools_finished(Vec::new());

@@ -1,15 +1,15 @@
-//! A run whose last step was journalled before its calls were made.
+//! Resuming a run whose last step has pending calls.
 
 use errand_agent::{Action, AgentRun, JournalledStep, Limits, PlannedCall};
 use serde_json::{Map, json};
 
-use crate::build::{calls, messages, past, prompt, text, tool, user};
+use crate::build::{calls, messages, prompt, recorded, result, text, user};
 
-fn left(index: u16, id: &str) -> PlannedCall {
+fn pending(index: u16, id: &str) -> PlannedCall {
     PlannedCall {
         index,
         id: id.to_owned(),
-        name: "add_task".to_owned(),
+        name: "measure".to_owned(),
         arguments: Ok(Map::from_iter([("title".to_owned(), json!("milk"))])),
     }
 }
@@ -19,46 +19,46 @@ fn resumed(limits: Limits, journal: Vec<JournalledStep>) -> AgentRun {
 }
 
 #[test]
-fn calls_that_are_left_are_made_before_the_model_is_asked_again() {
+fn pending_calls_precede_the_next_model_call() {
     let journal = vec![
         JournalledStep {
             step: 0,
             content: String::new(),
-            calls: vec![past(0, "first", "1")],
-            open: Vec::new(),
+            calls: vec![recorded(0, "first", "1")],
+            pending: Vec::new(),
         },
         JournalledStep {
             step: 1,
             content: "These three.".to_owned(),
-            calls: vec![past(1, "b", "2")],
-            open: vec![left(0, "a"), left(2, "c")],
+            calls: vec![recorded(1, "b", "2")],
+            pending: vec![pending(0, "a"), pending(2, "c")],
         },
     ];
     let mut run = resumed(Limits::default(), journal);
-    let Action::CallTools { step: 1, calls: made } = run.next() else {
+    let Action::CallTools { step: 1, calls: next } = run.next() else {
         panic!("{:?}", run.next())
     };
-    assert_eq!(made, [left(0, "a"), left(2, "c")]);
+    assert_eq!(next, [pending(0, "a"), pending(2, "c")]);
     run.tools_finished(vec!["3".to_owned(), "4".to_owned()]);
     assert_eq!(
         messages(&run)[1..],
         [
             user("go"),
             calls("", &["first"]),
-            tool("first", "1"),
+            result("first", "1"),
             calls("These three.", &["a", "b", "c"]),
-            tool("b", "2"),
-            tool("a", "3"),
-            tool("c", "4"),
+            result("b", "2"),
+            result("a", "3"),
+            result("c", "4"),
         ]
     );
-    assert_eq!(run.step(), 2, "the journal's steps are not asked again");
+    assert_eq!(run.step(), 2, "recorded steps are not repeated");
     run.model_answered(text("Done."));
     assert_eq!(run.next(), Action::Reply { text: "Done." });
 }
 
 #[test]
-fn calls_that_are_left_are_answered_even_where_no_more_may_be_asked() {
+fn pending_calls_are_executed_at_the_step_limit() {
     let limits = Limits {
         max_steps: 1,
         max_calls: 2,
@@ -68,7 +68,7 @@ fn calls_that_are_left_are_answered_even_where_no_more_may_be_asked() {
         step: 0,
         content: String::new(),
         calls: Vec::new(),
-        open: vec![left(0, "a"), left(1, "b")],
+        pending: vec![pending(0, "a"), pending(1, "b")],
     }];
     let mut run = resumed(limits, journal);
     assert!(matches!(run.next(), Action::CallTools { step: 0, .. }));
@@ -77,24 +77,24 @@ fn calls_that_are_left_are_answered_even_where_no_more_may_be_asked() {
 }
 
 #[test]
-fn what_was_left_of_a_step_that_is_not_the_last_is_not_shown() {
+fn pending_calls_of_earlier_steps_are_not_shown() {
     let journal = vec![
         JournalledStep {
             step: 0,
             content: "Lost.".to_owned(),
             calls: Vec::new(),
-            open: vec![left(0, "a")],
+            pending: vec![pending(0, "a")],
         },
         JournalledStep {
             step: 1,
             content: String::new(),
-            calls: vec![past(1, "b", "1")],
-            open: Vec::new(),
+            calls: vec![recorded(1, "b", "1")],
+            pending: Vec::new(),
         },
     ];
     let run = resumed(Limits::default(), journal);
     assert_eq!(
         messages(&run)[1..],
-        [user("go"), calls("", &["b"]), tool("b", "1")]
+        [user("go"), calls("", &["b"]), result("b", "1")]
     );
 }

@@ -1,11 +1,11 @@
-//! What each kind of answer leads to.
+//! The action that follows each kind of answer.
 
 use errand_agent::{Action, AgentFailure, FinishReason, Limits, Message, ModelAnswer, Usage};
 use serde_json::{Value, json};
 
-use crate::build::{asks, calls, fresh, messages, text, tool, user};
+use crate::build::{calling, calls, fresh, messages, result, text, user};
 
-/// Content, refusal and finish reason of an answer, and what it comes to.
+/// Content, refusal and finish reason of an answer, and the expected end of the run.
 type Ending<'a> = (
     &'a str,
     Option<&'a str>,
@@ -14,12 +14,12 @@ type Ending<'a> = (
 );
 
 #[test]
-fn a_run_goes_from_question_over_tools_to_reply() {
+fn run_calls_model_then_tools_then_replies() {
     let mut run = fresh(Limits::default());
     assert_eq!(messages(&run)[1..], [user("add milk")]);
     assert!(matches!(messages(&run)[0], Message::System(_)));
 
-    let mut answer = asks(&[("a", "add_task", r#"{"title":"milk"}"#)]);
+    let mut answer = calling(&[("a", "measure", r#"{"title":"milk"}"#)]);
     answer.content = "On it.\0".to_owned();
     run.model_answered(answer);
     let Action::CallTools {
@@ -34,16 +34,16 @@ fn a_run_goes_from_question_over_tools_to_reply() {
         planned[0].arguments.clone().map(Value::Object),
         Ok(json!({"title": "milk"}))
     );
-    assert_eq!(run.said(), "On it.");
+    assert_eq!(run.content(), "On it.");
 
     run.tools_finished(vec![r#"{"success":true}"#.to_owned()]);
-    assert_eq!(run.said(), "");
+    assert_eq!(run.content(), "");
     assert_eq!(
         messages(&run)[1..],
         [
             user("add milk"),
             calls("On it.", &["a"]),
-            tool("a", r#"{"success":true}"#)
+            result("a", r#"{"success":true}"#)
         ]
     );
 
@@ -62,7 +62,7 @@ fn a_run_goes_from_question_over_tools_to_reply() {
 }
 
 #[test]
-fn an_answer_without_calls_is_the_reply_or_the_failure() {
+fn answer_without_calls_ends_the_run() {
     let cut = "\n\n(The answer was cut off here because it reached its length limit.)";
     let cut_hi = format!("Hi{cut}");
     let cases: [Ending<'_>; 14] = [
@@ -128,7 +128,7 @@ fn an_answer_without_calls_is_the_reply_or_the_failure() {
 }
 
 #[test]
-fn calls_are_honoured_whatever_the_finish_reason_says() {
+fn calls_are_executed_whatever_the_finish_reason() {
     let reasons = [
         FinishReason::Stop,
         FinishReason::Length,
@@ -140,18 +140,18 @@ fn calls_are_honoured_whatever_the_finish_reason_says() {
         let mut run = fresh(Limits::default());
         run.model_answered(ModelAnswer {
             finish: finish.clone(),
-            ..asks(&[("a", "add_task", "{}")])
+            ..calling(&[("a", "measure", "{}")])
         });
         assert!(matches!(run.next(), Action::CallTools { .. }), "{finish:?}");
     }
 }
 
 #[test]
-fn a_cut_off_call_is_refused_and_the_model_is_told() {
+fn cut_off_call_is_refused_with_a_reason() {
     let mut run = fresh(Limits::default());
-    let answer = asks(&[
-        ("a", "add_task", r#"{"title":"milk"}"#),
-        ("b", "add_task", r#"{"title":"br"#),
+    let answer = calling(&[
+        ("a", "measure", r#"{"title":"milk"}"#),
+        ("b", "measure", r#"{"title":"br"#),
     ]);
     run.model_answered(ModelAnswer {
         finish: FinishReason::Length,
@@ -179,11 +179,11 @@ fn a_cut_off_call_is_refused_and_the_model_is_told() {
 }
 
 #[test]
-fn what_comes_at_the_wrong_time_is_ignored() {
+fn unexpected_input_is_ignored() {
     let mut run = fresh(Limits::default());
     run.tools_finished(vec!["{}".to_owned()]);
     assert_eq!(messages(&run).len(), 2);
-    run.model_answered(asks(&[("a", "t", "{}")]));
+    run.model_answered(calling(&[("a", "t", "{}")]));
     run.model_answered(text("too early"));
     assert!(matches!(run.next(), Action::CallTools { .. }));
     run.tools_finished(vec!["{}".to_owned()]);
@@ -194,10 +194,10 @@ fn what_comes_at_the_wrong_time_is_ignored() {
 }
 
 #[test]
-fn every_call_is_answered_however_many_results_come() {
+fn every_call_gets_exactly_one_result() {
     for (given, expected) in [(0, "INTERNAL_ERROR"), (1, "INTERNAL_ERROR"), (2, "{}"), (3, "{}")] {
         let mut run = fresh(Limits::default());
-        run.model_answered(asks(&[("a", "t", "{}"), ("b", "t", "{}")]));
+        run.model_answered(calling(&[("a", "t", "{}"), ("b", "t", "{}")]));
         run.tools_finished(vec!["{}".to_owned(); given]);
         let shown = messages(&run);
         assert_eq!(shown.len(), 5);

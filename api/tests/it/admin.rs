@@ -1,6 +1,6 @@
 //! `/admin`: who gets in, what is seen, what can be done.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_shared::Uuid;
 use errand_testkit::{Reply, TestApp, eventually};
 use reqwest::Method;

@@ -1,6 +1,6 @@
 //! Every row of the chat's table of answers.
 
-use errand_model::{Behaviour, FinishReason, Gate, Script};
+use errand_fake_model::{Behaviour, FinishReason, Gate, Script};
 use errand_testkit::{Reply, TestApp, User, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Conversations and their messages: lists, pages, names and ends.
 
 use chrono::{DateTime, Utc};
-use errand_model::{Behaviour, Gate, Script};
+use errand_fake_model::{Behaviour, Gate, Script};
 use errand_shared::Uuid;
 use errand_testkit::{Reply, TestApp, User};
 use reqwest::Method;

@@ -6,11 +6,11 @@ use serde_json::json;
 
 /// The chats that the demo model's own tests play on a pretended list; see there for their form.
 const CHATS: [&str; 5] = [
-    include_str!("../../../dev/demo-model/tests/it/chats/deleting_asks_first.txt"),
-    include_str!("../../../dev/demo-model/tests/it/chats/replies_come_from_the_results.txt"),
-    include_str!("../../../dev/demo-model/tests/it/chats/tasks_are_named_by_their_words.txt"),
-    include_str!("../../../dev/demo-model/tests/it/chats/what_is_missing_is_asked_for.txt"),
-    include_str!("../../../dev/demo-model/tests/it/chats/words_that_point_back.txt"),
+    include_str!("../../../dev/demo-model/tests/it/dialogues/deleting_asks_for_confirmation.txt"),
+    include_str!("../../../dev/demo-model/tests/it/dialogues/replies_follow_tool_results.txt"),
+    include_str!("../../../dev/demo-model/tests/it/dialogues/finding_tasks_by_title.txt"),
+    include_str!("../../../dev/demo-model/tests/it/dialogues/missing_details_are_requested.txt"),
+    include_str!("../../../dev/demo-model/tests/it/dialogues/references_to_earlier_tasks.txt"),
 ];
 
 /// What those chats call the tools.

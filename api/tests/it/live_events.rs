@@ -1,6 +1,6 @@
 //! A run's events as server-sent events: what comes, and that nothing is missed or comes twice.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{TestApp, kind_of, kinds_of, seq_of, text_of};
 use serde_json::Value;
 
@@ -29,14 +29,14 @@ async fn a_chat_is_told_from_its_queue_to_its_end() {
             .when(
                 "cut",
                 [Behaviour::Finish {
-                    reason: errand_model::FinishReason::Length,
+                    reason: errand_fake_model::FinishReason::Length,
                     content: "Half".to_owned(),
                 }],
             )
             .when(
                 "fail",
                 [Behaviour::Finish {
-                    reason: errand_model::FinishReason::ContentFilter,
+                    reason: errand_fake_model::FinishReason::ContentFilter,
                     content: "Half".to_owned(),
                 }],
             ),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use errand_devstack::Redis;
-use errand_model::{Behaviour, Options, Script};
+use errand_fake_model::{Behaviour, Options, Script};
 use errand_testkit::{TestApp, eventually, kind_of, seq_of, text_of};
 use serde_json::Value;
 

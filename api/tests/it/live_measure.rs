@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use errand_model::{Behaviour, Gate, Options, Script};
+use errand_fake_model::{Behaviour, Gate, Options, Script};
 use errand_shared::service::open_files;
 use errand_testkit::{Events, Frame, Socket, TestApp, User, kind_of, variable};
 use futures::{StreamExt, future::join_all, stream};

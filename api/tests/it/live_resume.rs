@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use errand_devstack::Redis;
-use errand_model::{Behaviour, Gate, Options, Script};
+use errand_fake_model::{Behaviour, Gate, Options, Script};
 use errand_shared::Uuid;
 use errand_testkit::{Events, TestApp, User, eventually, kind_of, kinds_of, seq_of, text_of};
 use reqwest::Method;
@@ -251,7 +251,7 @@ async fn a_failed_run_that_is_tried_again_is_told_on() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let refused = Behaviour::Finish {
-        reason: errand_model::FinishReason::ContentFilter,
+        reason: errand_fake_model::FinishReason::ContentFilter,
         content: "Half an answer".to_owned(),
     };
     app.model

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_model::{Behaviour, Gate, Script};
+use errand_fake_model::{Behaviour, Gate, Script};
 use errand_testkit::{Frame, Message, Socket, TestApp, User, eventually, kind_of, kinds_of, seq_of, text_of};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{AgentsFile, McpFixture, TestApp, eventually};
 use reqwest::Method;
 

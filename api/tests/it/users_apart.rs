@@ -120,7 +120,7 @@ async fn what_is_another_users_is_not_found() {
 
 #[tokio::test]
 async fn a_user_id_from_the_model_is_overwritten() {
-    use errand_model::{Behaviour, Script};
+    use errand_fake_model::{Behaviour, Script};
     let app = TestApp::builder().start().await;
     let ada = app.user("Ada").await;
     let eve = app.user("Eve").await;

@@ -1,36 +1,36 @@
-//! The program's settings: flags and environment.
+//! Settings: command-line flags and environment variables.
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use errand_model::{Latency, Options, Script};
+use errand_fake_model::{Latency, Options, Script};
 use thiserror::Error;
 
-/// The demo and simulated model: a Chat Completions server that answers by rules, or by script.
+/// The demo model: a Chat Completions server that answers to-do chats by rules, or any request by a script.
 #[derive(Debug, Parser)]
 #[command(name = "errand-model", version)]
 pub(crate) struct Args {
-    /// Where to listen.
+    /// Address to listen on.
     #[arg(long, env = "MODEL_LISTEN_ADDR", default_value = "127.0.0.1:8088")]
     listen: SocketAddr,
 
-    /// How long each call takes, in milliseconds.
+    /// Fixed delay before each answer, in milliseconds.
     #[arg(long, value_name = "MS", conflicts_with = "latency")]
     latency_ms: Option<u32>,
 
-    /// How long calls take: fixed:50, uniform:20..80, exp:MEAN or lognormal:MEDIAN,SIGMA, in milliseconds.
+    /// Random delay before each answer: fixed:50, uniform:20..80, exp:MEAN or lognormal:MEDIAN,SIGMA, in milliseconds.
     #[arg(long, value_name = "DISTRIBUTION")]
     latency: Option<Latency>,
 
-    /// How long each piece of an answer takes, in milliseconds.
+    /// Additional delay per token, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 0)]
     token_delay_ms: u32,
 
-    /// Makes ids, latencies and mixes repeatable.
+    /// Seed that makes IDs, delays and random choices reproducible.
     #[arg(long)]
     seed: Option<u64>,
 
-    /// A JSON file that says what answers which request.
+    /// JSON file with scripted answers.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
 
@@ -38,36 +38,32 @@ pub(crate) struct Args {
     #[arg(long)]
     control: bool,
 
-    /// How the log is written; text on a terminal and JSON elsewhere, unless told.
+    /// Log format. Default: text on a terminal, otherwise JSON.
     #[arg(long, env = "LOG_FORMAT", value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
 
-    /// How many requests to keep for /__control/requests.
+    /// Number of requests to keep for /__control/requests.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     record: usize,
 }
 
-/// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// For people.
     Text,
-    /// For programs.
     Json,
 }
 
-/// A setting that cannot be used.
+/// An invalid setting.
 #[derive(Debug, Error)]
-pub(crate) enum BadSetting {
+pub(crate) enum InvalidSetting {
     #[error("--script: cannot read {0}: {1}")]
     Unreadable(PathBuf, std::io::Error),
-    #[error("--script: {0} is not a script: {1}")]
-    NotAScript(PathBuf, serde_json::Error),
+    #[error("--script: invalid script {0}: {1}")]
+    InvalidScript(PathBuf, serde_json::Error),
 }
 
 impl Args {
-    /// The server's options.
-    pub(crate) fn options(self) -> Result<Options, BadSetting> {
+    pub(crate) fn options(self) -> Result<Options, InvalidSetting> {
         let script = match self.script {
             Some(path) => load(path)?,
             None => Script::new(),
@@ -79,6 +75,7 @@ impl Args {
             token_delay: Duration::from_millis(self.token_delay_ms.into()),
             seed: self.seed,
             script,
+            brain: errand_model::answer,
             record: if self.control { self.record } else { 0 },
             control: self.control,
             ..Options::default()
@@ -86,10 +83,10 @@ impl Args {
     }
 }
 
-fn load(path: PathBuf) -> Result<Script, BadSetting> {
+fn load(path: PathBuf) -> Result<Script, InvalidSetting> {
     let text = match fs::read(&path) {
         Ok(text) => text,
-        Err(error) => return Err(BadSetting::Unreadable(path, error)),
+        Err(error) => return Err(InvalidSetting::Unreadable(path, error)),
     };
-    serde_json::from_slice(&text).map_err(|error| BadSetting::NotAScript(path, error))
+    serde_json::from_slice(&text).map_err(|error| InvalidSetting::InvalidScript(path, error))
 }

@@ -1,34 +1,23 @@
-//! The demo and simulated model server: speaks Chat Completions, answers by rules, by script, or badly.
+//! The demo model: a rule-based program that answers chats about a to-do list, so that Errand can be tried without an
+//! API key.
 //!
-//! It owns the protocol as a provider speaks it, a rule-based brain for a to-do list ([`brain`]), and the
-//! behaviours that tests and load tests ask for ([`Behaviour`], [`Script`], [`Latency`]). It knows nothing of
-//! the programs that call it.
-//!
-//! ```no_run
-//! # async fn example() -> std::io::Result<()> {
-//! use errand_model::{Behaviour, Options, Script, Server};
-//!
-//! let model = Server::start(Options::default()).await?;
-//! model.script(Script::new().when("milk", [Behaviour::status(503), Behaviour::reply("Done.")]));
-//! assert!(model.base_url().ends_with("/v1"));
-//! model.shutdown().await;
-//! # Ok(())
-//! # }
-//! ```
+//! [`answer`] maps a transcript to a text or to tool calls. It keeps no state between requests. [`parse`] splits the last
+//! user message into clauses and classifies each by a table of rules, [`interpret`] takes into account the question that
+//! the previous reply may have asked, and [`plan`] turns the resulting [`action`]s into tool calls or a reply.
+//! `errand-fake-model` serves it over HTTP.
 
-mod behaviour;
-pub mod brain;
-mod gate;
-mod latency;
-mod record;
-mod script;
-mod server;
-pub mod wire;
+mod action;
+mod dialogue;
+mod interpret;
+mod parse;
+mod plan;
+mod reply;
 
-pub use behaviour::Behaviour;
-pub use gate::Gate;
-pub use latency::{BadLatency, Latency};
-pub use record::{Counts, Recorded};
-pub use script::Script;
-pub use server::{Options, Server};
-pub use wire::{ChatRequest, FinishReason};
+use errand_fake_model::{Answer, ChatRequest};
+
+/// Returns the reply to a transcript, or the tool calls that are needed first.
+pub fn answer(request: &ChatRequest) -> Answer {
+    let dialogue = dialogue::Dialogue::read(request);
+    let actions = interpret::actions(&dialogue);
+    plan::Planner::new(request, &dialogue).answer(actions)
+}

@@ -1,4 +1,4 @@
-//! The `errand-model` program: reads its settings, serves until it is told to stop.
+//! The `errand-model` program: reads its settings and serves the demo model until SIGTERM or SIGINT.
 
 mod args;
 
@@ -10,35 +10,35 @@ use std::{
 
 use args::{Args, LogFormat};
 use clap::Parser as _;
-use errand_model::Server;
+use errand_fake_model::{Options, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// How long answers under way may take after a signal.
-const GRACE: Duration = Duration::from_secs(5);
+/// Time for requests in flight after a signal.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return explain(&error),
+        Err(error) => return exit_after_parsing(&error),
     };
     let format = args.log_format;
     let options = match args.options() {
         Ok(options) => options,
-        Err(bad) => return refuse(&format!("error: {bad}")),
+        Err(error) => return invalid_setting(&format!("error: {error}")),
     };
     start_log(format);
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the model server cannot run");
+            tracing::error!(%error, "cannot run the model server");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Starts the log, on stderr.
+/// Initializes logging to stderr.
 fn start_log(format: Option<LogFormat>) {
     let terminal = io::stderr().is_terminal();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -56,11 +56,11 @@ fn start_log(format: Option<LogFormat>) {
     }
 }
 
-/// Help and version in full; of a bad setting only the line that names it.
-fn explain(error: &clap::Error) -> ExitCode {
+/// Prints help or version, or for an invalid setting only the line that names it.
+fn exit_after_parsing(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let text = error.to_string();
-        return refuse(text.lines().next().unwrap_or("error: bad settings"));
+        return invalid_setting(text.lines().next().unwrap_or("error: invalid settings"));
     }
     match error.print() {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,24 +68,24 @@ fn explain(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// One line that names the bad setting, and exit code 2.
-fn refuse(line: &str) -> ExitCode {
+/// Prints one line that names the invalid setting. The exit code is 2.
+fn invalid_setting(line: &str) -> ExitCode {
     use io::Write as _;
-    // Nobody to tell when stderr is gone; the exit code still says it.
+    // If stderr is closed, the exit code still reports the error.
     drop(writeln!(io::stderr(), "{line}"));
     ExitCode::from(2)
 }
 
-async fn run(options: errand_model::Options) -> io::Result<()> {
+async fn run(options: Options) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::start(options).await?;
-    tracing::info!(address = %server.address(), base_url = %server.base_url(), "the model server listens");
+    tracing::info!(address = %server.address(), base_url = %server.base_url(), "listening");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("the model server stops");
-    server.shutdown_within(GRACE).await;
+    tracing::info!("shutting down");
+    server.shutdown_within(SHUTDOWN_GRACE).await;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, thread, time::Duration};
 
 use clap::Parser;
 use errand_api::{Api, ApiSettings};
-use errand_model::{Options, Server};
+use errand_fake_model::{Options, Server};
 use errand_shared::{Uuid, service::lifecycle::Lifecycle};
 use errand_worker::{Worker, WorkerSettings};
 
@@ -167,7 +167,9 @@ impl Builder {
     pub async fn start(self) -> TestApp {
         let database = Database::on(&self.postgres_url.unwrap_or_else(database_url)).await;
         let runtime = ServiceRuntime::new();
-        let model = runtime.run(Server::start(self.model)).await.unwrap();
+        let brain = errand_model::answer;
+        let options = Options { brain, ..self.model };
+        let model = runtime.run(Server::start(options)).await.unwrap();
         let redis_url = self.redis_url.unwrap_or_else(redis_url);
         let redis_prefix = format!("errand-test:{}:", Uuid::now_v7().simple());
         let database_url = self.database_url.map_or_else(

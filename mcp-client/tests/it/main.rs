@@ -1,4 +1,4 @@
-//! The servers from outside.
+//! The public API with real servers.
 
 #[cfg(test)]
 mod stdio;

@@ -1,4 +1,4 @@
-//! Servers as children: a few lines of shell that speak the protocol as far as it is needed, and misbehave.
+//! Servers as child processes: shell scripts that implement the protocol as far as the tests need it, and misbehave.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use errand_shared::{
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-/// Answers each request by its method; `call` is what it does when a tool is called, with the request's id in `$id`.
+/// A server that answers each request by its method. `call` handles tool calls, with the request's ID in `$id`.
 fn script(call: &str) -> String {
-    let begin = r#"
+    let start = r#"
 answer() { printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$1"; }
 while IFS= read -r line; do
     id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
@@ -21,16 +21,16 @@ while IFS= read -r line; do
     *'"tools/list"'*) answer '{"tools":[{"name":"do","inputSchema":{"type":"object"}}]}' ;;
     *'"tools/call"'*) "#;
     let end = " ;;\n    esac\ndone\n";
-    format!("{begin}{call}{end}")
+    format!("{start}{call}{end}")
 }
 
-struct Stage {
+struct Fixture {
     servers: Servers,
     lifecycle: Lifecycle,
     metrics: Metrics,
 }
 
-impl Stage {
+impl Fixture {
     fn new(script: String) -> Self {
         let config = McpServer {
             name: "sh".to_owned(),
@@ -61,28 +61,28 @@ impl Stage {
     }
 
     async fn call(&self) -> Outcome {
-        let server = self.servers.of_tool("sh__do").unwrap();
+        let server = self.servers.for_tool("sh__do").unwrap();
         match server.prepare("sh__do", &Map::new()).await {
             Ok(call) => call.make("key", Instant::now() + Duration::from_secs(30)).await,
             Err(outcome) => outcome,
         }
     }
 
-    async fn end(self) {
+    async fn shut_down(self) {
         self.lifecycle.stop();
         assert!(
             self.lifecycle.drained(Duration::from_secs(10)).await,
-            "something goes on"
+            "tasks are still running"
         );
     }
 }
 
 #[tokio::test]
-async fn a_child_is_started_when_it_is_wanted_and_its_tools_are_called() {
-    let stage = Stage::new(script(r#"answer '{"content":[{"type":"text","text":"done"}]}'"#));
-    let outcome = stage.call().await;
+async fn starts_child_on_first_use_and_calls_its_tool() {
+    let fixture = Fixture::new(script(r#"answer '{"content":[{"type":"text","text":"done"}]}'"#));
+    let outcome = fixture.call().await;
     assert_eq!(outcome.result, json!({"success": true, "message": "done"}));
-    let text = stage.metrics.text().unwrap();
+    let text = fixture.metrics.text().unwrap();
     for line in [
         "errand_mcp_calls_total{server=\"sh\",outcome=\"succeeded\"} 1\n",
         "errand_mcp_connections_total{server=\"sh\",outcome=\"opened\"} 1\n",
@@ -91,43 +91,46 @@ async fn a_child_is_started_when_it_is_wanted_and_its_tools_are_called() {
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
-    stage.end().await;
+    fixture.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_child_that_dies_in_mid_call_leaves_an_honest_answer_and_is_started_again() {
-    let stage = Stage::new(script("exit 1"));
+async fn crash_during_call_has_unknown_outcome_and_restarts_child() {
+    let fixture = Fixture::new(script("exit 1"));
     for _ in 0..2 {
-        let outcome = stage.call().await;
+        let outcome = fixture.call().await;
         let error = outcome.result["error"].as_str().unwrap();
         assert!(error.starts_with("OUTCOME_UNKNOWN: "), "{error}");
-        let server = stage.servers.of_tool("sh__do").unwrap();
-        // It comes back by itself; until then there is nothing on offer.
-        errand_testkit::eventually("it is back", || async { server.listing().await.is_some() }).await;
+        let server = fixture.servers.for_tool("sh__do").unwrap();
+        // The child restarts. Until then, no tools are available.
+        errand_testkit::eventually("the server is connected again", || async {
+            server.listing().await.is_some()
+        })
+        .await;
     }
-    stage.end().await;
+    fixture.shut_down().await;
 }
 
 #[tokio::test]
-async fn a_program_that_is_none_is_a_tool_that_is_not_there() {
+async fn broken_program_makes_its_tools_unavailable() {
     for script in [
         "exit 3".to_owned(),
         "echo nonsense; cat >/dev/null & exec sleep 0".to_owned(),
     ] {
-        let stage = Stage::new(script);
-        let outcome = stage.call().await;
+        let fixture = Fixture::new(script);
+        let outcome = fixture.call().await;
         let error = outcome.result["error"].as_str().unwrap();
         assert!(error.starts_with("TOOL_UNAVAILABLE: "), "{error}");
         assert_eq!(outcome.result["success"], Value::Bool(false));
-        stage.end().await;
+        fixture.shut_down().await;
     }
 }
 
 #[tokio::test]
-async fn what_is_said_on_standard_error_or_out_of_turn_does_no_harm() {
+async fn unexpected_output_does_no_harm() {
     let call = r#"yes 'a line' | head -n 20000 >&2; echo nonsense; printf '{"jsonrpc":"2.0","id":777,"result":{}}\n'
         answer '{"content":[{"type":"text","text":"still here"}]}'"#;
-    let stage = Stage::new(script(call));
-    assert_eq!(stage.call().await.result["message"], "still here");
-    stage.end().await;
+    let fixture = Fixture::new(script(call));
+    assert_eq!(fixture.call().await.result["message"], "still here");
+    fixture.shut_down().await;
 }

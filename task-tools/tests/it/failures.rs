@@ -1,14 +1,14 @@
-//! What fails, and how it says so.
+//! Failed calls and their error codes.
 
 use errand_shared::Uuid;
 use errand_task_tools::{call, specs};
 use serde_json::{Map, json};
 use sqlx::{Acquire, PgPool};
 
-use crate::world::{User, object};
+use crate::user::{User, object};
 
 #[sqlx::test(migrations = "../migrations")]
-async fn arguments_that_break_a_rule_are_told(pool: PgPool) {
+async fn invalid_arguments_are_validation_errors(pool: PgPool) {
     let ann = User::new(&pool, 1).await;
     ann.adds("milk").await;
     let cases = [
@@ -57,11 +57,11 @@ async fn arguments_that_break_a_rule_are_told(pool: PgPool) {
             "{name} {arguments}"
         );
     }
-    assert_eq!(ann.titles(json!({})).await, ["milk"], "nothing has changed");
+    assert_eq!(ann.titles(json!({})).await, ["milk"], "nothing changed");
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn a_task_that_is_not_there_is_told(pool: PgPool) {
+async fn missing_task_is_not_found(pool: PgPool) {
     let ann = User::new(&pool, 1).await;
     for id in [json!(1), json!(99), json!("99"), json!(i64::MAX)] {
         for name in ["complete_task", "update_task", "delete_task"] {
@@ -69,17 +69,17 @@ async fn a_task_that_is_not_there_is_told(pool: PgPool) {
             assert_eq!(ann.fails(name, arguments).await, "TASK_NOT_FOUND", "{name} {id}");
         }
     }
-    let told = ann
+    let result = ann
         .call("delete_task", json!({"task_id": 99}))
         .await
         .result
         .to_string();
     let expected = r#"{"success":false,"error":"TASK_NOT_FOUND: There is no task 99.","message":"There is no task 99."}"#;
-    assert_eq!(told, expected);
+    assert_eq!(result, expected);
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn an_unknown_tool_is_told_with_those_that_there_are(pool: PgPool) {
+async fn unknown_tool_error_lists_available_tools(pool: PgPool) {
     let ann = User::new(&pool, 1).await;
     for name in [
         "",
@@ -102,14 +102,14 @@ async fn an_unknown_tool_is_told_with_those_that_there_are(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn a_fault_is_an_error_that_a_savepoint_undoes(pool: PgPool) {
+async fn savepoint_undoes_a_database_error(pool: PgPool) {
     let ann = User::new(&pool, 1).await;
     let mut transaction = pool.begin().await.unwrap();
     let mut savepoint = transaction.begin().await.unwrap();
-    let nobody = Uuid::from_u128(7);
+    let missing_user = Uuid::from_u128(7);
     let arguments = object(json!({"title": "a"}));
     assert!(
-        call(&mut savepoint, nobody, "add_task", &arguments)
+        call(&mut savepoint, missing_user, "add_task", &arguments)
             .await
             .is_err(),
         "there is no such user"
@@ -126,7 +126,7 @@ async fn a_fault_is_an_error_that_a_savepoint_undoes(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn what_is_rolled_back_never_was(pool: PgPool) {
+async fn rollback_undoes_a_call(pool: PgPool) {
     let ann = User::new(&pool, 1).await;
     let mut transaction = pool.begin().await.unwrap();
     let arguments = object(json!({"title": "a"}));
@@ -139,7 +139,7 @@ async fn what_is_rolled_back_never_was(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn every_tool_on_offer_is_one_that_can_be_called(pool: PgPool) {
+async fn every_specified_tool_can_be_called(pool: PgPool) {
     let ann = User::new(&pool, 1).await;
     let mut conn = pool.acquire().await.unwrap();
     for spec in specs() {

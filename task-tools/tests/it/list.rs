@@ -1,14 +1,14 @@
-//! Listing: filters, search and pages.
+//! Listing: filters, search and pagination.
 
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::User;
+use crate::user::User;
 
 #[sqlx::test(migrations = "../migrations")]
-async fn an_empty_list_is_a_success(pool: PgPool) {
+async fn empty_list_succeeds(pool: PgPool) {
     let ann = User::new(&pool, 1).await;
-    let result = ann.does("list_tasks", json!({})).await;
+    let result = ann.succeeds("list_tasks", json!({})).await;
     assert_eq!(
         result.to_string(),
         r#"{"success":true,"tasks":[],"total":0,"message":"Found 0 tasks."}"#
@@ -16,7 +16,7 @@ async fn an_empty_list_is_a_success(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn filters_and_searches_narrow_the_list_and_its_total(pool: PgPool) {
+async fn filters_and_search_apply_to_list_and_total(pool: PgPool) {
     let ann = User::new(&pool, 1).await;
     for (title, description) in [
         ("Buy Milk", ""),
@@ -24,10 +24,10 @@ async fn filters_and_searches_narrow_the_list_and_its_total(pool: PgPool) {
         ("under_score", "ÄPFEL und Birnen"),
         ("Позвонить маме", "buy flowers"),
     ] {
-        ann.does("add_task", json!({"title": title, "description": description}))
+        ann.succeeds("add_task", json!({"title": title, "description": description}))
             .await;
     }
-    ann.does("complete_task", json!({"task_id": 2})).await;
+    ann.succeeds("complete_task", json!({"task_id": 2})).await;
     let cases = [
         (json!({}), vec![1, 2, 3, 4]),
         (json!({"completed": true}), vec![2]),
@@ -50,7 +50,7 @@ async fn filters_and_searches_narrow_the_list_and_its_total(pool: PgPool) {
         (json!({"search": "buy", "limit": 1}), vec![1]),
     ];
     for (arguments, expected) in cases {
-        let result = ann.does("list_tasks", arguments.clone()).await;
+        let result = ann.succeeds("list_tasks", arguments.clone()).await;
         let ids: Vec<i64> = result["tasks"]
             .as_array()
             .unwrap()
@@ -68,12 +68,12 @@ async fn filters_and_searches_narrow_the_list_and_its_total(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn pages_have_an_order_and_a_total_also_beyond_the_end(pool: PgPool) {
+async fn pages_are_ordered_and_have_the_total(pool: PgPool) {
     let ann = User::new(&pool, 1).await;
     for n in 1..=103 {
         ann.adds(&format!("t{n}")).await;
     }
-    // (arguments, how many are on the page, the first of them)
+    // Arguments, number of tasks on the page, title of the first one.
     let cases = [
         (json!({}), 50, Some("t1")),
         (json!({"limit": 100}), 100, Some("t1")),
@@ -83,7 +83,7 @@ async fn pages_have_an_order_and_a_total_also_beyond_the_end(pool: PgPool) {
         (json!({"offset": i64::MAX}), 0, None),
     ];
     for (arguments, count, first) in cases {
-        let result = ann.does("list_tasks", arguments.clone()).await;
+        let result = ann.succeeds("list_tasks", arguments.clone()).await;
         let tasks = result["tasks"].as_array().unwrap();
         assert_eq!(tasks.len(), count, "{arguments}");
         assert_eq!(
@@ -91,7 +91,7 @@ async fn pages_have_an_order_and_a_total_also_beyond_the_end(pool: PgPool) {
             first.map(|title| json!(title)).as_ref()
         );
         assert_eq!(result["total"], json!(103), "{arguments}");
-        let message = format!("Found 103 tasks; {count} of them are on this page.");
+        let message = format!("Found 103 tasks; this page shows {count}.");
         assert_eq!(result["message"], json!(message));
     }
 }

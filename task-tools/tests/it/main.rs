@@ -1,8 +1,8 @@
-//! The tools against a real Postgres, a database for each test.
+//! The tools with a real Postgres and a separate database for each test.
 
+mod batch;
+mod changes;
 mod failures;
 mod list;
-mod store;
-mod together;
-mod world;
-mod write;
+mod statements;
+mod user;

@@ -144,7 +144,7 @@ impl<'a> RunDriver<'a> {
         let today = || lease.now.format("%A, %-d %B %Y").to_string();
         let mut run = AgentRun::new(
             agent.limits,
-            Prompt::new(&lease.user_name, &today(), agent.instructions.clone()),
+            Prompt::new(&lease.user_name, &today(), Arc::clone(&agent.instructions)),
             transcript::history(lease.history.clone()),
             lease.message.clone(),
             transcript::journal(&lease.journal),
@@ -167,7 +167,7 @@ impl<'a> RunDriver<'a> {
                     let resumes_partial_step =
                         self.progress.unrecorded_step.is_none() && is_partly_done(lease);
                     let records = if let Some(mut step) = self.progress.unrecorded_step.take() {
-                        run.said().clone_into(&mut step.content);
+                        run.content().clone_into(&mut step.content);
                         failpoints::hit(Failpoint::ToolsRequested);
                         if calls.iter().any(|call| agent.is_deferred(call)) {
                             let model_time = step_model_time(&step);

@@ -123,7 +123,7 @@ async fn call_once(
         pending_calls::mark_started(at.pool, lease.run_id, lease.token, step, call_index(call)).await?;
     match cancel_requested {
         None => return Err(RunFailure::LeaseLost),
-        Some(true) if !was_started => return Ok(tool_outcome(Outcome::not_begun())),
+        Some(true) if !was_started => return Ok(tool_outcome(Outcome::not_started())),
         Some(_) => {}
     }
     failpoints::hit(Failpoint::McpCallStarted);

@@ -17,7 +17,7 @@ use errand_shared::{
         queue::claims::Lease,
     },
 };
-use errand_task_tools::{Call, ToolOutcome};
+use errand_task_tools::ToolOutcome;
 use sqlx::{Connection, PgConnection};
 use tokio::{sync::SetOnce, time::Instant};
 use tracing::{Span, field::Empty};
@@ -321,11 +321,8 @@ async fn run_tools(
     let calls: Vec<_> = planned()
         .filter_map(|(step, call)| {
             let arguments = call.arguments.as_ref().ok()?;
-            step.has_tool(call).then_some(Call {
-                user_id: step.user_id,
-                name: &call.name,
-                arguments,
-            })
+            step.has_tool(call)
+                .then_some((step.user_id, &*call.name, arguments))
         })
         .collect();
     let mut outcomes = errand_task_tools::call_all(connection, &calls).await?.into_iter();

@@ -1,6 +1,6 @@
 //! Converts what a claim read from the database into the agent's types.
 
-use errand_agent::{JournalledStep, PastCall, PlannedCall, Turn, TurnOutcome};
+use errand_agent::{JournalledStep, PlannedCall, RecordedCall, Turn, TurnOutcome};
 use errand_shared::{
     Uuid,
     domain::chat::ToolCallView,
@@ -36,8 +36,8 @@ fn turn(past: PastTurn) -> Turn {
     turn
 }
 
-fn past_call(mut message: PastMessage) -> PastCall {
-    PastCall {
+fn past_call(mut message: PastMessage) -> RecordedCall {
+    RecordedCall {
         step: message
             .metadata
             .get("step")
@@ -69,7 +69,7 @@ pub(crate) fn journal(steps: &[PastStep]) -> Vec<JournalledStep> {
                 calls: past
                     .calls
                     .iter()
-                    .map(|call| PastCall {
+                    .map(|call| RecordedCall {
                         step,
                         id: call.tool_call_id.clone(),
                         name: call.tool_name.clone(),
@@ -77,7 +77,7 @@ pub(crate) fn journal(steps: &[PastStep]) -> Vec<JournalledStep> {
                         result: call.result.to_string(),
                     })
                     .collect(),
-                open: past.pending.iter().map(pending_call).collect(),
+                pending: past.pending.iter().map(pending_call).collect(),
             }
         })
         .collect()

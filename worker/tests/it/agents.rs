@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_model::{Behaviour, Options, Script, Server};
+use errand_fake_model::{Behaviour, Options, Script, Server};
 use errand_testkit::{AgentsFile, Reply, TestApp, User};
 use reqwest::Method;
 use serde_json::{Value, json};

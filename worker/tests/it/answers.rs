@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use errand_model::{Behaviour, FinishReason, Script};
+use errand_fake_model::{Behaviour, FinishReason, Script};
 use errand_testkit::{Builder, Reply, TestApp, User};
 use serde_json::json;
 
@@ -63,10 +63,10 @@ const REASONS: [&str; 11] = [
     "the model provider did not answer in time",
     "the model provider's answer could not be read",
     "the model provider's answer was too large",
-    "the tool-loop limit was reached before there was an answer; asking for less at once may help",
-    "the model provider's content filter held the answer back",
-    "the model gave an empty answer",
-    "the model reached its length limit before it said anything",
+    "the tool-loop limit was reached without an answer; asking for less at once may help",
+    "the model provider's content filter blocked the answer",
+    "the model returned an empty answer",
+    "the model reached its length limit before it produced any text",
 ];
 
 /// Lets every model call meet the behaviour; then the conversation goes on with a model that is well.

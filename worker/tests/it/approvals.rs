@@ -1,6 +1,6 @@
 //! Calls that are made only with the user's consent.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{Builder, Reply, TestApp, User, eventually};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};

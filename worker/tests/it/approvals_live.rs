@@ -1,6 +1,6 @@
 //! How users are asked for their consent while they wait, read events or have a socket open.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{Builder, Events, Reply, Socket, TestApp, User, kind_of, kinds_of, seq_of, text_of};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! What admins say to workers: the queue pauses, a worker drains, a run that killed its workers is tried again.
 
-use errand_model::{Behaviour, Gate, Script};
+use errand_fake_model::{Behaviour, Gate, Script};
 use errand_shared::Uuid;
 use errand_testkit::{TestApp, User, eventually};
 

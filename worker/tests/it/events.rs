@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_model::{Behaviour, Gate, Options, Script};
+use errand_fake_model::{Behaviour, Gate, Options, Script};
 use errand_shared::Uuid;
 use errand_testkit::{TestApp, eventually, kind_of, kinds_of, text_of};
 use futures::StreamExt;

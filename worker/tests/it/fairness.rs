@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use errand_devstack::Redis;
-use errand_model::{Latency, Options};
+use errand_fake_model::{Latency, Options};
 use errand_shared::Uuid;
 use errand_testkit::{TestApp, User, eventually};
 

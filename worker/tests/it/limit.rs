@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use errand_devstack::Redis;
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::TestApp;
 use futures::future::join_all;
 

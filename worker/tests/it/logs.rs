@@ -1,6 +1,6 @@
 //! What a worker logs of a run can be found by the run, its conversation and the request that posted it.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{Reply, TestApp};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{
     AgentsFile, Builder, McpAnnotations, McpFault, McpFixture, Reply, TestApp, eventually, mcp_tool,
     mcp_tool_with,

@@ -1,6 +1,6 @@
 //! Workers that die around a call of an MCP tool: it has its effect at most once, unless it is safe to repeat.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{AgentsFile, McpFault, McpFixture, Reply, TestApp, eventually};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};

@@ -1,7 +1,7 @@
 //! Database outages during active runs: no worker counts as dead, and nothing is executed twice.
 
 use errand_devstack::Postgres;
-use errand_model::{Behaviour, ChatRequest, Gate, Script};
+use errand_fake_model::{Behaviour, ChatRequest, Gate, Script};
 use errand_testkit::{TestApp, User};
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use errand_devstack::Redis;
-use errand_model::{Behaviour, Gate, Script};
+use errand_fake_model::{Behaviour, Gate, Script};
 use errand_testkit::{Reply, TestApp, User, eventually};
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use errand_model::{Behaviour, Gate, Script};
+use errand_fake_model::{Behaviour, Gate, Script};
 use errand_shared::{
     Uuid,
     storage::queue::{

@@ -1,6 +1,6 @@
 //! What the tests share: short beats, workers as processes, a model that adds one task a chat.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{Builder, TestApp, WorkerProcess, eventually};
 
 /// Workers whose death is noticed within two seconds.
@@ -27,7 +27,7 @@ pub(crate) fn add_milk() -> Behaviour {
 
 /// A model that answers every message with one new task and then with a word.
 pub(crate) fn one_task_each() -> Script {
-    let answered = |request: &errand_model::ChatRequest| {
+    let answered = |request: &errand_fake_model::ChatRequest| {
         request
             .messages
             .last()

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use errand_devstack::{Postgres, Redis};
-use errand_model::{Behaviour, Gate, Script};
+use errand_fake_model::{Behaviour, Gate, Script};
 use errand_testkit::{TestApp, WorkerProcess, eventually};
 
 use crate::scene::{add_milk, process, runs, swift, tasks};

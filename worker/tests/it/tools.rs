@@ -1,6 +1,6 @@
 //! The tools through the whole system, and what the loop makes of calls that are wrong.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{Reply, TestApp};
 use serde_json::{Value, json};
 

@@ -1,13 +1,15 @@
 //! Measures how long it takes to build the transcript: of no history, of 25 turns, and of 1,000 turns, which the limits shorten.
 
+use std::sync::Arc;
+
 use criterion::{BatchSize, Criterion};
-use errand_agent::{AgentRun, Limits, PastCall, Prompt, Turn, TurnOutcome};
+use errand_agent::{AgentRun, Instructions, Limits, Prompt, RecordedCall, Turn, TurnOutcome};
 use serde_json::json;
 
 fn turn(number: usize) -> Turn {
     Turn {
         user: format!("Add a task to measure {number}"),
-        calls: vec![PastCall {
+        calls: vec![RecordedCall {
             step: 0,
             id: format!("call_{number}"),
             name: "add_task".to_owned(),
@@ -21,7 +23,11 @@ fn turn(number: usize) -> Turn {
 }
 
 pub(crate) fn measure(criterion: &mut Criterion) {
-    let prompt = Prompt::new("Ada", "Monday, 2 January 2034", None);
+    let prompt = Prompt::new(
+        "Ada",
+        "Monday, 2 January 2034",
+        Arc::new(Instructions::new("You are a careful assistant for one person's to-do list.")),
+    );
     let mut group = criterion.benchmark_group("transcript");
     for turns in [0, 25, 1000] {
         let history: Vec<_> = (0..turns).map(turn).collect();

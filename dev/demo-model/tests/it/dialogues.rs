@@ -1,28 +1,29 @@
-//! Whole chats: judged by the calls of the last turn, the list that results, and what the reply says.
+//! Whole dialogues, checked by the tool calls of the last turn, the resulting list and the reply.
 
-use errand_model::{
-    brain::{Answer, answer},
-    wire::Message,
+use errand_fake_model::{
+    Answer,
+    wire::{Message, ToolCall},
 };
+use errand_model::answer;
 use serde_json::json;
 
-use crate::pretended::Chat;
+use crate::chat::Chat;
 
-/// Plays every chat of `text`: chats are parted by an empty line. `tasks:` is the list before, `>` what the user says,
-/// `calls:` the calls of the last turn, `list:` the list after it, `reply:` words of the last reply.
+/// Plays every dialogue of `text`. Dialogues are separated by an empty line. `tasks:` is the initial list, `>` starts a user
+/// message, `calls:` are the calls of the last turn, `list:` is the resulting list and `reply:` a part of the last reply.
 fn check(text: &str) {
-    let chats: Vec<&str> = text.split("\n\n").collect();
-    let wrong: Vec<String> = chats.iter().filter_map(|chat| play(chat)).collect();
+    let dialogues: Vec<&str> = text.split("\n\n").collect();
+    let wrong: Vec<String> = dialogues.iter().filter_map(|dialogue| play(dialogue)).collect();
     assert!(
         wrong.is_empty(),
         "{} of {}:\n{}",
         wrong.len(),
-        chats.len(),
+        dialogues.len(),
         wrong.join("\n")
     );
 }
 
-/// What is wrong with a chat, if anything.
+/// Plays one dialogue. Returns a description of the difference if it fails.
 fn play(script: &str) -> Option<String> {
     let script = script.trim().replace("\\n", "\n\t");
     let lines: Vec<String> = script.split('\n').fold(Vec::new(), |mut lines, line| {
@@ -48,49 +49,49 @@ fn play(script: &str) -> Option<String> {
     };
     let mut chat = Chat::new(&list("tasks:"));
     let mut reply = String::new();
-    for said in all(">") {
-        reply = chat.say(said);
+    for message in all(">") {
+        reply = chat.say(message);
     }
     assert!(!reply.is_empty(), "{script}");
     let calls = chat.calls.join(" ; ");
     let right = calls.trim() == all("calls:").join("")
         && chat.state() == list("list:")
-        && all("reply:").iter().all(|words| reply.contains(words));
+        && all("reply:").iter().all(|part| reply.contains(part));
     (!right).then(|| {
         format!(
-            "{script}\n  but calls {calls}\n  and list {:?}\n  and reply {reply:?}\n",
+            "{script}\n  actual calls {calls}\n  actual list {:?}\n  actual reply {reply:?}\n",
             chat.state()
         )
     })
 }
 
 #[test]
-fn replies_come_from_the_results() {
-    check(include_str!("chats/replies_come_from_the_results.txt"));
+fn replies_follow_tool_results() {
+    check(include_str!("dialogues/replies_follow_tool_results.txt"));
 }
 
 #[test]
-fn tasks_are_named_by_their_words() {
-    check(include_str!("chats/tasks_are_named_by_their_words.txt"));
+fn finds_tasks_by_title() {
+    check(include_str!("dialogues/finding_tasks_by_title.txt"));
 }
 
 #[test]
-fn deleting_asks_first() {
-    check(include_str!("chats/deleting_asks_first.txt"));
+fn deleting_asks_for_confirmation() {
+    check(include_str!("dialogues/deleting_asks_for_confirmation.txt"));
 }
 
 #[test]
-fn words_that_point_back() {
-    check(include_str!("chats/words_that_point_back.txt"));
+fn resolves_references_to_earlier_tasks() {
+    check(include_str!("dialogues/references_to_earlier_tasks.txt"));
 }
 
 #[test]
-fn what_is_missing_is_asked_for() {
-    check(include_str!("chats/what_is_missing_is_asked_for.txt"));
+fn asks_for_missing_details() {
+    check(include_str!("dialogues/missing_details_are_requested.txt"));
 }
 
 #[test]
-fn nothing_of_a_long_message_is_lost() {
+fn long_title_is_kept_in_description() {
     let words = "wörter und mehr ".repeat(120);
     let text = format!("Add a task to {}", words.trim_end());
     let text: String = text.chars().take(2_000).collect();
@@ -109,12 +110,12 @@ fn nothing_of_a_long_message_is_lost() {
 }
 
 #[test]
-fn long_lists_come_in_pages_and_long_wishes_in_steps() {
+fn pages_long_lists_and_splits_long_requests() {
     let titles: Vec<String> = (1..=70).map(|n| format!("task number {n}")).collect();
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     let mut chat = Chat::new(&titles);
     let reply = chat.say("show my tasks");
-    assert!(reply.contains("1 to 50 of 70"), "{reply}");
+    assert!(reply.contains("Showing 1 to 50 of 70"), "{reply}");
     let reply = chat.say("show more");
     assert_eq!(chat.calls, ["list +50"]);
     assert!(reply.contains("70. [ ] task number 70"), "{reply}");
@@ -126,7 +127,7 @@ fn long_lists_come_in_pages_and_long_wishes_in_steps() {
 }
 
 #[test]
-fn it_says_what_it_is_and_greets_by_name() {
+fn introduces_itself_and_greets_by_name() {
     let mut chat = Chat::new(&[]);
     let prompt = "You are Errand.\nThe user's name, in quotes, is \"Zoë\"; it is a name and nothing else.";
     chat.request.messages.push(Message::new("system", prompt));
@@ -147,7 +148,7 @@ fn it_says_what_it_is_and_greets_by_name() {
 }
 
 #[test]
-fn only_tools_on_offer_are_called() {
+fn calls_only_available_tools() {
     for (text, tool) in [
         ("add milk", "add_task"),
         ("show my tasks", "list_tasks"),
@@ -177,33 +178,29 @@ fn only_tools_on_offer_are_called() {
 }
 
 #[test]
-fn no_result_is_claimed_that_no_tool_gave() {
+fn reply_claims_only_what_tools_report() {
     let results = [
-        ("not json", "cannot read"),
-        ("{}", "cannot read"),
+        ("not json", "can't read"),
+        ("{}", "can't read"),
         (
             r#"{"success":false,"error":"VALIDATION_ERROR: title","message":"The title is too long."}"#,
             "The title is too long.",
         ),
         (
             r#"{"success":false,"error":"INTERNAL_ERROR: x","message":"Try again."}"#,
-            "could not add \"milk\": Try again.",
+            "couldn't add \"milk\": Try again.",
         ),
         (
             r#"{"truncated":true,"message":"Too long.","beginning":"{"}"#,
             "Too long.",
         ),
     ];
-    for (result, words) in results {
+    for (result, expected) in results {
         let mut chat = Chat::new(&[]);
-        let Answer::Call(calls) = chat.first("add milk") else {
+        let Answer::ToolCalls(calls) = chat.first("add milk") else {
             panic!()
         };
-        let call = errand_model::wire::ToolCall::new(
-            "c".into(),
-            calls[0].name.clone(),
-            calls[0].arguments.to_string(),
-        );
+        let call = ToolCall::new("c".into(), calls[0].name.clone(), calls[0].arguments.to_string());
         chat.request.messages.push(Message {
             tool_calls: Some(vec![call]),
             ..Message::new("assistant", "")
@@ -213,18 +210,18 @@ fn no_result_is_claimed_that_no_tool_gave() {
             ..Message::new("tool", result)
         };
         chat.request.messages.push(answered);
-        let Answer::Say(reply) = answer(&chat.request) else {
+        let Answer::Text(reply) = answer(&chat.request) else {
             panic!("{result}")
         };
         assert!(
-            reply.contains(words) && !reply.contains("Added"),
+            reply.contains(expected) && !reply.contains("Added"),
             "{result}: {reply}"
         );
     }
 }
 
 #[test]
-fn two_thousand_characters_of_anything_are_read() {
+fn handles_long_repetitive_messages() {
     for piece in [
         "add check a, ",
         "check a and ",
@@ -244,17 +241,17 @@ fn two_thousand_characters_of_anything_are_read() {
         "1, ",
         "task ",
     ] {
-        for before in ["", "add ", "add a task to ", "complete "] {
-            let text: String = before.chars().chain(piece.chars().cycle()).take(2_000).collect();
+        for prefix in ["", "add ", "add a task to ", "complete "] {
+            let text: String = prefix.chars().chain(piece.chars().cycle()).take(2_000).collect();
             let mut chat = Chat::new(&["a", "b"]);
             assert!(!chat.say(&text).is_empty(), "{piece}");
         }
     }
 }
 
-/// Earlier turns may be shown without their tool calls, when those are too long.
+/// The server may omit the tool calls of earlier turns if they are too long.
 #[test]
-fn replies_alone_are_enough_to_point_back_to() {
+fn resolves_references_without_earlier_tool_calls() {
     let table = [
         ("Added task 2: \"b\".", "mark it as done", "done 2"),
         (
@@ -263,21 +260,21 @@ fn replies_alone_are_enough_to_point_back_to() {
             "done 3",
         ),
         (
-            "Should I delete task 3: \"c\"? This cannot be undone. Please answer yes or no.",
+            "Should I delete task 3: \"c\"? This can't be undone. Please answer yes or no.",
             "yes",
             "delete 3",
         ),
         (
-            "Should I delete task 3: \"c\"? This cannot be undone.\n\n[That run failed after these calls.]",
+            "Should I delete task 3: \"c\"? This can't be undone.\n\n[That run failed after these calls.]",
             "yes",
             "delete 3",
         ),
     ];
-    for (reply, said, call) in table {
+    for (reply, message, call) in table {
         let mut chat = Chat::new(&["a", "b", "c"]);
         chat.request.messages.push(Message::new("user", "something"));
         chat.request.messages.push(Message::new("assistant", reply));
-        chat.say(said);
+        chat.say(message);
         assert_eq!(chat.calls, [call], "{reply}");
     }
 }

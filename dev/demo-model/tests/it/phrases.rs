@@ -1,19 +1,19 @@
-//! Tables: one message, and the calls of the first answer.
+//! Tables of messages with the tool calls of the first answer.
 
-use errand_model::brain::Answer;
+use errand_fake_model::Answer;
 
-use crate::pretended::{Chat, short};
+use crate::chat::{Chat, short};
 
-/// The first calls, joined by ` ; `, or `-` where the brain only talks.
+/// The calls of the first answer, joined by ` ; `, or `-` if it is a text.
 fn first_calls(text: &str) -> String {
     let mut chat = Chat::new(&["buy milk", "walk dog", "pay bills", "call mom", "read"]);
     match chat.first(text) {
-        Answer::Say(_) => "-".to_owned(),
-        Answer::Call(calls) => calls.iter().map(short).collect::<Vec<_>>().join(" ; "),
+        Answer::Text(_) => "-".to_owned(),
+        Answer::ToolCalls(calls) => calls.iter().map(short).collect::<Vec<_>>().join(" ; "),
     }
 }
 
-/// Checks every line of `table`: a message, `=>`, and the calls.
+/// Checks every line of `table`: a message, `=>`, and the expected calls.
 fn check(table: &str) {
     let lines: Vec<(&str, &str)> = table
         .lines()
@@ -29,7 +29,7 @@ fn check(table: &str) {
         })
         .map(|(text, expected)| (first_calls(&text), text, expected))
         .filter(|(calls, _, expected)| calls.trim() != expected)
-        .map(|(calls, text, expected)| format!("{text:?}\n  expected {expected}\n  made     {calls}"))
+        .map(|(calls, text, expected)| format!("{text:?}\n  expected {expected}\n  actual   {calls}"))
         .collect();
     assert!(
         wrong.is_empty(),
@@ -41,68 +41,61 @@ fn check(table: &str) {
 }
 
 #[test]
-fn adding_in_many_phrasings() {
-    check(include_str!("phrases/adding_in_many_phrasings.txt"));
+fn adds_tasks() {
+    check(include_str!("phrases/adding.txt"));
 }
 
 #[test]
-fn descriptions_after_the_title() {
-    check(include_str!("phrases/descriptions_after_the_title.txt"));
+fn separates_description_from_title() {
+    check(include_str!("phrases/descriptions.txt"));
 }
 
 #[test]
-fn several_titles_at_once() {
-    check(include_str!("phrases/several_titles_at_once.txt"));
+fn adds_several_titles() {
+    check(include_str!("phrases/several_titles.txt"));
 }
 
 #[test]
-fn titles_stay_as_typed() {
-    check(include_str!("phrases/titles_stay_as_typed.txt"));
+fn keeps_titles_unchanged() {
+    check(include_str!("phrases/titles_are_unchanged.txt"));
 }
 
 #[test]
-fn looking_at_the_list() {
-    check(include_str!("phrases/looking_at_the_list.txt"));
+fn lists_tasks() {
+    check(include_str!("phrases/listing.txt"));
 }
 
 #[test]
-fn completing_and_reopening() {
+fn completes_and_reopens_tasks() {
     check(include_str!("phrases/completing_and_reopening.txt"));
 }
 
 #[test]
-fn changing() {
+fn changes_titles_and_descriptions() {
     check(include_str!("phrases/changing.txt"));
 }
 
 #[test]
-fn nothing_is_deleted_before_it_is_confirmed() {
-    check(include_str!(
-        "phrases/nothing_is_deleted_before_it_is_confirmed.txt"
-    ));
+fn does_not_delete_immediately() {
+    check(include_str!("phrases/deletion_is_not_immediate.txt"));
 }
 
 #[test]
-fn several_wishes_in_one_message() {
-    check(include_str!("phrases/several_wishes_in_one_message.txt"));
+fn handles_several_requests_in_one_message() {
+    check(include_str!("phrases/several_requests.txt"));
 }
 
 #[test]
-fn typing_errors_in_keywords() {
-    check(include_str!("phrases/typing_errors_in_keywords.txt"));
+fn corrects_typos_in_keywords() {
+    check(include_str!("phrases/typos_in_keywords.txt"));
 }
 
 #[test]
-fn talk_needs_no_tool() {
-    check(include_str!("phrases/talk_needs_no_tool.txt"));
+fn small_talk_needs_no_tool() {
+    check(include_str!("phrases/small_talk.txt"));
 }
 
 #[test]
-fn what_people_also_say() {
-    check(include_str!("phrases/what_people_also_say.txt"));
-}
-
-#[test]
-fn and_what_others_say() {
-    check(include_str!("phrases/and_what_others_say.txt"));
+fn understands_mixed_phrasings() {
+    check(include_str!("phrases/mixed_phrasings.txt"));
 }

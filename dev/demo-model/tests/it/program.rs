@@ -1,4 +1,4 @@
-//! The program: its settings and its end.
+//! The program: settings and exit codes.
 
 use std::process::{Command, Output};
 
@@ -11,7 +11,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn a_bad_setting_is_named_in_one_line_with_exit_code_2() {
+fn invalid_setting_exits_with_code_2_and_one_line() {
     let table: [&[&str]; 7] = [
         &["--listen", "nowhere"],
         &["--latency", "fast"],
@@ -31,16 +31,16 @@ fn a_bad_setting_is_named_in_one_line_with_exit_code_2() {
 }
 
 #[test]
-fn help_and_version_are_told() {
-    for (flag, words) in [("--help", "--latency"), ("--version", "errand-model")] {
+fn prints_help_and_version() {
+    for (flag, expected) in [("--help", "--latency"), ("--version", "errand-model")] {
         let output = run(&[flag]);
         assert!(output.status.success());
-        assert!(String::from_utf8(output.stdout).unwrap().contains(words));
+        assert!(String::from_utf8(output.stdout).unwrap().contains(expected));
     }
 }
 
 #[test]
-fn an_address_in_use_is_an_error() {
+fn address_in_use_exits_with_code_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let output = run(&["--listen", &taken.local_addr().unwrap().to_string()]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,6 +1,6 @@
 //! The admin page: who may use it, what it shows and what an admin can do.
 
-use errand_model::{Behaviour, Gate, Script};
+use errand_fake_model::{Behaviour, Gate, Script};
 use errand_testkit::{TestApp, eventually};
 use thirtyfour::Key;
 

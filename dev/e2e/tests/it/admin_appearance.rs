@@ -1,6 +1,6 @@
 //! The admin page on a phone, in dark mode and with the keyboard.
 
-use errand_model::Gate;
+use errand_fake_model::Gate;
 use errand_testkit::TestApp;
 use serde_json::json;
 use thirtyfour::Key;

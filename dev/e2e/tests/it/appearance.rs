@@ -1,6 +1,6 @@
 //! The chat page on a phone, in light and dark mode, and its Markdown.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::TestApp;
 use serde_json::json;
 use thirtyfour::Key;

@@ -1,6 +1,6 @@
 //! Tool calls that wait for the user's approval.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{Builder, TestApp};
 use serde_json::json;
 use thirtyfour::Key;

@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, resume_unwind},
 };
 
-use errand_model::{Behaviour, Gate, Script};
+use errand_fake_model::{Behaviour, Gate, Script};
 use errand_testkit::{Builder, TestApp, User, eventually};
 use futures::FutureExt;
 use thirtyfour::WebDriver;

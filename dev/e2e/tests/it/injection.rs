@@ -1,6 +1,6 @@
 //! Markup in messages, titles, tasks and answers is shown as text.
 
-use errand_model::{Behaviour, Script};
+use errand_fake_model::{Behaviour, Script};
 use errand_testkit::TestApp;
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_model::{Behaviour, Gate, Options, Script};
+use errand_fake_model::{Behaviour, Gate, Options, Script};
 use errand_testkit::{Reply, TestApp, User};
 use serde_json::json;
 use thirtyfour::Key;

@@ -1,6 +1,6 @@
 //! Long conversations: loading older messages, and which part of the conversation stays visible.
 
-use errand_model::{Behaviour, Gate, Script};
+use errand_fake_model::{Behaviour, Gate, Script};
 use errand_testkit::{TestApp, User};
 use serde_json::json;
 

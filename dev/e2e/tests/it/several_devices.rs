@@ -1,6 +1,6 @@
 //! One conversation in several tabs and on several devices.
 
-use errand_model::{Behaviour, Gate};
+use errand_fake_model::{Behaviour, Gate};
 use errand_testkit::TestApp;
 
 use crate::browser_test::{BrowserTest, GATED_ANSWER, gated_script};

@@ -1,0 +1,10 @@
+//! The server as its clients see it, over HTTP.
+
+#[cfg(test)]
+mod behaviours;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod protocol;
+#[cfg(test)]
+mod validation;
