@@ -26,7 +26,9 @@ pub(crate) fn measure(criterion: &mut Criterion) {
     let prompt = Prompt::new(
         "Ada",
         "Monday, 2 January 2034",
-        Arc::new(Instructions::new("You are a careful assistant for one person's to-do list.")),
+        Arc::new(Instructions::new(
+            "You are a careful assistant for one person's to-do list.",
+        )),
     );
     let mut group = criterion.benchmark_group("transcript");
     for turns in [0, 25, 1000] {

@@ -225,7 +225,9 @@ fn is_small_talk(intent: &Intent) -> bool {
 }
 
 /// Words with which no title starts.
-const PRONOUNS: &[&str] = &["it", "its", "it's", "this", "that", "them", "these", "those", "him", "her"];
+const PRONOUNS: &[&str] = &[
+    "it", "its", "it's", "this", "that", "them", "these", "those", "him", "her",
+];
 
 fn starts_with(title: &str, words: &[&str]) -> bool {
     title

@@ -88,9 +88,9 @@ fn split_at(words: &[Token], at: usize) -> Option<(&[Token], &[Token])> {
 
 /// Abbreviations that end with a full stop.
 const ABBREVIATIONS: &[&str] = &[
-    "dr", "mr", "mrs", "ms", "prof", "st", "no", "nr", "vs", "etc", "inc", "ltd", "co", "ave", "approx", "tel", "jan",
-    "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon", "tue", "wed", "thu", "fri", "sat",
-    "sun",
+    "dr", "mr", "mrs", "ms", "prof", "st", "no", "nr", "vs", "etc", "inc", "ltd", "co", "ave", "approx",
+    "tel", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon", "tue",
+    "wed", "thu", "fri", "sat", "sun",
 ];
 
 /// Returns the first sentence and the rest, which contains details: "buy milk. The blue one from the corner shop." If

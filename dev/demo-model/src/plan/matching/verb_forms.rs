@@ -74,7 +74,11 @@ fn roots(word: &str) -> Vec<String> {
         roots.extend(stem.strip_suffix('i').map(|stem| format!("{stem}y")));
     }
     let irregular = IRREGULAR.iter().filter(|forms| forms.contains(&word));
-    roots.extend(irregular.filter_map(|forms| forms.first()).map(|base| (*base).to_owned()));
+    roots.extend(
+        irregular
+            .filter_map(|forms| forms.first())
+            .map(|base| (*base).to_owned()),
+    );
     roots
 }
 
@@ -96,7 +100,13 @@ mod tests {
         ] {
             assert!(have_same_root(one, other), "{one} {other}");
         }
-        for (one, other) in [("call", "ball"), ("ring", "r"), ("bring", "ring"), ("sing", "string"), ("bed", "b")] {
+        for (one, other) in [
+            ("call", "ball"),
+            ("ring", "r"),
+            ("bring", "ring"),
+            ("sing", "string"),
+            ("bed", "b"),
+        ] {
             assert!(!have_same_root(one, other), "{one} {other}");
         }
     }
