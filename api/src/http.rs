@@ -1,14 +1,12 @@
 //! HTTP itself: the router and the listener, what handlers read from a request, and how errors look.
-//!
-//! Nothing here knows what a chat, a run or a task is.
 
 pub(crate) mod cursor;
+pub(crate) mod database;
 pub(crate) mod error;
 pub(crate) mod extract;
 pub(crate) mod listener;
 pub(crate) mod openapi;
 pub(crate) mod origin;
-pub(crate) mod problem;
 pub(crate) mod query;
 pub(crate) mod rate_limits;
 pub(crate) mod request_id;

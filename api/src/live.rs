@@ -10,6 +10,7 @@ mod reply_digest;
 mod run_subscription;
 mod snapshot;
 pub(crate) mod socket;
+mod state;
 mod stream;
 mod subscribers;
 
@@ -18,6 +19,7 @@ pub(crate) use self::{
     event::LiveEvent,
     redis_listener::listen,
     run_subscription::RunSubscription,
-    stream::{Streamed, after_of, begin, is_wanted, respond},
-    subscribers::{Delivery, Subscribers, Subscription},
+    state::{LiveState, Parts},
+    stream::{RunStream, accepts_event_stream, event_stream_response, last_seen_event, subscribe},
+    subscribers::{Delivery, Subscribers},
 };

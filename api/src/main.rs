@@ -1,4 +1,4 @@
-//! The API program.
+//! The program `errand-api`: parses the command line and runs a subcommand.
 
 use std::{
     ffi::OsString,
@@ -27,14 +27,14 @@ use errand_shared::{
     storage::{self, Durability},
 };
 
-/// What it saves is told in docs/PERFORMANCE.md.
+/// docs/BENCHMARKS.md has the memory that it saves.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Files beside the callers' connections: stores, logs, listeners.
+/// File descriptors for databases, logs and listeners, in addition to client connections.
 const SPARE_FILES: u64 = 200;
 
-/// Takes messages over HTTP, waits for the workers' answers, shows what is stored.
+/// The HTTP API of Errand.
 #[derive(Debug, Parser)]
 #[command(name = "errand-api", version, about)]
 struct Program {
@@ -46,20 +46,20 @@ struct Program {
 enum Command {
     /// Serve the API (the default).
     Serve(Box<ApiSettings>),
-    /// Bring the database's schema up to this program's.
+    /// Migrate the schema of the database to the version of this program.
     Migrate(Box<MigrateArgs>),
-    /// Make a user; the password is the first line of standard input, or is made and printed.
+    /// Create a user. The password is the first line of standard input, or is generated and printed.
     CreateUser(CreateUserArgs),
     /// Print an access token for a user.
     Token(Box<TokenArgs>),
-    /// Rebuild the queue in Redis from Postgres.
+    /// Notify the workers of every run that is ready, after Redis lost its data.
     Renotify {
         #[command(flatten)]
         store: StoreSettings,
         #[command(flatten)]
         redis: RedisSettings,
     },
-    /// Check on a live database that what Errand promises holds: exit code 0 if all does, 1 if not.
+    /// Check the guarantees of Errand on a live database. The exit code is 1 if there are violations.
     Verify(Box<VerifySettings>),
 }
 
@@ -75,13 +75,13 @@ struct MigrateArgs {
 struct CreateUserArgs {
     #[command(flatten)]
     store: StoreSettings,
-    /// The user's e-mail.
+    /// E-mail address of the user.
     #[arg(long)]
     email: String,
-    /// What the user is called.
+    /// Name of the user.
     #[arg(long)]
     name: String,
-    /// Whether the user is an admin.
+    /// Create an admin.
     #[arg(long)]
     admin: bool,
 }
@@ -92,13 +92,13 @@ struct TokenArgs {
     store: StoreSettings,
     #[command(flatten)]
     auth: AuthSettings,
-    /// The user's id.
+    /// Id of the user.
     #[arg(long)]
     user: Uuid,
-    /// Whether it is an admin's token.
+    /// Issue a token with the role `admin`.
     #[arg(long)]
     admin: bool,
-    /// How long the token counts, in seconds; the setting's time if absent.
+    /// Lifetime of the token, in seconds. The default is JWT_TTL_SECONDS.
     #[arg(long, value_parser = config::seconds)]
     ttl: Option<Duration>,
 }
@@ -137,15 +137,15 @@ async fn run(command: Command) -> ExitCode {
     }
 }
 
-/// No subcommand means serve.
+/// `serve` is the default subcommand.
 fn with_default_command(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.collect();
     let first = arguments.get(1).map(|first| first.to_string_lossy().into_owned());
-    let is_about_the_program = first
+    let is_help_or_version = first
         .as_deref()
         .is_some_and(|first| matches!(first, "-h" | "--help" | "-V" | "--version" | "help"));
     let is_option = first.as_deref().is_none_or(|first| first.starts_with('-'));
-    if is_option && !is_about_the_program {
+    if is_option && !is_help_or_version {
         arguments.insert(arguments.len().min(1), "serve".into());
     }
     arguments
@@ -158,7 +158,7 @@ async fn serve(settings: ApiSettings) -> Result<Option<String>, Exit> {
     let files = u64::from(settings.http.max_connections) + SPARE_FILES;
     lifecycle.stop_on_signals().map_err(failed)?;
     let api = Api::start(settings, lifecycle)?;
-    // May warn, so only now: of a bad setting one line is said and nothing else.
+    // After the settings were checked: for an invalid setting, only one line is printed, and this may log a warning.
     open_files::raise(files);
     api.run().await;
     traces.end().await;
@@ -181,7 +181,7 @@ async fn create_user(arguments: CreateUserArgs) -> Result<Option<String>, Exit> 
     Ok(Some(format!("user: {}\n{password}", user.id)))
 }
 
-/// The first line of standard input, unless that is a person's terminal or empty.
+/// The first line of standard input. None if it is empty or a terminal.
 fn password_from_stdin() -> std::io::Result<Option<String>> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
@@ -209,15 +209,15 @@ async fn token(arguments: TokenArgs) -> Result<Option<String>, Exit> {
 async fn renotify(store: &StoreSettings, redis: &RedisSettings) -> Result<Option<String>, Exit> {
     let pool = pool(store)?;
     let redis = RedisClient::new(redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
-    let rung = cli::renotify::renotify(&pool, &redis).await.map_err(failed)?;
-    Ok(Some(format!("{rung} runs rung\n")))
+    let sent = cli::renotify::renotify(&pool, &redis).await.map_err(failed)?;
+    Ok(Some(format!("{sent} notifications sent\n")))
 }
 
-/// What was found goes to standard output, also when it is not what was promised.
+/// Prints the report to standard output, also if there are violations.
 async fn verify(settings: &VerifySettings) -> ExitCode {
     let mut stderr = std::io::stderr();
-    let told = settings.progress || stderr.is_terminal();
-    let progress = told.then_some(&mut stderr as &mut (dyn Write + Send));
+    let reports_progress = settings.progress || stderr.is_terminal();
+    let progress = reports_progress.then_some(&mut stderr as &mut (dyn Write + Send));
     let report = cli::verify::verify(settings, progress).await;
     match report.and_then(|report| Ok((report.text(settings.json)?, report.ok))) {
         Ok((text, true)) => print(&text),

@@ -1,9 +1,8 @@
 //! `POST /mcp`: the to-do tools as an MCP server, over Streamable HTTP.
 //!
-//! The protocol is rmcp's; here is what makes it ours: who calls, from where, how often, and how a refusal looks. There
-//! are no sessions: each request carries its token and is answered with JSON, so any instance can answer it. What is
-//! wrong with the request as HTTP is a problem as everywhere, what is wrong with its message an error of JSON-RPC, and a
-//! tool that fails a result.
+//! rmcp implements the protocol. This module adds authentication, the origin check, rate limits and our error format. There are
+//! no sessions: every request has a token and gets a JSON response, so any instance can handle it. An invalid HTTP request is a
+//! problem, an invalid message is a JSON-RPC error, and a failed tool is a result.
 
 #[cfg(feature = "mcp-fixtures")]
 mod fixtures;
@@ -13,14 +12,16 @@ mod server;
 mod tool;
 
 #[cfg(all(feature = "mcp-fixtures", not(debug_assertions)))]
-compile_error!("the conformance suite's tools are for tests: never in a build without debug assertions");
+compile_error!(
+    "the tools of the conformance suite are only for tests, not for builds without debug assertions"
+);
 
 use std::sync::Arc;
 
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::{Request, State},
+    extract::{FromRef, Request, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
@@ -32,40 +33,50 @@ use rmcp::transport::streamable_http_server::{
 use self::server::TaskServer;
 use crate::{
     auth::Identity,
-    http::{error::ApiError, extract, origin, problem::Problem},
-    state::App,
+    http::{
+        error::{ApiError, Problem},
+        extract::{self, BodyLimits},
+        origin,
+    },
+    state::AppState,
 };
 
-/// Bytes of a refusal's text that are read, at most.
-const REFUSAL_MAX_BYTES: usize = 4096;
+/// At most this many bytes of an error from rmcp are read.
+const ERROR_MAX_BYTES: usize = 4096;
 
-/// The route. It describes itself to those who speak MCP, and so is not in the `OpenAPI` document.
-pub(crate) fn router() -> Router<App> {
-    Router::new().route("/mcp", post(answer))
+/// The route. MCP has its own discovery, so it is not in the `OpenAPI` document.
+pub(crate) fn router() -> Router<AppState> {
+    Router::new().route("/mcp", post(handle))
 }
 
-async fn answer(State(app): State<App>, caller: Identity, request: Request) -> Result<Response, ApiError> {
+async fn handle(
+    State(app): State<AppState>,
+    caller: Identity,
+    request: Request,
+) -> Result<Response, ApiError> {
     if !origin::is_allowed(request.headers(), &app.settings.http.cors_allowed_origins) {
-        return Err(ApiError::Forbidden("Pages of this origin may not connect here"));
+        return Err(ApiError::Forbidden(
+            "Pages of this origin may not connect to this server",
+        ));
     }
     app.rates.mcp(caller.user_id)?;
     if !extract::is_json(request.headers()) {
         return Err(ApiError::UnsupportedMediaType);
     }
     let (parts, body) = request.into_parts();
-    let body = extract::read(Request::new(body), &app).await?;
-    if let Some(refusal) = message::refusal(&body) {
-        return Ok(refusal);
+    let body = extract::read(Request::new(body), BodyLimits::from_ref(&app)).await?;
+    if let Some(response) = message::error_response(&body) {
+        return Ok(response);
     }
     let config = config(&app);
-    // Made for this one request and its caller: there is no call without a user.
-    let server = move || Ok(TaskServer::new(App::clone(&app), caller.user_id));
+    // One server per request, so that every call belongs to a user.
+    let server = move || Ok(TaskServer::new(app.database.clone(), caller.user_id));
     let service = StreamableHttpService::new(server, Arc::new(NeverSessionManager::default()), config);
     let response = service.handle(Request::from_parts(parts, Body::from(body))).await;
-    Ok(presentable(response.map(Body::new)).await)
+    Ok(as_problem(response.map(Body::new)).await)
 }
 
-fn config(app: &App) -> StreamableHttpServerConfig {
+fn config(app: &AppState) -> StreamableHttpServerConfig {
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
@@ -78,8 +89,8 @@ fn config(app: &App) -> StreamableHttpServerConfig {
     }
 }
 
-/// What rmcp refuses in words of its own, as a problem.
-async fn presentable(response: Response) -> Response {
+/// Turns an error from rmcp into a problem.
+async fn as_problem(response: Response) -> Response {
     let status = response.status();
     let is_json = response
         .headers()
@@ -90,10 +101,10 @@ async fn presentable(response: Response) -> Response {
     }
     if status == StatusCode::FORBIDDEN {
         const DETAIL: &str =
-            "This server is not called by this name; its operator can allow it (MCP_ALLOWED_HOSTS)";
+            "This host name is not allowed; the operator can allow it with MCP_ALLOWED_HOSTS";
         return ApiError::Forbidden(DETAIL).into_response();
     }
-    let text = to_bytes(response.into_body(), REFUSAL_MAX_BYTES)
+    let text = to_bytes(response.into_body(), ERROR_MAX_BYTES)
         .await
         .unwrap_or_default();
     Problem::new(status, String::from_utf8_lossy(&text)).into_response()

@@ -1,9 +1,9 @@
-//! The API's metrics, as `docs/METRICS.md` has them.
+//! The metrics of the API, listed in `docs/METRICS.md`.
 
 mod database;
 mod http;
 
-pub(crate) use database::DatabaseGauges;
+pub(crate) use database::{DEAD_AFTER_SECONDS, DatabaseGauges};
 pub(crate) use http::{HttpMetrics, measure};
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::{chat::waiter::Waiter, settings::HttpSettings};
 
 errand_shared::label_values! {
-    /// What became of a message.
+    /// The outcome of posting a message.
     pub(crate) enum Post: "outcome" {
         Stored = "stored",
         Attached = "attached",
@@ -31,7 +31,7 @@ errand_shared::label_values! {
 }
 
 errand_shared::label_values! {
-    /// How callers are kept from coming too fast.
+    /// A rate limit.
     pub(crate) enum Limit: "limit" {
         Chat = "chat",
         Mcp = "mcp",
@@ -40,59 +40,62 @@ errand_shared::label_values! {
     }
 }
 
-/// The API's metrics, and the registry that tells them.
+/// The metrics of the API and their registry.
 #[derive(Debug)]
 pub(crate) struct ApiMetrics {
     registry: Metrics,
-    /// Requests.
-    pub(crate) http: HttpMetrics,
-    /// Open connections to the main listener.
+    pub(crate) http: Arc<HttpMetrics>,
     pub(crate) connections: Gauge,
-    /// Messages.
     pub(crate) posts: By<Post, Counter>,
-    /// Until they were stored.
     pub(crate) post_duration: Histogram,
-    /// Requests that came too fast.
     pub(crate) limited: By<Limit, Counter>,
-    /// Streams of events.
     pub(crate) streams: Gauge,
-    /// What Postgres has.
-    pub(crate) book: Arc<DatabaseGauges>,
+    /// Gauges that are read from Postgres.
+    pub(crate) database: Arc<DatabaseGauges>,
 }
 
 impl ApiMetrics {
-    /// Metrics of nothing yet.
     pub(crate) fn new(settings: &HttpSettings) -> Self {
         let mut registry = Metrics::new("errand-api", env!("CARGO_PKG_VERSION"));
         let connections_max = f64::from(settings.max_connections);
-        registry.reading("http_connections_max", "Connections, at most", move || {
-            connections_max
-        });
+        registry.reading(
+            "http_connections_max",
+            "Maximum number of open connections to the main listener",
+            move || connections_max,
+        );
         Self {
-            http: HttpMetrics::new(&mut registry),
+            http: Arc::new(HttpMetrics::new(&mut registry)),
             connections: registry.gauge("http_connections", "Open connections to the main listener"),
-            posts: registry.counters("posts", "Messages by what became of them"),
+            posts: registry.counters("posts", "Messages by outcome"),
             post_duration: registry.histogram(
                 "post_duration_seconds",
-                "From a checked message to its commit",
+                "Time from a valid message to its commit",
                 Span::Short,
             ),
-            limited: registry.counters("rate_limited", "Requests refused for coming too fast"),
+            limited: registry.counters("rate_limited", "Requests rejected by a rate limit"),
             streams: registry.gauge("event_streams", "Open streams of server-sent events"),
-            book: DatabaseGauges::new(&mut registry),
+            database: DatabaseGauges::new(&mut registry),
             registry,
         }
     }
 
-    /// Tells also of these parts.
-    pub(crate) fn watch(&mut self, pool: &Pool, notifier: &Notifier, waiter: &Waiter, sockets: &TaskTracker) {
+    /// Adds gauges that read these parts.
+    pub(crate) fn observe(
+        &mut self,
+        pool: &Pool,
+        notifier: &Notifier,
+        waiter: &Waiter,
+        sockets: &TaskTracker,
+    ) {
         let registry = &mut self.registry;
         registry.pools(&[("main", pool.clone())]);
         registry.notifier(notifier);
-        let told = waiter.clone();
-        registry.reading("redis_listening", "1 while Redis is heard", move || {
-            flag(told.is_told())
-        });
+        let connected = waiter.clone();
+        registry.reading(
+            "redis_listening",
+            "1 while the Redis subscription is active",
+            move || flag(connected.is_connected()),
+        );
         let waiter = waiter.clone();
         registry.reading("waiters", "Requests that wait for a run", move || {
             whole(waiter.len())
@@ -101,10 +104,10 @@ impl ApiMetrics {
         registry.reading("websockets", "Open WebSockets", move || whole(sockets.len()));
     }
 
-    /// All of it, in Prometheus' text format.
+    /// All metrics in the Prometheus text format.
     ///
     /// # Errors
-    /// If a metric can't be written.
+    /// If a metric cannot be formatted.
     pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
         self.registry.text()
     }

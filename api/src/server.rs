@@ -1,4 +1,6 @@
-//! The API's life: starts its parts, serves, stops in order.
+//! The API process: builds the state from the settings, serves both listeners, and shuts down in order.
+//!
+//! This is the composition root. It only connects the parts; it knows nothing of what they do.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -9,191 +11,212 @@ use errand_shared::{
     },
     service::{config::Exit, lifecycle::Lifecycle, metrics::Gauge},
     signals::{notifier::Notifier, redis_client::RedisClient},
-    storage::{
-        self, Durability, Pool,
-        group_commit::GroupCommit,
-        queue::posts::{self, Post, PostOutcome},
-        schema,
-    },
+    storage::{self, Durability, Pool, schema},
 };
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    auth::Authenticator,
-    chat::{queue_depth::QueueDepth, queue_position::QueueEstimator, waiter::Waiter},
+    auth::{Authenticator, SessionState},
+    chat::{self, ChatState, queue_position::QueueEstimator, waiter::Waiter},
     http::{
-        listener::{self, Bounds},
+        database::{Cached, Database},
+        listener::{self, ListenerLimits},
         rate_limits::RateLimits,
         router,
     },
-    live::{self, ConnectionLimit, Subscribers},
+    live::{self, ConnectionLimit, LiveState, Subscribers},
     metrics::ApiMetrics,
     settings::ApiSettings,
-    state::{App, AppState},
+    state::{self, AppState},
 };
 
-/// Connections to the admin listener, at most.
+/// The maximum number of connections to the admin listener.
 const ADMIN_CONNECTIONS: usize = 64;
-/// How long the last notices may take.
-const LAST_NOTICES: Duration = Duration::from_secs(2);
+/// How long the last Redis messages may take.
+const NOTIFIER_GRACE: Duration = Duration::from_secs(2);
 
-/// An API whose parts are made and whose listeners are open.
+/// An API whose listeners are open.
 #[derive(Debug)]
 pub struct Api {
-    app: App,
+    app: AppState,
     main: TcpListener,
     admin: TcpListener,
     lifecycle: Lifecycle,
-    /// Ends what must outlive the last request: the notifier.
-    ended: Lifecycle,
+    /// Stops what must outlive the last request: the notifier and the writers of messages.
+    after_requests: Lifecycle,
 }
 
 impl Api {
-    /// Makes an API. Neither Postgres nor Redis need be there yet.
+    /// Builds an API and opens its listeners. Postgres and Redis may still be unavailable. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// A bad setting, or an address that can't be listened on. Must be called within a tokio runtime.
+    /// If a setting is invalid or an address is unavailable.
     pub fn start(settings: ApiSettings, lifecycle: Lifecycle) -> Result<Self, Exit> {
         check(&settings)?;
-        let tools: Vec<_> = errand_task_tools::specs().iter().map(|spec| spec.name).collect();
-        let agents = Agents::load(&settings.agents, &tools, Secrets::Leave)?;
         let pool = storage::pool(&settings.store, Durability::Flushed)
             .map_err(|error| Exit::bad_setting("DATABASE_URL", error))?;
         let redis =
             RedisClient::new(&settings.redis).map_err(|error| Exit::bad_setting("REDIS_URL", error))?;
         let auth = Authenticator::new(&settings.auth, pool.clone())?
             .with_database_timeout(settings.http.database_request_timeout_ms);
-        let http = &settings.http;
-        let main = open("LISTEN_ADDR", http.listen_addr)?;
-        let admin = open("ADMIN_LISTEN_ADDR", http.admin_listen_addr)?;
-        let ended = Lifecycle::new();
-        let readers = Subscribers::new(settings.live.live_buffer_events as usize);
-        let waiter = Waiter::new(readers.clone());
-        waiter.start(
-            pool.clone(),
-            settings.chat.wait_sweep_ms,
-            Clock::system(),
-            &lifecycle,
-        );
-        lifecycle.spawn_until_stopped(live::listen(waiter.clone(), readers.clone(), redis.clone()));
-        let notifier = Notifier::start(redis.clone(), &ended);
-        let sockets = TaskTracker::new();
-        let mut metrics = ApiMetrics::new(&settings.http);
-        metrics.watch(&pool, &notifier, &waiter, &sockets);
-        let app = Arc::new(AppState {
-            posts: group_posts(&settings, &pool, &ended),
-            agents,
-            notifier,
-            rates: RateLimits::new(&settings, metrics.limited.clone()),
-            metrics,
-            outlook: QueueEstimator::default(),
-            queue_depth: QueueDepth::default(),
-            lifecycle: lifecycle.clone(),
-            clock: Clock::system(),
-            settings,
-            pool,
-            redis,
-            readers,
-            seats: ConnectionLimit::default(),
-            sockets,
-            waiter,
-            auth,
-        });
+        let agents = load_agents(&settings)?;
+        let main = bind("LISTEN_ADDR", settings.http.listen_addr)?;
+        let admin = bind("ADMIN_LISTEN_ADDR", settings.http.admin_listen_addr)?;
+        let after_requests = Lifecycle::new();
+        let app = build(settings, pool, redis, auth, agents, &lifecycle, &after_requests);
         Ok(Self {
             app,
             main,
             admin,
             lifecycle,
-            ended,
+            after_requests,
         })
     }
 
-    /// Where the API is served.
+    /// The address of the main listener.
     ///
     /// # Errors
-    /// If the system can't tell.
+    /// If the operating system does not return it.
     pub fn addr(&self) -> std::io::Result<SocketAddr> {
         self.main.local_addr()
     }
 
-    /// Where metrics and health are served for operators.
+    /// The address of the admin listener.
     ///
     /// # Errors
-    /// If the system can't tell.
+    /// If the operating system does not return it.
     pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
         self.admin.local_addr()
     }
 
-    /// Serves until asked to stop; then answers what it holds, turning waits into 202.
+    /// Serves until a shutdown begins, then finishes the open requests. Requests that wait for a run get a 202.
     pub async fn run(self) {
         let Self {
             app,
             main,
             admin,
             lifecycle,
-            ended,
+            after_requests,
         } = self;
-        lifecycle.spawn_until_stopped(migrate(Arc::clone(&app)));
-        lifecycle.spawn(RateLimits::forget_idle(Arc::clone(&app), lifecycle.clone()));
+        lifecycle.spawn_until_stopped(migrate(app.clone()));
+        lifecycle.spawn(Arc::clone(&app.rates).free_idle_buckets(lifecycle.clone()));
         let http = &app.settings.http;
-        let bounds = Bounds {
+        let limits = ListenerLimits {
             connections: http.max_connections as usize,
             header_timeout: http.http_header_timeout_ms,
             unread_timeout: http.http_unread_timeout_ms,
             grace: http.shutdown_grace_seconds,
         };
-        // The port too, if the system was to choose one.
+        // With port 0, the operating system has chosen the port.
         let address = main.local_addr().unwrap_or(http.listen_addr);
-        tracing::info!(%address, "the API serves");
-        let admin_bounds = Bounds {
+        tracing::info!(%address, "API listening");
+        let admin_limits = ListenerLimits {
             connections: ADMIN_CONNECTIONS,
-            ..bounds
+            ..limits
         };
         tokio::join!(
             listener::serve(
                 main,
                 router::router(&app),
-                bounds,
+                limits,
                 app.metrics.connections.clone(),
                 lifecycle.clone()
             ),
             listener::serve(
                 admin,
                 router::admin_router(&app),
-                admin_bounds,
+                admin_limits,
                 Gauge::default(),
                 lifecycle.clone()
             ),
         );
         app.sockets.close();
-        if tokio::time::timeout(bounds.grace, app.sockets.wait())
+        if tokio::time::timeout(limits.grace, app.sockets.wait())
             .await
             .is_err()
         {
-            tracing::warn!(open = app.sockets.len(), "WebSockets did not end in time");
+            tracing::warn!(
+                open = app.sockets.len(),
+                "grace period is over; closing open WebSockets"
+            );
         }
-        app.notifier.close();
-        ended.stop();
-        if !ended.drained(LAST_NOTICES).await {
-            tracing::warn!("the last notices did not go out; the rescuer rings instead");
+        app.chat.notifier.close();
+        after_requests.stop();
+        if !after_requests.drained(NOTIFIER_GRACE).await {
+            tracing::warn!("some notifications were not sent; the rescuer will send them");
         }
-        tracing::info!("the API has stopped");
+        tracing::info!("API stopped");
     }
 }
 
-fn group_posts(settings: &ApiSettings, pool: &Pool, ended: &Lifecycle) -> GroupCommit<Post, PostOutcome> {
-    let most = settings.store.database_batch_max as usize;
-    let max_open = i64::from(settings.chat.max_open_runs_per_user);
-    let pool = pool.clone();
-    GroupCommit::start(most, ended, move |batch: Arc<[Post]>| {
-        let pool = pool.clone();
-        async move { posts::store(&pool, &batch, max_open).await }
+fn build(
+    settings: ApiSettings,
+    pool: Pool,
+    redis: RedisClient,
+    auth: Authenticator,
+    agents: Agents,
+    lifecycle: &Lifecycle,
+    after_requests: &Lifecycle,
+) -> AppState {
+    let database = Database::new(pool.clone(), settings.http.database_request_timeout_ms);
+    let subscribers = Subscribers::new(settings.live.live_buffer_events as usize);
+    let waiter = Waiter::new(subscribers.clone());
+    let sweep = settings.chat.wait_sweep_ms;
+    waiter.start_polling(pool.clone(), sweep, Clock::system(), lifecycle);
+    lifecycle.spawn_until_stopped(live::listen(waiter.clone(), subscribers.clone(), redis.clone()));
+    let notifier = Notifier::start(redis.clone(), after_requests);
+    let sockets = TaskTracker::new();
+    let mut metrics = ApiMetrics::new(&settings.http);
+    metrics.observe(&pool, &notifier, &waiter, &sockets);
+    let rates = Arc::new(RateLimits::new(&settings, metrics.limited.clone()));
+    let auth = Arc::new(auth);
+    let posts = chat::store_in_groups(
+        &pool,
+        settings.store.database_batch_max as usize,
+        settings.chat.max_open_runs_per_user,
+        after_requests,
+    );
+    let chat = ChatState::new(chat::Parts {
+        settings: settings.chat.clone(),
+        database: database.clone(),
+        posts,
+        notifier,
+        waiter,
+        agents,
+        rates: Arc::clone(&rates),
+        queue_depth: Cached::new(chat::QUEUE_DEPTH_LIFETIME..=chat::QUEUE_DEPTH_LIFETIME),
+        queue_estimator: QueueEstimator::new(),
+        posts_total: metrics.posts.clone(),
+        post_duration: metrics.post_duration.clone(),
+        lifecycle: lifecycle.clone(),
+        clock: Clock::system(),
+    });
+    let live = LiveState::new(live::Parts {
+        settings: settings.live.clone(),
+        chat: chat.clone(),
+        redis,
+        subscribers,
+        connections: ConnectionLimit::default(),
+        streams: metrics.streams.clone(),
+    });
+    AppState::new(state::Parts {
+        sessions: SessionState::new(
+            &settings.auth,
+            Arc::clone(&auth),
+            database.clone(),
+            Arc::clone(&rates),
+        ),
+        trusted_proxies: settings.http.trusted_proxies.clone().into(),
+        settings,
+        database,
+        chat,
+        live,
+        auth,
+        rates,
+        metrics,
+        sockets,
     })
-}
-
-fn open(setting: &str, address: SocketAddr) -> Result<TcpListener, Exit> {
-    listener::listen(address).map_err(|error| Exit::bad_setting(setting, format!("{address}: {error}")))
 }
 
 fn check(settings: &ApiSettings) -> Result<(), Exit> {
@@ -201,15 +224,24 @@ fn check(settings: &ApiSettings) -> Result<(), Exit> {
     if chat.chat_wait_default > chat.chat_wait_max {
         return Err(Exit::bad_setting(
             "CHAT_WAIT_DEFAULT",
-            "must not be above CHAT_WAIT_MAX",
+            "must not be greater than CHAT_WAIT_MAX",
         ));
     }
     Ok(())
 }
 
-/// Migrates as soon as Postgres can be reached; until then the API is not ready.
-async fn migrate(app: App) {
+fn load_agents(settings: &ApiSettings) -> Result<Agents, Exit> {
+    let tools: Vec<_> = errand_task_tools::specs().iter().map(|spec| spec.name).collect();
+    Agents::load(&settings.agents, &tools, Secrets::Leave)
+}
+
+fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, Exit> {
+    listener::listen(address).map_err(|error| Exit::bad_setting(setting, format!("{address}: {error}")))
+}
+
+/// Migrates the schema as soon as Postgres is available. Until then the API is not ready.
+async fn migrate(app: AppState) {
     if let Err(error) = schema::migrate_when_reachable(&app.settings.store).await {
-        tracing::error!(%error, "the schema could not be migrated");
+        tracing::error!(%error, "cannot migrate the schema");
     }
 }

@@ -1,30 +1,33 @@
-//! Where a request comes from, as far as it can be believed.
+//! The address of the client, from the connection or from the headers of trusted proxies.
 
 use std::{
     convert::Infallible,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts},
+    extract::{ConnectInfo, FromRef, FromRequestParts},
     http::{HeaderMap, request::Parts},
 };
 
-use crate::state::App;
-
-/// Who sent a request.
+/// The client that sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
-    /// The address; of IPv6 the network, since one caller has all addresses of it.
+    /// The IPv4 address or the IPv6 /64 network, because a client usually has a whole network.
     pub(crate) address: IpAddr,
-    /// Whether the page was reached by https.
+    /// Whether the client used HTTPS.
     pub(crate) secure: bool,
 }
 
-impl FromRequestParts<App> for Client {
+impl<S> FromRequestParts<S> for Client
+where
+    S: Send + Sync,
+    Arc<[IpAddr]>: FromRef<S>,
+{
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let peer = parts
             .extensions
             .get::<ConnectInfo<SocketAddr>>()
@@ -36,7 +39,7 @@ impl FromRequestParts<App> for Client {
             peer,
             direct,
             &parts.headers,
-            &app.settings.http.trusted_proxies,
+            &Arc::<[IpAddr]>::from_ref(state),
         ))
     }
 }
@@ -49,7 +52,7 @@ impl Client {
                 secure: direct_https,
             };
         }
-        // The nearest proxy appends to the right, so that is where belief begins.
+        // Each proxy appends to the right, so the list is read from there until an address is not a trusted proxy.
         let mut address = peer;
         for hop in values(headers, "x-forwarded-for").rev() {
             let Some(hop) = parse(hop) else { break };
@@ -77,7 +80,7 @@ fn values<'a>(headers: &'a HeaderMap, name: &'static str) -> impl DoubleEndedIte
     lines.into_iter().flat_map(|line| line.split(',')).map(str::trim)
 }
 
-/// An address, with or without a port.
+/// Parses an address with or without a port.
 fn parse(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>()
         .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()))
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_s_headers_are_not_believed() {
+    fn headers_of_an_untrusted_peer_are_ignored() {
         let headers = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-proto", "https")];
         assert_eq!(
             client("9.9.9.9", &headers, &["10.0.0.1"]),
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_proxies_it_is_the_right_most_address_that_is_not_one_of_them() {
+    fn rightmost_address_that_is_not_a_trusted_proxy_is_used() {
         let headers = [
             ("x-forwarded-for", "6.6.6.6, 1.2.3.4"),
             ("x-forwarded-for", "10.0.0.2"),
@@ -133,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_ends_belief() {
+    fn invalid_address_ends_the_search() {
         let headers = [("x-forwarded-for", "6.6.6.6, unknown")];
         assert_eq!(
             client("10.0.0.1", &headers, &["10.0.0.1"]),
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_of_one_ipv6_network_are_one_caller() {
+    fn addresses_of_one_ipv6_network_count_as_one() {
         assert_eq!(client("2001:db8:1:2:3:4:5:6", &[], &[]).0, "2001:db8:1:2::");
     }
 }

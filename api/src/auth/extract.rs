@@ -1,60 +1,71 @@
-//! What handlers take from a request: who calls, and that the path is well formed and theirs.
+//! Extracts the caller of a request, and checks that the ids in the path are valid and belong to the caller.
+
+use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequestParts, RawPathParams, rejection::RawPathParamsRejection},
+    extract::{FromRef, FromRequestParts, RawPathParams, rejection::RawPathParamsRejection},
     http::{HeaderMap, header, request::Parts},
 };
 use errand_shared::Uuid;
 
-use super::{Identity, Role, tokens};
-use crate::{
-    http::{error::ApiError, problem::FieldError},
-    state::App,
+use super::{
+    authenticator::Authenticator,
+    identity::{Identity, Role},
+    tokens,
 };
+use crate::http::error::{ApiError, FieldError};
 
-/// The caller of a route below `/api/{user_id}`, who is that user. An admin is nobody special there.
+/// The caller of a route below `/api/{user_id}`, who is that user. Admins have no access to other users here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// The user.
     pub(crate) user_id: Uuid,
-    /// What they may do elsewhere.
     pub(crate) role: Role,
 }
 
-/// The caller of a route below `/admin`, whose token says that they are an admin.
+/// The caller of a route below `/admin`, whose token has the role `admin`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Admin {
-    /// The admin, for the log.
+    /// The admin. Every change is logged with this id.
     pub(crate) user_id: Uuid,
 }
 
-/// The subprotocol of our WebSockets.
+/// The WebSocket subprotocol of this API.
 pub(crate) const PROTOCOL: &str = "errand.v1";
-/// What a token is called as a subprotocol: a browser can't set a WebSocket's headers.
+/// The prefix of a token among the subprotocols: a browser cannot set the headers of a WebSocket.
 const BEARER_PROTOCOL: &str = "bearer.";
 
-/// The caller of a WebSocket, who is the path's user; with the end of their token.
+/// The caller of a WebSocket, who is the user in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketCaller(pub(crate) Identity);
 
-/// A route that only exists while we issue the tokens ourselves.
+/// Rejects a request with 404 if an external identity provider issues the tokens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnTokens;
 
-impl FromRequestParts<App> for Identity {
+impl<S> FromRequestParts<S> for Identity
+where
+    S: Send + Sync,
+    Arc<Authenticator>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        app.auth.verify(bearer(&parts.headers)?).await
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Arc::<Authenticator>::from_ref(state)
+            .verify(bearer(&parts.headers)?)
+            .await
     }
 }
 
-impl FromRequestParts<App> for Caller {
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Arc<Authenticator>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let identity = Identity::from_request_parts(parts, app).await?;
-        check_path(parts, app, identity).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let identity = Identity::from_request_parts(parts, state).await?;
+        check_path(parts, identity).await?;
         Ok(Self {
             user_id: identity.user_id,
             role: identity.role,
@@ -62,80 +73,92 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-impl FromRequestParts<App> for SocketCaller {
+impl<S> FromRequestParts<S> for SocketCaller
+where
+    S: Send + Sync,
+    Arc<Authenticator>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let token = match protocol_token(&parts.headers) {
             Some(token) if !parts.headers.contains_key(header::AUTHORIZATION) => token,
             _ => bearer(&parts.headers)?,
         };
-        let identity = app.auth.verify(token).await?;
-        check_path(parts, app, identity).await?;
+        let identity = Arc::<Authenticator>::from_ref(state).verify(token).await?;
+        check_path(parts, identity).await?;
         Ok(Self(identity))
     }
 }
 
-/// Whether the path is well formed and its user is the caller.
-async fn check_path(parts: &mut Parts, app: &App, identity: Identity) -> Result<(), ApiError> {
-    let params = path_params(parts, app).await?;
+/// Checks that the ids in the path are valid and that its user is the caller.
+async fn check_path(parts: &mut Parts, identity: Identity) -> Result<(), ApiError> {
+    let params = path_params(parts).await?;
     if path_user(&params)? != identity.user_id {
         return Err(ApiError::Forbidden("Cannot access another user's chat"));
     }
     Ok(())
 }
 
-impl FromRequestParts<App> for Admin {
+impl<S> FromRequestParts<S> for Admin
+where
+    S: Send + Sync,
+    Arc<Authenticator>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let identity = Identity::from_request_parts(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let identity = Identity::from_request_parts(parts, state).await?;
         if identity.role != Role::Admin {
-            return Err(ApiError::Forbidden("Only an admin may do this"));
+            return Err(ApiError::Forbidden("This requires the role admin"));
         }
-        well_formed(&path_params(parts, app).await?)?;
+        check_ids(&path_params(parts).await?)?;
         Ok(Self {
             user_id: identity.user_id,
         })
     }
 }
 
-impl FromRequestParts<App> for OwnTokens {
+impl<S> FromRequestParts<S> for OwnTokens
+where
+    S: Send + Sync,
+    Arc<Authenticator>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(_parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        if app.auth.is_outside() {
-            Err(tokens::issued_elsewhere())
+    async fn from_request_parts(_parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if Arc::<Authenticator>::from_ref(state).is_external() {
+            Err(tokens::issued_externally())
         } else {
             Ok(Self)
         }
     }
 }
 
-/// The token of the one Authorization header.
+/// The token in the `Authorization` header, of which there must be exactly one.
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
-    const WANTED: &str = "A bearer token is required.";
+    const REQUIRED: &str = "A bearer token is required.";
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(ApiError::Unauthorized(WANTED));
+        return Err(ApiError::Unauthorized(REQUIRED));
     };
     match value.to_str().ok().and_then(|value| value.trim().split_once(' ')) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
-        _ => Err(ApiError::Unauthorized(WANTED)),
+        _ => Err(ApiError::Unauthorized(REQUIRED)),
     }
 }
 
-async fn path_params(parts: &mut Parts, app: &App) -> Result<RawPathParams, ApiError> {
-    RawPathParams::from_request_parts(parts, app)
+async fn path_params(parts: &mut Parts) -> Result<RawPathParams, ApiError> {
+    RawPathParams::from_request_parts(parts, &())
         .await
         .map_err(|rejection| match rejection {
             RawPathParamsRejection::InvalidUtf8InPathParam(_) => ApiError::invalid("path", "must be UTF-8"),
-            // A route without parameters has none that could break a rule.
+            // A route without parameters never gets here.
             other => ApiError::internal(other),
         })
 }
 
-/// The token among the subprotocols on offer.
+/// The token among the offered subprotocols.
 fn protocol_token(headers: &HeaderMap) -> Option<&str> {
     headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
@@ -145,13 +168,13 @@ fn protocol_token(headers: &HeaderMap) -> Option<&str> {
         .find_map(|protocol| protocol.trim().strip_prefix(BEARER_PROTOCOL))
 }
 
-/// The user of a path whose ids are all well formed.
+/// The user in the path, after checking all its ids.
 fn path_user(params: &RawPathParams) -> Result<Uuid, ApiError> {
-    well_formed(params)?.ok_or_else(|| ApiError::Internal("the route's path has no user_id".into()))
+    check_ids(params)?.ok_or_else(|| ApiError::Internal("the route's path has no user_id".into()))
 }
 
-/// The user of a path, if one stands in it, whose ids are all well formed.
-fn well_formed(params: &RawPathParams) -> Result<Option<Uuid>, ApiError> {
+/// Checks all ids in the path and returns its user, if it has one.
+fn check_ids(params: &RawPathParams) -> Result<Option<Uuid>, ApiError> {
     let mut user_id = None;
     let mut errors = Vec::new();
     for (name, value) in params {
@@ -162,7 +185,7 @@ fn well_formed(params: &RawPathParams) -> Result<Option<Uuid>, ApiError> {
                 Err(_) => errors.push(FieldError::new(name, "must be a UUID")),
             },
             "task_id" if !value.parse::<i64>().is_ok_and(|number| number > 0) => {
-                errors.push(FieldError::new(name, "must be a whole number above zero"));
+                errors.push(FieldError::new(name, "must be a positive whole number"));
             }
             _ => {}
         }
@@ -189,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_stands_in_one_header_after_the_word_bearer() {
+    fn token_follows_bearer_in_a_single_header() {
         for good in ["Bearer tok", "bearer tok", "BEARER  tok "] {
             assert_eq!(token(&[good]).as_deref(), Some("tok"), "{good:?}");
         }

@@ -19,7 +19,7 @@ pub(super) const RSA: &[u8] = include_bytes!("fixtures/test-only-rsa.private.pem
 pub(super) const EC: &[u8] = include_bytes!("fixtures/test-only-ec.private.pem");
 pub(super) const ED25519: &[u8] = include_bytes!("fixtures/test-only-ed25519.private.pem");
 
-/// A fixed time; nothing in the tests reads the machine's clock.
+/// A fixed time: no test reads the system clock.
 pub(super) const NOW: i64 = 1_800_000_000;
 
 pub(super) fn now() -> DateTime<Utc> {
@@ -41,7 +41,7 @@ pub(super) fn settings() -> AuthSettings {
     }
 }
 
-/// We issue the tokens.
+/// Settings with a secret: this API issues the tokens.
 pub(super) fn own() -> AuthSettings {
     let secret = |text| Some(Secret::new(text));
     AuthSettings {
@@ -51,8 +51,8 @@ pub(super) fn own() -> AuthSettings {
     }
 }
 
-/// The holder of a public key issues the tokens.
-pub(super) fn outside(name: &str) -> AuthSettings {
+/// Settings with a public key: an external identity provider issues the tokens.
+pub(super) fn external(name: &str) -> AuthSettings {
     AuthSettings {
         jwt_public_key_file: Some(fixture(name)),
         ..settings()
@@ -65,7 +65,7 @@ pub(super) fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A file that goes with the test.
+/// A file that is deleted at the end of the test.
 #[derive(Debug)]
 pub(super) struct TemporaryFile(pub(super) PathBuf);
 
@@ -79,12 +79,12 @@ impl TemporaryFile {
 
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        // What is left in the temporary folder harms nobody.
+        // A leftover file in the temporary folder is harmless.
         drop(std::fs::remove_file(&self.0));
     }
 }
 
-/// The key that signs with this algorithm.
+/// The signing key for this algorithm.
 pub(super) fn signing_key(algorithm: Algorithm) -> EncodingKey {
     match algorithm {
         Algorithm::RS256 | Algorithm::PS256 => EncodingKey::from_rsa_pem(RSA).unwrap(),
@@ -94,7 +94,7 @@ pub(super) fn signing_key(algorithm: Algorithm) -> EncodingKey {
     }
 }
 
-/// The public half of that key, under a name.
+/// The public key for [`signing_key`], with this key id.
 pub(super) fn jwk(algorithm: Algorithm, kid: Option<&str>) -> Value {
     let mut jwk =
         serde_json::to_value(Jwk::from_encoding_key(&signing_key(algorithm), algorithm).unwrap()).unwrap();
@@ -104,7 +104,7 @@ pub(super) fn jwk(algorithm: Algorithm, kid: Option<&str>) -> Value {
     jwk
 }
 
-/// Good claims, with these changed; null takes one away.
+/// Valid claims with these changes; null removes a claim.
 pub(super) fn claims(changes: Value) -> Value {
     let mut claims = json!({
         "iss": "errand",
@@ -131,7 +131,7 @@ pub(super) fn sign(algorithm: Algorithm, claims: &Value) -> String {
     encode(&Header::new(algorithm), claims, &signing_key(algorithm)).unwrap()
 }
 
-/// A token whose header is as given, signed with our secret whatever it says.
+/// A token with this header, signed with our secret whatever the header says.
 pub(super) fn sign_with_header(header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));

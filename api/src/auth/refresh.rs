@@ -1,8 +1,8 @@
-//! Refresh tokens as a request shows them: 32 random bytes, in a body or in a cookie that only `/auth` sees.
+//! Refresh tokens in requests: 32 random bytes, in the body or in a cookie with the path `/auth`.
 
 use axum::{
     body::HttpBody,
-    extract::{FromRequest, Request},
+    extract::{FromRef, FromRequest, Request},
     http::{HeaderMap, HeaderValue, header},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -10,52 +10,55 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use crate::{
-    http::{error::ApiError, extract::Json},
-    state::App,
+use crate::http::{
+    error::ApiError,
+    extract::{BodyLimits, Json},
 };
 
-/// The cookie's name.
 pub(crate) const COOKIE: &str = "errand_refresh";
 
-/// 32 random bytes as text.
+/// 32 random bytes in base64url.
 pub(crate) fn random_text() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
-/// What is stored of a token.
+/// The SHA-256 of a token, which is stored in its place.
 pub(crate) fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// The refresh token, for callers that keep it themselves.
+/// A refresh token, for clients that do not use the cookie.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct RefreshBody {
-    /// As the last login or refresh gave it; without it the cookie's counts.
+    /// The refresh token of the last login or refresh. Without it, the cookie is used.
     refresh_token: Option<String>,
 }
 
-/// The refresh token that a request carries, if any; the body's before the cookie's.
+/// The refresh token of a request. The body takes precedence over the cookie.
 #[derive(Debug)]
-pub(crate) struct Carried(pub(crate) Option<String>);
+pub(crate) struct PresentedToken(pub(crate) Option<String>);
 
-impl FromRequest<App> for Carried {
+impl<S> FromRequest<S> for PresentedToken
+where
+    S: Send + Sync,
+    BodyLimits: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let headers = request.headers();
         let cookie = cookie(headers).map(str::to_owned);
-        let ours = says_json(headers) || is_same_origin(headers);
+        let is_trusted = has_json_type(headers) || is_same_origin(headers);
         let body = if request.body().is_end_stream() {
             RefreshBody::default()
         } else {
-            Json::from_request(request, app).await?.0
+            Json::from_request(request, state).await?.0
         };
         match (body.refresh_token, cookie) {
             (Some(token), _) => Ok(Self(Some(token))),
-            // Beside SameSite=Strict: no form of another site can send JSON or our origin.
-            (None, Some(_)) if !ours => Err(ApiError::Forbidden(
-                "The cookie counts only from our own page or with application/json",
+            // In addition to SameSite=Strict: a form of another site can send neither JSON nor our origin.
+            (None, Some(_)) if !is_trusted => Err(ApiError::Forbidden(
+                "The cookie is only accepted from this server's own page or with application/json",
             )),
             (None, cookie) => Ok(Self(cookie)),
         }
@@ -72,8 +75,8 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
         .find_map(|(name, value)| (name == COOKIE && !value.is_empty()).then_some(value))
 }
 
-/// Whether the request says that it is JSON, which a page of another site can't without asking first.
-fn says_json(headers: &HeaderMap) -> bool {
+/// Whether the content type is JSON, which a page of another site can only send after a CORS preflight.
+fn has_json_type(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -85,7 +88,7 @@ fn says_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Whether a browser says that the page is of the host it talks to.
+/// Whether `Origin` names this host.
 fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| {
         headers
@@ -101,7 +104,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     }
 }
 
-/// The header that gives the cookie this token, or takes the cookie away.
+/// The `Set-Cookie` header that sets the cookie to a token for this many seconds, or deletes it.
 pub(crate) fn set_cookie(token: Option<(&str, u64)>, secure: bool) -> Result<HeaderValue, ApiError> {
     let (token, seconds) = token.unwrap_or_default();
     let secure = if secure { "; Secure" } else { "" };
@@ -123,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_found_among_others() {
+    fn cookie_is_found_among_other_cookies() {
         assert_eq!(
             cookie(&headers(&[("cookie", "a=b; errand_refresh=tok; c=d")])),
             Some("tok")
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_host_s_own_pages_are_of_the_same_origin() {
+    fn only_pages_of_this_host_have_the_same_origin() {
         let same = |origin| is_same_origin(&headers(&[("host", "errand.example:8080"), ("origin", origin)]));
         assert!(same("https://errand.example:8080"));
         assert!(!same("https://errand.example"));
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_for_auth_alone_and_not_for_scripts() {
+    fn cookie_is_limited_to_auth_and_hidden_from_scripts() {
         let set = set_cookie(Some(("tok", 60)), true).unwrap();
         assert_eq!(
             set.to_str().unwrap(),
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_long_and_never_the_same() {
+    fn tokens_are_long_and_unique() {
         assert_eq!(random_text().len(), 43);
         assert_ne!(random_text(), random_text());
     }

@@ -1,7 +1,10 @@
-//! What registering, logging in, refreshing and logging out do; the routes only speak HTTP.
+//! Registers users, logs them in and out, and refreshes their tokens.
+
+use std::{sync::Arc, time::Duration};
 
 use errand_shared::{
     Uuid,
+    domain::clock::Clock,
     storage::{
         auth_tokens::{self, NewToken, RefreshOutcome},
         users::{self, User},
@@ -9,19 +12,49 @@ use errand_shared::{
 };
 use sqlx::{Connection, PgConnection};
 
-use super::{Client, refresh, validation::Rules};
-use crate::{http::error::ApiError, state::App};
+use super::{authenticator::Authenticator, client_addr::Client, refresh, validation::Validation};
+use crate::{
+    http::{database::Database, error::ApiError, rate_limits::RateLimits},
+    settings::AuthSettings,
+};
 
-/// What a person shows to get in.
+/// What registering and logging in need. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionState {
+    pub(crate) auth: Arc<Authenticator>,
+    pub(crate) database: Database,
+    pub(crate) rates: Arc<RateLimits>,
+    pub(crate) access_token_ttl: Duration,
+    pub(crate) refresh_token_ttl: Duration,
+    pub(crate) clock: Clock,
+}
+
+impl SessionState {
+    pub(crate) fn new(
+        settings: &AuthSettings,
+        auth: Arc<Authenticator>,
+        database: Database,
+        rates: Arc<RateLimits>,
+    ) -> Self {
+        Self {
+            auth,
+            database,
+            rates,
+            access_token_ttl: settings.jwt_ttl_seconds,
+            refresh_token_ttl: settings.refresh_ttl_seconds,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// The e-mail address and password that a user enters.
 #[derive(Debug)]
 pub(crate) struct Credentials<'a> {
-    /// The e-mail, if there is one.
     pub(crate) email: Option<&'a str>,
-    /// The password, if there is one.
     pub(crate) password: Option<&'a str>,
 }
 
-/// A person who is in.
+/// A user who is logged in.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) user: User,
@@ -29,23 +62,23 @@ pub(crate) struct Session {
     pub(crate) refresh_token: String,
 }
 
-/// Makes a user and lets them in.
+/// Creates a user and logs them in.
 pub(crate) async fn register(
-    app: &App,
+    state: &SessionState,
     client: Client,
     credentials: Credentials<'_>,
     name: Option<&str>,
 ) -> Result<Session, ApiError> {
-    let mut rules = Rules::default();
-    let email = rules.email(credentials.email);
-    let password = rules.new_password(credentials.password);
-    let name = rules.name(name);
-    rules.held()?;
-    app.rates.auth(client.address, Some(&email))?;
-    let hash = app.auth.passwords().hash(password).await?;
+    let mut fields = Validation::default();
+    let email = fields.email(credentials.email);
+    let password = fields.new_password(credentials.password);
+    let name = fields.name(name);
+    fields.finish()?;
+    state.rates.auth(client.address, Some(&email))?;
+    let hash = state.auth.passwords().hash(password).await?;
     let refresh_token = refresh::random_text();
-    let created = app.database(async {
-        let mut connection = app.pool.get().await?;
+    let created = state.database.run(async {
+        let mut connection = state.database.pool.get().await?;
         let mut transaction = connection.begin().await?;
         let Some(user) =
             users::create(&mut *transaction, Uuid::now_v7(), &email, &name, &hash, "user").await?
@@ -54,83 +87,91 @@ pub(crate) async fn register(
             connection.release();
             return Ok(None);
         };
-        store(app, &mut transaction, user.id, Uuid::now_v7(), &refresh_token).await?;
+        store(state, &mut transaction, user.id, Uuid::now_v7(), &refresh_token).await?;
         transaction.commit().await?;
         connection.release();
         Ok(Some(user))
     });
     match created.await? {
-        Some(user) => open(app, user, refresh_token),
-        None => Err(ApiError::Conflict("The e-mail is taken.".to_owned())),
+        Some(user) => session(state, user, refresh_token),
+        None => Err(ApiError::Conflict(
+            "The e-mail address is already registered.".to_owned(),
+        )),
     }
 }
 
-/// Lets a user in who knows their password.
+/// Logs a user in.
 pub(crate) async fn log_in(
-    app: &App,
+    state: &SessionState,
     client: Client,
     credentials: Credentials<'_>,
 ) -> Result<Session, ApiError> {
-    let mut rules = Rules::default();
-    let email = rules.login_email(credentials.email);
-    let password = rules.login_password(credentials.password);
-    rules.held()?;
-    app.rates.auth(client.address, Some(&email))?;
-    let (user, hash) = match app.database(users::find_by_email(&app.pool, &email)).await? {
+    let mut fields = Validation::default();
+    let email = fields.login_email(credentials.email);
+    let password = fields.login_password(credentials.password);
+    fields.finish()?;
+    state.rates.auth(client.address, Some(&email))?;
+    let (user, hash) = match state
+        .database
+        .run(users::find_by_email(&state.database.pool, &email))
+        .await?
+    {
         Some((user, Some(hash))) => (Some(user), Some(hash)),
         _ => (None, None),
     };
-    // Also without a user: the time must not tell which e-mails are known.
-    let right = app.auth.passwords().is_right(password, hash).await?;
-    let Some(user) = user.filter(|_| right) else {
-        return Err(ApiError::Unauthorized("The e-mail or the password is wrong."));
+    // An unknown user takes the same time, so that timing does not reveal which addresses are registered.
+    let is_correct = state.auth.passwords().verify(password, hash).await?;
+    let Some(user) = user.filter(|_| is_correct) else {
+        return Err(ApiError::Unauthorized(
+            "The e-mail address or the password is wrong.",
+        ));
     };
     let refresh_token = refresh::random_text();
-    let stored = app.database(async {
-        let mut connection = app.pool.get().await?;
+    let stored = state.database.run(async {
+        let mut connection = state.database.pool.get().await?;
         let mut transaction = connection.begin().await?;
         auth_tokens::delete_expired(&mut *transaction, user.id).await?;
-        store(app, &mut transaction, user.id, Uuid::now_v7(), &refresh_token).await?;
+        store(state, &mut transaction, user.id, Uuid::now_v7(), &refresh_token).await?;
         transaction.commit().await?;
         connection.release();
         Ok(())
     });
     stored.await?;
-    open(app, user, refresh_token)
+    session(state, user, refresh_token)
 }
 
-/// Trades a refresh token for the next of its family.
-pub(crate) async fn refresh(app: &App, token: Option<&str>) -> Result<Session, ApiError> {
-    const BAD: ApiError = ApiError::Unauthorized("The refresh token is not valid; log in again.");
+/// Exchanges a refresh token for new tokens of the same login.
+pub(crate) async fn refresh(state: &SessionState, token: Option<&str>) -> Result<Session, ApiError> {
+    const INVALID: ApiError = ApiError::Unauthorized("The refresh token is invalid; log in again.");
     let Some(token) = token else {
         return Err(ApiError::Unauthorized("A refresh token is required."));
     };
     let next = refresh::random_text();
-    let traded = app.database(async {
-        let mut connection = app.pool.get().await?;
+    let refreshed = state.database.run(async {
+        let mut connection = state.database.pool.get().await?;
         let mut transaction = connection.begin().await?;
         let user = match auth_tokens::redeem(&mut transaction, &refresh::hash(token)).await? {
             RefreshOutcome::Valid { family_id, user_id } => {
-                store(app, &mut transaction, user_id, family_id, &next).await?;
+                store(state, &mut transaction, user_id, family_id, &next).await?;
                 users::find(&mut *transaction, user_id).await?
             }
             RefreshOutcome::Invalid => None,
         };
-        // A bad one too: it may have revoked its family.
+        // Committed for an invalid token too: its reuse may have revoked the whole login.
         transaction.commit().await?;
         connection.release();
         Ok(user)
     });
-    match traded.await? {
-        Some(user) => open(app, user, next),
-        None => Err(BAD),
+    match refreshed.await? {
+        Some(user) => session(state, user, next),
+        None => Err(INVALID),
     }
 }
 
-/// Revokes the family of a refresh token, known or not.
-pub(crate) async fn log_out(app: &App, token: &str) -> Result<(), ApiError> {
-    let revoked = app.database(async {
-        let mut connection = app.pool.get().await?;
+/// Revokes all refresh tokens of a login. An unknown token is ignored.
+pub(crate) async fn log_out(state: &SessionState, token: &str) -> Result<(), ApiError> {
+    let revoked = state.database.run(async {
+        let mut connection = state.database.pool.get().await?;
         let mut transaction = connection.begin().await?;
         auth_tokens::revoke_family(&mut transaction, &refresh::hash(token)).await?;
         transaction.commit().await?;
@@ -141,13 +182,13 @@ pub(crate) async fn log_out(app: &App, token: &str) -> Result<(), ApiError> {
 }
 
 async fn store(
-    app: &App,
+    state: &SessionState,
     connection: &mut PgConnection,
     user_id: Uuid,
     family_id: Uuid,
     token: &str,
 ) -> Result<(), sqlx::Error> {
-    let ttl_seconds = app.settings.auth.refresh_ttl_seconds.as_secs_f64();
+    let ttl_seconds = state.refresh_token_ttl.as_secs_f64();
     let hash = refresh::hash(token);
     auth_tokens::store(
         connection,
@@ -161,9 +202,9 @@ async fn store(
     .await
 }
 
-fn open(app: &App, user: User, refresh_token: String) -> Result<Session, ApiError> {
-    let ttl = app.settings.auth.jwt_ttl_seconds;
-    let access_token = app.auth.issue(user.id, &user.role, app.clock.now(), ttl)?;
+fn session(state: &SessionState, user: User, refresh_token: String) -> Result<Session, ApiError> {
+    let ttl = state.access_token_ttl;
+    let access_token = state.auth.issue(user.id, &user.role, state.clock.now(), ttl)?;
     Ok(Session {
         user,
         access_token,

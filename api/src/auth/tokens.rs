@@ -1,6 +1,6 @@
-//! Access tokens (JWT, RFC 7519): what one must say to count, and how ours are made.
+//! Access tokens (JWT, RFC 7519): verifies their claims and issues our own.
 //!
-//! It knows no database: whether the user still exists is asked elsewhere.
+//! This module does not use the database. Whether the user still exists is checked elsewhere.
 
 use std::time::Duration;
 
@@ -10,43 +10,41 @@ use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode,
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-use super::{Role, keys::Keys};
+use super::{identity::Role, keys::Keys};
 use crate::{http::error::ApiError, settings::AuthSettings};
 
-/// How far the clocks of issuer and reader may differ.
+/// How far the clock of the issuer may differ from ours.
 const LEEWAY: TimeDelta = TimeDelta::seconds(10);
-/// Characters of an outside subject, at most.
 const SUBJECT_MAX_CHARS: usize = 255;
-/// Characters of a user's name, at most.
 const NAME_MAX_CHARS: usize = 100;
 
 const INVALID: &str = "The token is not valid.";
 const EXPIRED: &str = "The token has expired.";
 const NOT_YET: &str = "The token is not valid yet.";
 
-/// Whom a good token names.
+/// The subject of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
-    /// A user of ours.
+    /// A user who registered here.
     Own(Uuid),
-    /// A user of the outside identity provider.
-    Outside {
-        /// What the provider calls them.
+    /// A user of the external identity provider.
+    External {
+        /// The provider's id of the user.
         subject: String,
-        /// What they are called if they are new here.
+        /// The name to store if the user is new.
         name: String,
     },
 }
 
-/// What a good token says.
+/// The claims of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Checked {
+pub(super) struct VerifiedClaims {
     pub(super) subject: Subject,
     pub(super) role: Role,
     pub(super) expires_at: DateTime<Utc>,
 }
 
-/// Reads and makes tokens.
+/// Verifies and issues tokens.
 pub(super) struct Tokens {
     keys: Keys,
     issuer: String,
@@ -55,7 +53,7 @@ pub(super) struct Tokens {
 
 #[derive(Deserialize)]
 struct Claims {
-    // Also checked against the settings; a list, which the library would take, is refused by this type.
+    // Checked by the library, which would also accept a list. This type does not.
     #[serde(rename = "iss")]
     _issuer: String,
     sub: String,
@@ -85,12 +83,12 @@ impl Tokens {
         })
     }
 
-    pub(super) const fn is_outside(&self) -> bool {
-        matches!(self.keys, Keys::Outside(_))
+    pub(super) const fn is_external(&self) -> bool {
+        matches!(self.keys, Keys::External(_))
     }
 
-    /// What a token says at this time, or why it does not count.
-    pub(super) fn check(&self, token: &str, now: DateTime<Utc>) -> Result<Checked, &'static str> {
+    /// Verifies a token at this time. The error is the reason for the caller.
+    pub(super) fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<VerifiedClaims, &'static str> {
         let claims = self.signed_claims(token)?;
         let expires_at = time(&claims.exp).ok_or(INVALID)?;
         if now >= expires_at + LEEWAY {
@@ -106,17 +104,17 @@ impl Tokens {
             .as_ref()
             .and_then(Value::as_str)
             .and_then(Role::from_name);
-        if self.is_outside() {
-            // The provider's other roles mean nothing here.
+        if self.is_external() {
+            // Other roles of the provider are ignored.
             let role = role.unwrap_or(Role::User);
-            Ok(Checked {
-                subject: outside_subject(claims)?,
+            Ok(VerifiedClaims {
+                subject: external_subject(claims)?,
                 role,
                 expires_at,
             })
         } else {
             let user_id = claims.sub.parse().map_err(|_not_uuid| INVALID)?;
-            Ok(Checked {
+            Ok(VerifiedClaims {
                 subject: Subject::Own(user_id),
                 role: role.ok_or(INVALID)?,
                 expires_at,
@@ -126,14 +124,14 @@ impl Tokens {
 
     fn signed_claims(&self, token: &str) -> Result<Claims, &'static str> {
         let header = decode_header(token).map_err(|_malformed| INVALID)?;
-        // RFC 7515, 4.1.11: an extension that is not understood makes the token invalid, and none is.
+        // RFC 7515, 4.1.11: a token with an unsupported extension is invalid, and no extension is supported.
         if header.crit.is_some() {
             return Err(INVALID);
         }
         for (key, algorithm) in self.keys.for_token(&header) {
             match decode::<Claims>(token, key, &self.validation(algorithm)) {
                 Ok(token) => return Ok(token.claims),
-                // Perhaps the secret before signed it.
+                // The previous secret may have signed it.
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => {}
                 Err(_bad) => return Err(INVALID),
             }
@@ -141,7 +139,7 @@ impl Tokens {
         Err(INVALID)
     }
 
-    /// What the library checks; time is checked by our own clock.
+    /// The checks of the library. Times are checked separately, against our own clock.
     fn validation(&self, algorithm: Algorithm) -> Validation {
         let mut validation = Validation::new(algorithm);
         validation.set_required_spec_claims(&["exp", "sub", "iss", "aud"]);
@@ -160,7 +158,7 @@ impl Tokens {
         ttl: Duration,
     ) -> Result<String, ApiError> {
         let Keys::Own { signing, .. } = &self.keys else {
-            return Err(issued_elsewhere());
+            return Err(issued_externally());
         };
         let issued_at = now.timestamp();
         let claims = NewClaims {
@@ -175,23 +173,23 @@ impl Tokens {
     }
 }
 
-/// The answer of a route that gives out tokens when those come from elsewhere.
-pub(super) fn issued_elsewhere() -> ApiError {
-    ApiError::NotFound("An outside identity provider issues the tokens; ask it for one.".to_owned())
+/// The error of routes that issue tokens, if an external identity provider does that.
+pub(super) fn issued_externally() -> ApiError {
+    ApiError::NotFound("An external identity provider issues the tokens; get one there.".to_owned())
 }
 
-/// A `NumericDate`: seconds, perhaps with a fraction.
+/// A `NumericDate`: seconds, which may have a fraction.
 fn time(seconds: &Number) -> Option<DateTime<Utc>> {
     let whole = match seconds.as_u64() {
         Some(whole) => whole,
         None => Duration::try_from_secs_f64(seconds.as_f64()?).ok()?.as_secs(),
     };
-    // The leeway must not run over the end of time.
+    // Adding the leeway must not overflow.
     DateTime::from_timestamp(i64::try_from(whole).ok()?, 0)
         .filter(|time| time.checked_add_signed(LEEWAY).is_some())
 }
 
-fn outside_subject(claims: Claims) -> Result<Subject, &'static str> {
+fn external_subject(claims: Claims) -> Result<Subject, &'static str> {
     let subject = claims.sub;
     if subject.is_empty() || subject.contains('\0') || subject.chars().count() > SUBJECT_MAX_CHARS {
         return Err(INVALID);
@@ -201,10 +199,10 @@ fn outside_subject(claims: Claims) -> Result<Subject, &'static str> {
         .or_else(|| text(&claims.email))
         .or_else(|| clean_name(&subject))
         .unwrap_or_else(|| "?".to_owned());
-    Ok(Subject::Outside { subject, name })
+    Ok(Subject::External { subject, name })
 }
 
-/// A name that can be stored, if anything of it is left.
+/// A name without control characters. None if it is blank.
 fn clean_name(name: &str) -> Option<String> {
     let name: String = name
         .trim()

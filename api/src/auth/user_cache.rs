@@ -1,4 +1,4 @@
-//! Whether a token's user exists: asked on every request, so remembered for a moment, yes and no alike.
+//! Caches whether the user of a token exists, because every request asks for it. Missing users are cached too.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -9,20 +9,20 @@ use moka::future::Cache;
 use super::tokens::Subject;
 use crate::http::error::ApiError;
 
-/// How long an answer counts.
-const REMEMBERED: Duration = Duration::from_secs(10);
-/// Answers kept, at most.
+/// How long an entry is used.
+const TTL: Duration = Duration::from_secs(10);
+/// The maximum number of entries.
 const CAPACITY: u64 = 100_000;
-/// As the setting `DATABASE_REQUEST_TIMEOUT_MS` has it if it is not set.
-const TIMEOUT: Duration = Duration::from_millis(4500);
+/// The default of the setting `DATABASE_REQUEST_TIMEOUT_MS`.
+const DEFAULT_TIMEOUT: Duration = Duration::from_millis(4500);
 
-/// The users that were asked for.
+/// A cache of users.
 pub(super) struct UserCache {
     pool: Pool,
     issuer: String,
     timeout: Duration,
     own: Cache<Uuid, bool>,
-    outside: Cache<String, Uuid>,
+    external: Cache<String, Uuid>,
 }
 
 impl UserCache {
@@ -30,15 +30,9 @@ impl UserCache {
         Self {
             pool,
             issuer: issuer.to_owned(),
-            timeout: TIMEOUT,
-            own: Cache::builder()
-                .max_capacity(CAPACITY)
-                .time_to_live(REMEMBERED)
-                .build(),
-            outside: Cache::builder()
-                .max_capacity(CAPACITY)
-                .time_to_live(REMEMBERED)
-                .build(),
+            timeout: DEFAULT_TIMEOUT,
+            own: Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build(),
+            external: Cache::builder().max_capacity(CAPACITY).time_to_live(TTL).build(),
         }
     }
 
@@ -46,26 +40,26 @@ impl UserCache {
         self.timeout = timeout;
     }
 
-    /// The user of a token. What the cache's futures need room for is let go with them: every handler begins with this, and its
-    /// future is as large as the largest of what it may come to wait for.
+    /// The user of a token. The futures of the cache are boxed: every handler starts with this call, and its own future would
+    /// keep their size while it waits for a run.
     pub(super) async fn find(&self, subject: Subject) -> Result<Uuid, ApiError> {
         match subject {
             Subject::Own(user_id) => self.find_own(user_id).await,
-            Subject::Outside { subject, name } => self.find_outside(subject, &name).await,
+            Subject::External { subject, name } => self.find_external(subject, &name).await,
         }
     }
 
     async fn find_own(&self, user_id: Uuid) -> Result<Uuid, ApiError> {
-        let look_up = self.bounded(async { Ok(users::find(&self.pool, user_id).await?.is_some()) });
-        match Box::pin(self.own.try_get_with(user_id, look_up)).await {
+        let lookup = self.with_timeout(async { Ok(users::find(&self.pool, user_id).await?.is_some()) });
+        match Box::pin(self.own.try_get_with(user_id, lookup)).await {
             Ok(true) => Ok(user_id),
             Ok(false) => Err(ApiError::Unauthorized("The token's user no longer exists.")),
-            Err(error) => Err(unshared(error)),
+            Err(error) => Err(into_owned(error)),
         }
     }
 
-    async fn find_outside(&self, subject: String, name: &str) -> Result<Uuid, ApiError> {
-        let look_up = self.bounded(async {
+    async fn find_external(&self, subject: String, name: &str) -> Result<Uuid, ApiError> {
+        let lookup = self.with_timeout(async {
             if let Some(user) = users::find_external(&self.pool, &self.issuer, &subject).await? {
                 return Ok(user.id);
             }
@@ -74,12 +68,15 @@ impl UserCache {
                 users::find_or_create_external(&self.pool, new_id, &self.issuer, &subject, name).await?;
             Ok(user.id)
         });
-        Box::pin(self.outside.try_get_with(subject.clone(), look_up))
+        Box::pin(self.external.try_get_with(subject.clone(), lookup))
             .await
-            .map_err(unshared)
+            .map_err(into_owned)
     }
 
-    async fn bounded<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ApiError> {
+    async fn with_timeout<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, ApiError> {
         match tokio::time::timeout(self.timeout, work).await {
             Ok(done) => Ok(done?),
             Err(_elapsed) => Err(ApiError::DatabaseAway {
@@ -90,8 +87,8 @@ impl UserCache {
     }
 }
 
-/// An error of one's own from one that all who asked at the same time got.
-fn unshared(error: Arc<ApiError>) -> ApiError {
+/// Turns an error that was shared by concurrent lookups into an owned one.
+fn into_owned(error: Arc<ApiError>) -> ApiError {
     Arc::try_unwrap(error).unwrap_or_else(|shared| match &*shared {
         ApiError::Internal(source) => ApiError::Internal(source.to_string().into()),
         _ => ApiError::DatabaseAway {
@@ -109,50 +106,50 @@ mod tests {
     use super::*;
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn a_user_is_known_for_a_moment_and_a_stranger_is_not(_: PgPoolOptions, options: PgConnectOptions) {
+    async fn a_user_is_cached(_: PgPoolOptions, options: PgConnectOptions) {
         let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
-        let known = UserCache::new(pool.clone(), "errand");
+        let cache = UserCache::new(pool.clone(), "errand");
         let id = Uuid::now_v7();
         users::create(&pool, id, "ann@example.com", "Ann", "hash", "user")
             .await
             .unwrap();
-        assert_eq!(known.find(Subject::Own(id)).await.unwrap(), id);
-        let stranger = known.find(Subject::Own(Uuid::now_v7())).await;
-        assert!(matches!(stranger, Err(ApiError::Unauthorized(_))));
-        // While it is remembered, Postgres is not asked.
+        assert_eq!(cache.find(Subject::Own(id)).await.unwrap(), id);
+        let unknown = cache.find(Subject::Own(Uuid::now_v7())).await;
+        assert!(matches!(unknown, Err(ApiError::Unauthorized(_))));
+        // The cached user is found without Postgres.
         pool.close();
-        assert_eq!(known.find(Subject::Own(id)).await.unwrap(), id);
+        assert_eq!(cache.find(Subject::Own(id)).await.unwrap(), id);
     }
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn with_postgres_away_nobody_is_called_a_stranger(_: PgPoolOptions, options: PgConnectOptions) {
+    async fn lookup_without_postgres_is_not_unauthorized(_: PgPoolOptions, options: PgConnectOptions) {
         let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
         pool.close();
-        let known = UserCache::new(pool, "errand");
+        let cache = UserCache::new(pool, "errand");
         let id = Uuid::now_v7();
-        let (first, second) = tokio::join!(known.find(Subject::Own(id)), known.find(Subject::Own(id)));
+        let (first, second) = tokio::join!(cache.find(Subject::Own(id)), cache.find(Subject::Own(id)));
         for answer in [first, second] {
             assert!(matches!(answer, Err(ApiError::DatabaseAway { .. })));
         }
     }
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn an_outside_user_is_made_once(_: PgPoolOptions, options: PgConnectOptions) {
+    async fn an_external_user_is_created_once(_: PgPoolOptions, options: PgConnectOptions) {
         let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
-        let ann = |name: &str| Subject::Outside {
+        let subject = |name: &str| Subject::External {
             subject: "42".to_owned(),
             name: name.to_owned(),
         };
         let first = UserCache::new(pool.clone(), "https://id.example")
-            .find(ann("Ann"))
+            .find(subject("Ann"))
             .await
             .unwrap();
         let again = UserCache::new(pool.clone(), "https://id.example")
-            .find(ann("Anna"))
+            .find(subject("Anna"))
             .await
             .unwrap();
         let elsewhere = UserCache::new(pool.clone(), "https://other.example")
-            .find(ann("Ann"))
+            .find(subject("Ann"))
             .await
             .unwrap();
         assert_eq!(first, again);

@@ -1,6 +1,9 @@
-//! The chat: stores a message with its run, rings, waits.
+//! Accepts a message: stores it with its run in Postgres, then notifies the workers through Redis.
+//!
+//! Everything that a message causes is here: the limits it must pass, the statement that stores it, and the two Redis
+//! messages that follow its commit ("run X is ready" for the workers, the event `run.queued` for subscribers).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use errand_shared::{
     Uuid,
@@ -10,10 +13,13 @@ use errand_shared::{
     },
     service::{
         failpoints::{self, Failpoint},
+        lifecycle::Lifecycle,
         metrics::observe,
     },
     storage::{
-        self, idempotency,
+        self, Pool,
+        group_commit::GroupCommit,
+        idempotency,
         queue::posts::{self, Origin, Post, PostOutcome},
         runs,
     },
@@ -21,77 +27,77 @@ use errand_shared::{
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{IfRunning, NewMessage, Told, attach, wait::wait_out};
+use super::{ChatState, IfRunning, NewMessage, RunSnapshot, wait, waiter::Wait};
 use crate::{
-    chat::waiter::Wait,
-    http::error::ApiError,
+    http::{database::run_until, error::ApiError},
     metrics,
-    state::{App, within},
 };
 
-/// How often a post is tried while its conversation changes under it.
-const TRIES: usize = 4;
+/// How often a message is stored again because its conversation changed at the same moment.
+const MAX_ATTEMPTS: usize = 4;
+/// How long to look for a run whose commit has an unknown outcome.
+const LOOKUP_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Where a message went.
+/// An accepted message.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// It was stored, and started this run, for which a wait has begun.
-    Fresh(Box<ChatResponse>, Wait),
-    /// Its key stands for this run.
-    Known(Uuid),
+    /// It was stored and started this run, which is already being waited for.
+    New(Box<ChatResponse>, Wait),
+    /// Its idempotency key belongs to this earlier run.
+    Existing(Uuid),
 }
 
-/// Stores a message and waits for its run at most so long; or finds the run that its key stands for, and waits for that.
-/// Gives the run as far as it has come, and how long it took to store the message or to find the run.
+/// Accepts a message and waits for its run for at most `timeout`. Returns the run's current state and the time it took to
+/// accept the message.
 ///
 /// # Errors
-/// As [`post`].
-pub(crate) async fn chat(
-    app: &App,
+/// As [`accept`] and [`wait::wait_for_run`].
+pub(crate) async fn post_and_wait(
+    chat: &ChatState,
     message: NewMessage,
-    patience: Duration,
-) -> Result<(Told, Duration), ApiError> {
-    let began = Instant::now();
+    timeout: Duration,
+) -> Result<(RunSnapshot, Duration), ApiError> {
+    let started = Instant::now();
     let user_id = message.user_id;
-    // On the heap, and only as long as it lasts: thousands wait for what comes after.
-    let posting = Box::pin(post(app, message)).await?;
-    let accepted = began.elapsed();
-    let told = match posting {
-        Accepted::Fresh(fresh, wait) => wait_out(app, wait, patience, user_id, *fresh, 0).await,
-        Accepted::Known(run_id) => Box::pin(attach(app, user_id, run_id, patience)).await,
+    // Boxed so that its memory is freed before the wait: thousands of requests wait at the same time.
+    let accepted = Box::pin(accept(chat, message)).await?;
+    let accept_time = started.elapsed();
+    let run = match accepted {
+        Accepted::New(run, wait) => wait::wait_for_change(chat, wait, timeout, user_id, *run, 0).await,
+        Accepted::Existing(run_id) => Box::pin(wait::wait_for_run(chat, user_id, run_id, timeout)).await,
     };
-    Ok((told?, accepted))
+    Ok((run?, accept_time))
 }
 
-/// Stores a message with its run and rings; or finds the run that its key stands for.
+/// Stores a message with its run and notifies the workers, or finds the run that its idempotency key belongs to.
 ///
 /// # Errors
-/// As the chat's table has them; except after [`ApiError::DatabaseAway`], nothing is stored then.
-pub(crate) async fn post(app: &App, message: NewMessage) -> Result<Accepted, ApiError> {
-    let began = Instant::now();
-    let posting = take_in(app, message).await;
-    let outcome = match &posting {
-        Ok(Accepted::Fresh(..)) => {
-            observe(&app.metrics.post_duration, began.elapsed());
+/// The errors of `POST …/chat`. Nothing is stored, except possibly after [`ApiError::DatabaseAway`].
+pub(crate) async fn accept(chat: &ChatState, message: NewMessage) -> Result<Accepted, ApiError> {
+    let started = Instant::now();
+    let accepted = accept_unmeasured(chat, message).await;
+    let outcome = match &accepted {
+        Ok(Accepted::New(..)) => {
+            observe(&chat.post_duration, started.elapsed());
             metrics::Post::Stored
         }
-        Ok(Accepted::Known(_)) => metrics::Post::Attached,
+        Ok(Accepted::Existing(_)) => metrics::Post::Attached,
         Err(ApiError::TooMany { .. }) => metrics::Post::RateLimit,
         Err(ApiError::OpenRuns) => metrics::Post::OpenRuns,
         Err(ApiError::QueueFull) => metrics::Post::QueueFull,
         Err(ApiError::DatabaseAway { .. } | ApiError::Internal(_)) => metrics::Post::Unavailable,
         Err(_) => metrics::Post::Refused,
     };
-    app.metrics.posts.of(outcome).inc();
-    posting
+    chat.posts_total.of(outcome).inc();
+    accepted
 }
 
-async fn take_in(app: &App, message: NewMessage) -> Result<Accepted, ApiError> {
-    let deadline = app.database_deadline();
-    if let Err(refusal) = admit(app, message.user_id, deadline).await {
-        // A message that was taken before is answered before any limit is looked at.
-        return match known(app, &message, deadline).await? {
-            Some(run_id) => Ok(Accepted::Known(run_id)),
+async fn accept_unmeasured(chat: &ChatState, message: NewMessage) -> Result<Accepted, ApiError> {
+    let deadline = chat.database.deadline();
+    if let Err(refusal) = check_limits(chat, message.user_id, deadline).await {
+        // Limits do not apply to a message that was accepted earlier.
+        return match find_by_idempotency_key(chat, &message, deadline).await? {
+            Some(run_id) => Ok(Accepted::Existing(run_id)),
             None => Err(refusal),
         };
     }
@@ -110,100 +116,105 @@ async fn take_in(app: &App, message: NewMessage) -> Result<Accepted, ApiError> {
             traceparent: errand_shared::service::traces::traceparent(&tracing::Span::current()),
         },
     };
-    // Before the commit, so that no news can be missed.
-    let wait = app.waiter.wait_for(post.user_id, post.run_id);
-    match store(app, &post, deadline).await? {
+    // Registered before the commit so that the end of the run cannot be missed.
+    let wait = chat.waiter.wait_for(post.user_id, post.run_id);
+    match store(chat, &post, deadline).await? {
         PostOutcome::Stored => {
-            wait.is_stored();
-            tracing::debug!(run.id = %post.run_id, conversation.id = %post.conversation_id, "a message was stored");
-            failpoints::hit(Failpoint::PostCommitted);
-            app.notifier.notify_ready(post.user_id, post.run_id);
-            app.notifier
-                .publish_posted(post.user_id, post.run_id, post.conversation_id, app.clock.now());
-            failpoints::hit(Failpoint::PostNotified);
-            let fresh = ChatResponse {
-                conversation_id: post.conversation_id,
-                message: String::new(),
-                tool_calls: Vec::new(),
-                usage: Usage::default(),
-                run_id: post.run_id,
-                status: RunStatus::Queued,
-                approvals: Vec::new(),
-                problem: None,
-            };
-            Ok(Accepted::Fresh(Box::new(fresh), wait))
+            wait.mark_stored();
+            tracing::debug!(run.id = %post.run_id, conversation.id = %post.conversation_id, "message stored");
+            notify(chat, &post);
+            Ok(Accepted::New(Box::new(queued(&post)), wait))
         }
-        PostOutcome::ConversationNotFound => Err(no_conversation(post.conversation_id)),
+        PostOutcome::ConversationNotFound => Err(ApiError::conversation_not_found(post.conversation_id)),
         PostOutcome::TooManyOpenRuns => Err(ApiError::OpenRuns),
         PostOutcome::RunInProgress(active_run_id) => Err(ApiError::Running { active_run_id }),
         PostOutcome::ConversationChanged => Err(ApiError::Busy(
-            "The conversation is too busy to tell whether a message of it is being answered; try again.",
+            "The conversation keeps changing, so whether one of its runs is open is unknown; try again.",
         )),
-        PostOutcome::KeyAlreadyUsed => match known(app, &message, deadline).await? {
-            Some(run_id) => Ok(Accepted::Known(run_id)),
-            None => Err(gone()),
+        PostOutcome::KeyAlreadyUsed => match find_by_idempotency_key(chat, &message, deadline).await? {
+            Some(run_id) => Ok(Accepted::Existing(run_id)),
+            None => Err(ApiError::conversation_deleted()),
         },
     }
 }
 
-/// The conversation of a run of this user.
-///
-/// # Errors
-/// 404 if there is none; a fault of Postgres.
-pub(crate) async fn conversation_of(app: &App, user_id: Uuid, run_id: Uuid) -> Result<Uuid, ApiError> {
-    let run = app.database(runs::response(&app.pool, user_id, run_id)).await?;
-    run.map(|run| run.conversation_id).ok_or_else(gone)
-}
-
-/// The rates and the high-water mark.
-async fn admit(app: &App, user_id: Uuid, deadline: Instant) -> Result<(), ApiError> {
-    app.rates.chat(user_id)?;
-    let mark = i64::from(app.settings.chat.max_queued_runs);
-    if mark > 0 && within(deadline, app.queue_depth.is_at(mark, &app.pool)).await? {
-        return Err(ApiError::QueueFull);
+/// Checks the user's rate limit and the number of queued runs.
+async fn check_limits(chat: &ChatState, user_id: Uuid, deadline: Instant) -> Result<(), ApiError> {
+    chat.rates.chat(user_id)?;
+    let max = i64::from(chat.settings.max_queued_runs);
+    if max > 0 {
+        let count = runs::count_queued(&chat.database.pool, max);
+        if run_until(deadline, chat.queue_depth.get(count)).await? >= max {
+            return Err(ApiError::QueueFull);
+        }
     }
     Ok(())
 }
 
-/// The run that the message's key stands for, if it was used before.
-async fn known(app: &App, message: &NewMessage, deadline: Instant) -> Result<Option<Uuid>, ApiError> {
+/// The run of an earlier message with the same idempotency key.
+async fn find_by_idempotency_key(
+    chat: &ChatState,
+    message: &NewMessage,
+    deadline: Instant,
+) -> Result<Option<Uuid>, ApiError> {
     let Some((key, fingerprint)) = &message.key else {
         return Ok(None);
     };
-    let found = within(deadline, idempotency::find(&app.pool, message.user_id, key));
-    let Some(known) = found.await? else {
+    let found = run_until(
+        deadline,
+        idempotency::find(&chat.database.pool, message.user_id, key),
+    );
+    let Some(earlier) = found.await? else {
         return Ok(None);
     };
-    if known.fingerprint != fingerprint {
-        let rule = "was used for another message; take a new one";
+    if earlier.fingerprint != fingerprint {
+        let rule = "was already used for a different message; use a new key";
         return Err(ApiError::invalid("Idempotency-Key", rule));
     }
-    known.run_id.map(Some).ok_or_else(gone)
+    earlier
+        .run_id
+        .map(Some)
+        .ok_or_else(ApiError::conversation_deleted)
 }
 
-/// Stores a post. A broken connection leaves the outcome unknown: then the run is looked for by its id.
-async fn store(app: &App, post: &Post, deadline: Instant) -> Result<PostOutcome, ApiError> {
-    let tries = async {
-        let mut done = write(app, post).await;
-        for _ in 1..TRIES {
-            // Its conversation was deleted, or changed, at the same moment: another try finds that out.
-            let again = match &done {
+/// Starts the writers that store messages: messages that arrive at the same time share one statement and one commit.
+pub(crate) fn store_in_groups(
+    pool: &Pool,
+    max_batch: usize,
+    max_open_runs_per_user: u32,
+    lifecycle: &Lifecycle,
+) -> GroupCommit<Post, PostOutcome> {
+    let pool = pool.clone();
+    let max_open = i64::from(max_open_runs_per_user);
+    GroupCommit::start(max_batch, lifecycle, move |batch: Arc<[Post]>| {
+        let pool = pool.clone();
+        async move { posts::store(&pool, &batch, max_open).await }
+    })
+}
+
+/// Stores a message with its run. If the connection breaks during the commit, looks the run up by its id.
+async fn store(chat: &ChatState, post: &Post, deadline: Instant) -> Result<PostOutcome, ApiError> {
+    let attempts = async {
+        let mut stored = store_once(chat, post).await;
+        for _ in 1..MAX_ATTEMPTS {
+            // The conversation was deleted or changed at the same moment. The next attempt sees the new state.
+            let is_conflict = match &stored {
                 Err(error) => storage::violates(error, "idempotency_keys_run_id_fkey"),
                 Ok(outcome) => *outcome == PostOutcome::ConversationChanged,
             };
-            if !again {
+            if !is_conflict {
                 break;
             }
-            done = write(app, post).await;
+            stored = store_once(chat, post).await;
         }
-        done
+        stored
     };
-    let stored = within(deadline, tries).instrument(errand_shared::trace!("post"));
+    let stored = run_until(deadline, attempts).instrument(errand_shared::trace!("post"));
     match stored.await {
         Ok(outcome) => Ok(outcome),
         Err(ApiError::DatabaseAway { source, .. }) => {
-            let found = runs::response(&app.pool, post.user_id, post.run_id);
-            match tokio::time::timeout(Duration::from_millis(400), found).await {
+            let run = runs::response(&chat.database.pool, post.user_id, post.run_id);
+            match tokio::time::timeout(LOOKUP_TIMEOUT, run).await {
                 Ok(Ok(Some(_))) => Ok(PostOutcome::Stored),
                 _ => Err(ApiError::DatabaseAway {
                     run_id: Some(post.run_id),
@@ -215,26 +226,48 @@ async fn store(app: &App, post: &Post, deadline: Instant) -> Result<PostOutcome,
     }
 }
 
-/// One that must not wait behind an open run is written alone: of several in one statement none would see the others.
-async fn write(app: &App, post: &Post) -> Result<PostOutcome, sqlx::Error> {
+/// A message with `if_running: reject` has a statement of its own, because messages in one statement do not see each other.
+async fn store_once(chat: &ChatState, post: &Post) -> Result<PostOutcome, sqlx::Error> {
     if !post.reject_if_running {
-        return app.posts.write(post.clone()).await;
+        return chat.posts.write(post.clone()).await;
     }
-    let max_open = i64::from(app.settings.chat.max_open_runs_per_user);
-    let alone = posts::store_batch(&app.pool, std::slice::from_ref(post), max_open).await?;
-    alone.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+    let max_open = i64::from(chat.settings.max_open_runs_per_user);
+    let outcomes = posts::store_batch(&chat.database.pool, std::slice::from_ref(post), max_open).await?;
+    outcomes.into_iter().next().ok_or(sqlx::Error::RowNotFound)
 }
 
-/// 404 for a conversation.
-pub(crate) fn no_conversation(id: Uuid) -> ApiError {
-    ApiError::NotFound(format!("Conversation {id} not found"))
+/// Notifies the workers that the run is ready, and publishes to the user's subscribers that it is queued.
+fn notify(chat: &ChatState, post: &Post) {
+    failpoints::hit(Failpoint::PostCommitted);
+    chat.notifier.notify_ready(post.user_id, post.run_id);
+    let now = chat.clock.now();
+    chat.notifier
+        .publish_posted(post.user_id, post.run_id, post.conversation_id, now);
+    failpoints::hit(Failpoint::PostNotified);
 }
 
-/// 404 for a run.
-pub(crate) fn no_run(id: Uuid) -> ApiError {
-    ApiError::NotFound(format!("Run {id} not found"))
+fn queued(post: &Post) -> ChatResponse {
+    ChatResponse {
+        conversation_id: post.conversation_id,
+        message: String::new(),
+        tool_calls: Vec::new(),
+        usage: Usage::default(),
+        run_id: post.run_id,
+        status: RunStatus::Queued,
+        approvals: Vec::new(),
+        problem: None,
+    }
 }
 
-pub(super) fn gone() -> ApiError {
-    ApiError::NotFound("The conversation of this message was deleted".to_owned())
+/// The conversation of a user's run.
+///
+/// # Errors
+/// [`ApiError::NotFound`] if the user has no such run; a database error.
+pub(crate) async fn conversation_of(chat: &ChatState, user_id: Uuid, run_id: Uuid) -> Result<Uuid, ApiError> {
+    let run = chat
+        .database
+        .run(runs::response(&chat.database.pool, user_id, run_id))
+        .await?;
+    run.map(|run| run.conversation_id)
+        .ok_or_else(ApiError::conversation_deleted)
 }

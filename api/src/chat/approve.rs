@@ -1,4 +1,4 @@
-//! What a user says to a call that waits for consent: durable first, then told.
+//! Approves or declines a tool call: stores the decision and, after the last decision of a run, notifies the workers.
 
 use errand_shared::{
     Uuid,
@@ -11,69 +11,74 @@ use errand_shared::{
 };
 use sqlx::Connection;
 
-use crate::{chat, http::error::ApiError, state::App};
+use super::ChatState;
+use crate::http::error::ApiError;
 
-/// Stores a user's decision about a call; with the last one that the run waits for, the run goes on. Gives the run as far
-/// as it has come.
+/// Stores a user's decision about a tool call and returns the run's current state. After the last pending decision the run is
+/// queued again.
 ///
 /// # Errors
-/// 404 if there is no such run or no such call waits, or has waited, for consent; 409 if it was decided otherwise, or its
-/// time is over; a fault of Postgres.
+/// [`ApiError::NotFound`] if there is no such run or the call never needed approval, [`ApiError::Conflict`] if it was decided
+/// differently or has expired; a database error.
 pub(crate) async fn decide(
-    app: &App,
+    chat: &ChatState,
     user_id: Uuid,
     run_id: Uuid,
     tool_call_id: &str,
     approve: bool,
 ) -> Result<ChatResponse, ApiError> {
-    // Postgres takes no such text, and no call has it.
-    let decided = if tool_call_id.contains('\0') {
+    // Postgres text cannot contain U+0000, so there is no such call.
+    let outcome = if tool_call_id.contains('\0') {
         DecisionOutcome::CallNotFound
     } else {
-        app.database(store(app, user_id, run_id, tool_call_id, approve))
+        chat.database
+            .run(store(chat, user_id, run_id, tool_call_id, approve))
             .await?
     };
-    match decided {
+    match outcome {
         DecisionOutcome::Queued(queued) => {
             failpoints::hit(Failpoint::DecisionCommitted);
-            app.notifier.publish_queued(&queued, app.clock.now());
-            app.notifier.notify_ready(user_id, run_id);
+            chat.notifier.publish_queued(&queued, chat.clock.now());
+            chat.notifier.notify_ready(user_id, run_id);
         }
         DecisionOutcome::Stored | DecisionOutcome::SameAsBefore => {}
         DecisionOutcome::Conflicting => {
-            let other = if approve { "declined" } else { "approved" };
-            return Err(ApiError::Conflict(format!("This call was {other} before")));
+            let earlier = if approve { "declined" } else { "approved" };
+            return Err(ApiError::Conflict(format!(
+                "This tool call was already {earlier}"
+            )));
         }
         DecisionOutcome::TooLate => {
             return Err(ApiError::Conflict(
-                "This call does not wait for approval any more".to_owned(),
+                "This tool call no longer waits for approval".to_owned(),
             ));
         }
         DecisionOutcome::CallNotFound => {
             return Err(ApiError::NotFound(
-                "No such tool call waits for approval".to_owned(),
+                "The run has no such tool call that needs approval".to_owned(),
             ));
         }
-        DecisionOutcome::RunNotFound => return Err(chat::no_run(run_id)),
+        DecisionOutcome::RunNotFound => return Err(ApiError::run_not_found(run_id)),
     }
-    let run = app.database(runs::response(&app.pool, user_id, run_id)).await?;
-    run.ok_or_else(|| chat::no_run(run_id))
+    let run = runs::response(&chat.database.pool, user_id, run_id);
+    let run = chat.database.run(run).await?;
+    run.ok_or_else(|| ApiError::run_not_found(run_id))
 }
 
 async fn store(
-    app: &App,
+    chat: &ChatState,
     user_id: Uuid,
     run_id: Uuid,
     tool_call_id: &str,
     approve: bool,
 ) -> Result<DecisionOutcome, sqlx::Error> {
-    let mut connection = app.pool.get().await?;
+    let mut connection = chat.database.pool.get().await?;
     let mut transaction = connection.begin().await?;
-    let decided = match approvals::lock(&mut transaction, user_id, run_id).await? {
+    let outcome = match approvals::lock(&mut transaction, user_id, run_id).await? {
         Some(_) => approvals::decide(&mut transaction, run_id, tool_call_id, approve).await?,
         None => DecisionOutcome::RunNotFound,
     };
     transaction.commit().await?;
     connection.release();
-    Ok(decided)
+    Ok(outcome)
 }

@@ -1,4 +1,4 @@
-//! Cancelling: durable first, then told.
+//! Cancels runs: stores the cancellation, then notifies the run's worker, its subscribers and its requests.
 
 use errand_shared::{
     Uuid,
@@ -14,81 +14,76 @@ use errand_shared::{
 };
 use sqlx::Connection;
 
-use crate::{chat, http::error::ApiError, state::App};
+use super::ChatState;
+use crate::http::error::ApiError;
 
-/// Cancels a run of a user. Gives where it stood; a final one is left as it is.
+/// Cancels a user's run and returns the status it had before. A run that had finished is not changed.
 ///
 /// # Errors
-/// 404 if there is no such run; a fault of Postgres.
-pub(crate) async fn cancel(app: &App, user_id: Uuid, run_id: Uuid) -> Result<RunStatus, ApiError> {
-    let marked = app
-        .database(runs::request_cancel(&app.pool, user_id, run_id))
-        .await?;
-    let target = marked.ok_or_else(|| chat::no_run(run_id))?;
+/// [`ApiError::NotFound`] if the user has no such run; a database error.
+pub(crate) async fn cancel(chat: &ChatState, user_id: Uuid, run_id: Uuid) -> Result<RunStatus, ApiError> {
+    let request = runs::request_cancel(&chat.database.pool, user_id, run_id);
+    let target = chat
+        .database
+        .run(request)
+        .await?
+        .ok_or_else(|| ApiError::run_not_found(run_id))?;
     let status = target.status;
-    cancel_targets(app, vec![target]).await?;
+    cancel_requested(chat, target).await?;
     Ok(status)
 }
 
-/// Ends those of the marked runs that no worker holds, and rings for what comes after them. The worker of a running one is
-/// called; if it does not hear, it finds the mark.
-///
-/// # Errors
-/// A fault of Postgres; the marks stand.
-async fn cancel_targets(app: &App, targets: Vec<CancelTarget>) -> Result<(), ApiError> {
-    let finishes: Vec<_> = targets
-        .iter()
-        .filter(|target| matches!(target.status, RunStatus::Queued | RunStatus::WaitingApproval))
-        .map(|target| Finish {
-            run_id: target.run_id,
-            token: None,
-            final_event_seq: final_seq(target.epoch + 1),
-            ending: Ending::Cancelled,
-            last_step: None,
-        })
-        .collect();
-    call_workers(app, &targets);
-    if finishes.is_empty() {
+/// Ends a run whose cancellation was requested, unless a worker has its lease: then that worker ends it. The worker finds the
+/// request in Postgres even if it misses the command.
+async fn cancel_requested(chat: &ChatState, target: CancelTarget) -> Result<(), ApiError> {
+    command_workers(chat, std::slice::from_ref(&target));
+    if !matches!(target.status, RunStatus::Queued | RunStatus::WaitingApproval) {
         return Ok(());
     }
-    let done = app.database(finish(app, &finishes)).await?;
-    let ended: Vec<Uuid> = done.iter().map(|run| run.run_id).collect();
-    // A run that was claimed meanwhile has a lease, so it was left out and is ended by its worker.
-    for finish in finishes.iter().filter(|finish| !ended.contains(&finish.run_id)) {
-        app.notifier.send_command(WorkerCommand::Cancel(finish.run_id));
+    let finish = Finish {
+        run_id: target.run_id,
+        token: None,
+        final_event_seq: final_seq(target.epoch + 1),
+        ending: Ending::Cancelled,
+        last_step: None,
+    };
+    let finished = chat.database.run(finish_unleased(chat, &finish)).await?;
+    if finished.is_empty() {
+        // A worker claimed the run at the same moment.
+        chat.notifier.send_command(WorkerCommand::Cancel(target.run_id));
     }
-    let views = app.database(runs::views(&app.pool, &ended, true)).await?;
-    for end in views.into_iter().filter_map(RunView::into_end) {
-        app.notifier.publish_run_finished(&end);
-    }
-    for run in done {
-        let next = finish::next_queued(&app.pool, run.user_id, run.conversation_id);
-        if let Some(next) = app.database(next).await? {
-            app.notifier.notify_ready(run.user_id, next);
+    for run in finished {
+        let run_ids = [run.run_id];
+        let views = runs::views(&chat.database.pool, &run_ids, true);
+        let views = chat.database.run(views).await?;
+        for end in views.into_iter().filter_map(RunView::into_end) {
+            chat.notifier.publish_run_finished(&end);
+        }
+        let next = finish::next_queued(&chat.database.pool, run.user_id, run.conversation_id);
+        if let Some(next) = chat.database.run(next).await? {
+            chat.notifier.notify_ready(run.user_id, next);
         }
     }
     Ok(())
 }
 
-/// Ends runs that nobody holds, under the locks of both statements: what is left of their steps is answered first.
-async fn finish(app: &App, finishes: &[Finish]) -> Result<Vec<Finished>, sqlx::Error> {
-    let run_ids: Vec<_> = finishes.iter().map(|finish| finish.run_id).collect();
-    let closings: Vec<_> = finishes.iter().map(EndingRun::from).collect();
-    let mut connection = app.pool.get().await?;
+/// Finishes a run without a lease in one transaction. Its pending tool calls are settled first.
+async fn finish_unleased(chat: &ChatState, finish: &Finish) -> Result<Vec<Finished>, sqlx::Error> {
+    let mut connection = chat.database.pool.get().await?;
     let mut transaction = connection.begin().await?;
-    finish::lock(&mut transaction, &run_ids).await?;
-    pending_calls::settle(&mut *transaction, &closings).await?;
-    let done = finish::finish_batch(&mut *transaction, finishes).await?;
+    finish::lock(&mut transaction, &[finish.run_id]).await?;
+    pending_calls::settle(&mut *transaction, &[EndingRun::from(finish)]).await?;
+    let finished = finish::finish_batch(&mut *transaction, std::slice::from_ref(finish)).await?;
     transaction.commit().await?;
     connection.release();
-    Ok(done)
+    Ok(finished)
 }
 
-/// Calls the workers of those of the runs that are running.
-pub(crate) fn call_workers(app: &App, targets: &[CancelTarget]) {
+/// Sends a cancel command to the workers of those runs that are running.
+pub(crate) fn command_workers(chat: &ChatState, targets: &[CancelTarget]) {
     for target in targets {
         if target.status == RunStatus::Running {
-            app.notifier.send_command(WorkerCommand::Cancel(target.run_id));
+            chat.notifier.send_command(WorkerCommand::Cancel(target.run_id));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A message that somebody sends: its rules, and what its idempotency key stands for.
+//! A new message: its validation, and the fingerprint that its idempotency key is stored with.
 
 use errand_shared::{
     Uuid,
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::http::{error::ApiError, request_id::RequestId};
 
-/// A message that somebody sends, checked.
+/// A valid new message.
 #[derive(Clone, Debug)]
 pub(crate) struct NewMessage {
     pub(super) user_id: Uuid,
@@ -25,22 +25,22 @@ pub(crate) struct NewMessage {
     pub(super) request_id: Option<String>,
 }
 
-/// What becomes of a message while a run of its conversation is open.
+/// What happens to a message while an earlier run of its conversation is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum IfRunning {
-    /// It waits behind it.
+    /// The message waits until the earlier run has finished.
     #[default]
     Queue,
-    /// It is refused, and nothing is stored.
+    /// The message is rejected and not stored.
     Reject,
 }
 
 impl NewMessage {
-    /// Checks a message and its key.
+    /// Validates a message and its idempotency key.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] with the rules that they break.
+    /// [`ApiError::Invalid`].
     pub(crate) fn new(
         user_id: Uuid,
         text: String,
@@ -50,14 +50,14 @@ impl NewMessage {
     ) -> Result<Self, ApiError> {
         let characters = text.chars().count();
         if text.trim().is_empty() {
-            return Err(ApiError::invalid("message", "must hold more than white space"));
+            return Err(ApiError::invalid("message", "must not be blank"));
         }
         if characters > MESSAGE_MAX_CHARS {
             let rule = format!("must have at most {MESSAGE_MAX_CHARS} characters, not {characters}");
             return Err(ApiError::invalid("message", rule));
         }
         if text.contains('\0') {
-            return Err(ApiError::invalid("message", "must not hold the character U+0000"));
+            return Err(ApiError::invalid("message", "must not contain U+0000"));
         }
         if key.is_some_and(|key| !is_key(key)) {
             let rule = format!("must be 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable ASCII characters");
@@ -75,30 +75,30 @@ impl NewMessage {
         })
     }
 
-    /// The same message, brought by this request.
-    pub(crate) fn brought_by(mut self, request: &RequestId) -> Self {
+    /// Records the request that sent the message.
+    pub(crate) fn with_request_id(mut self, request: &RequestId) -> Self {
         self.request_id = Some(request.as_str().to_owned());
         self
     }
 
-    /// The same for an agent, if one is chosen: only the message that makes a conversation may.
+    /// Chooses the agent of a new conversation.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] if there is no such agent, or the conversation has its own.
+    /// [`ApiError::Invalid`] if there is no such agent or the conversation exists already.
     pub(crate) fn with_agent(mut self, agent: Option<String>, agents: &Agents) -> Result<Self, ApiError> {
         let Some(agent) = agent else { return Ok(self) };
         if self.conversation_id.is_some() {
-            let rule = "is chosen by the message that makes the conversation; leave it out";
+            let rule = "can only be set by the first message of a conversation";
             return Err(ApiError::invalid("agent", rule));
         }
         if !agents.has(&agent) {
-            return Err(ApiError::invalid("agent", "there is no agent of this name"));
+            return Err(ApiError::invalid("agent", "is not the name of an agent"));
         }
         if let Some((_, fingerprint)) = &mut self.key {
-            let of_both = Sha256::new()
+            let combined = Sha256::new()
                 .chain_update(*fingerprint)
                 .chain_update(agent.as_bytes());
-            *fingerprint = of_both.finalize().into();
+            *fingerprint = combined.finalize().into();
         }
         self.agent = Some(agent);
         Ok(self)
@@ -110,16 +110,16 @@ fn is_key(key: &str) -> bool {
         && key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
-/// SHA-256 over the parsed fields: the conversation's id or 16 zeros, then the text. A message that is not to wait has a
-/// character between them that no text holds.
+/// SHA-256 over the conversation id (16 zero bytes for a new conversation) and the text. With `if_running: reject` they are
+/// separated by a zero byte, which no text contains.
 fn fingerprint(text: &str, conversation_id: Option<Uuid>, if_running: IfRunning) -> [u8; 32] {
-    let not_default: &[u8] = match if_running {
+    let separator: &[u8] = match if_running {
         IfRunning::Queue => b"",
         IfRunning::Reject => b"\0",
     };
     Sha256::new()
         .chain_update(conversation_id.unwrap_or(Uuid::nil()).as_bytes())
-        .chain_update(not_default)
+        .chain_update(separator)
         .chain_update(text.as_bytes())
         .finalize()
         .into()
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_1_to_2000_characters_that_are_not_all_white_space() {
+    fn a_message_has_1_to_2000_characters_and_is_not_blank() {
         let message = Some("message".to_owned());
         assert_eq!(refusal("hi", None), None);
         assert_eq!(refusal(&"🦀".repeat(2000), None), None);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_is_chosen_by_the_first_message_and_is_one_of_its_fields() {
+    fn only_the_first_message_of_a_conversation_may_choose_an_agent() {
         let agents = Agents::default();
         let message = |conversation_id, agent: Option<&str>| {
             NewMessage::new(
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(default.agent, None);
         assert_ne!(todo.key, default.key);
         assert!(message(Some(Uuid::nil()), None).is_ok());
-        for (conversation_id, agent) in [(Some(Uuid::nil()), "todo"), (None, "nobody"), (None, "")] {
+        for (conversation_id, agent) in [(Some(Uuid::nil()), "todo"), (None, "unknown"), (None, "")] {
             let refused = message(conversation_id, Some(agent));
             assert!(
                 matches!(refused, Err(ApiError::Invalid(errors)) if errors[0].field == "agent"),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn fingerprints_tell_fields_apart() {
+    fn fingerprint_depends_on_every_field() {
         let id = Uuid::now_v7();
         let plain = |text, id| fingerprint(text, id, IfRunning::Queue);
         assert_eq!(plain("a", None), plain("a", None));

@@ -1,10 +1,11 @@
-//! What the micro-benchmarks need of the inside. In no build but theirs.
+//! Access to internals for the micro-benchmarks. Only compiled for them.
 
 use errand_shared::{Uuid, domain::events::RunEnd};
 
-use crate::{chat::waiter::Waiter, live::Subscribers};
+use super::waiter::Waiter;
+use crate::live::Subscribers;
 
-/// Requests that wait, without the requests.
+/// Requests that wait, without HTTP.
 #[derive(Clone, Debug)]
 pub struct Waiters(Waiter);
 
@@ -15,7 +16,7 @@ impl Default for Waiters {
 }
 
 impl Waiters {
-    /// Waits for a run's end, from now on.
+    /// Starts to wait for the end of a run.
     pub fn wait(&self, user_id: Uuid, run_id: Uuid) -> impl Future<Output = ()> + use<> {
         let mut wait = self.0.wait_for(user_id, run_id);
         async move {
@@ -23,8 +24,8 @@ impl Waiters {
         }
     }
 
-    /// Tells of a run that has ended.
-    pub fn tell(&self, end: RunEnd) {
-        self.0.tell_end(end);
+    /// Reports the end of a run.
+    pub fn report_finished(&self, end: RunEnd) {
+        self.0.report_finished(end);
     }
 }

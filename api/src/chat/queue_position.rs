@@ -1,114 +1,97 @@
-//! Where a waiting message stands: its place in the queue, and how long that may take.
+//! Estimates a queued run's position in the queue and how long it will wait.
 //!
-//! Reckoned from what was read at most two seconds ago, so that asking costs nothing however many ask.
+//! Postgres is read at most every two seconds, so the cost of an estimate does not depend on how many callers ask for one.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use errand_shared::{
     Uuid,
-    storage::stats::{self, Throughput},
+    storage::{
+        Pool,
+        stats::{self, Throughput},
+    },
 };
 use serde::Serialize;
-use tokio::{
-    sync::Mutex,
-    time::{Instant, timeout},
-};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use crate::state::App;
+use crate::{http::database::Cached, metrics::DEAD_AFTER_SECONDS};
 
-/// Queued runs that are looked at, at most.
-const MOST_QUEUED: i64 = 100_000;
-/// Age at which a heartbeat makes its worker count as dead.
-const DEAD_AFTER_SECONDS: f64 = 10.0;
-/// How long what was read is good for, at least.
-const FRESH: Duration = Duration::from_secs(2);
-/// And so many times as long as it took to read.
-const REST: u32 = 20;
-/// But not longer than this.
-const STALE: Duration = Duration::from_secs(30);
-/// How long an answer waits for it.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// At most this many queued runs are counted.
+const MAX_QUEUED: i64 = 100_000;
+/// Bounds of how long the figures are used.
+const MIN_LIFETIME: Duration = Duration::from_secs(2);
+const MAX_LIFETIME: Duration = Duration::from_secs(30);
+/// How long a response waits for the figures.
+const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Where a message stands that waits for a worker.
+/// The position of a queued run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct QueuePlace {
-    /// Its place: 1 is next. Users take turns, so this counts of each other user at most as many messages as of this one.
+#[schema(as = QueuePlace)]
+pub(crate) struct QueuePosition {
+    /// The position in the queue; 1 is next. Workers serve users in turn, so another user's messages count at most as often
+    /// as this user's own.
     pub(crate) place: i64,
-    /// How long it may be until a worker takes it, in seconds; null while there is no worker, or none has answered yet.
+    /// The estimated time in seconds until a worker claims the run. Null if no worker is alive or no run has finished yet.
     #[schema(required = true)]
     pub(crate) estimate_seconds: Option<f64>,
 }
 
-/// What was read last.
-#[derive(Debug, Default)]
-pub(crate) struct QueueEstimator {
-    seen: std::sync::Mutex<Option<Arc<Seen>>>,
-    /// When it is to be read again; locked by who reads.
-    next: Mutex<Option<Instant>>,
-}
+/// Estimates queue positions from cached figures.
+#[derive(Debug)]
+pub(crate) struct QueueEstimator(Cached<Option<Arc<QueueFigures>>>);
 
 #[derive(Debug)]
-struct Seen {
-    runs: HashMap<Uuid, i64>,
-    pace: Throughput,
+struct QueueFigures {
+    queued_per_user: HashMap<Uuid, i64>,
+    throughput: Throughput,
 }
 
 impl QueueEstimator {
-    /// Where this user's last message stands. None if Postgres does not tell: the answer is as good without.
-    pub(crate) async fn place(&self, app: &App, user_id: Uuid) -> Option<QueuePlace> {
-        self.refresh(app).await;
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        seen.map(|seen| seen.place(user_id))
+    pub(crate) fn new() -> Self {
+        Self(Cached::new(MIN_LIFETIME..=MAX_LIFETIME))
     }
 
-    /// Reads it if it is time and nobody else does.
-    async fn refresh(&self, app: &App) {
-        let Ok(mut next) = self.next.try_lock() else {
-            return;
-        };
-        let began = Instant::now();
-        if next.is_some_and(|next| began < next) {
-            return;
-        }
+    /// The position of this user's newest run. None if Postgres does not respond in time.
+    pub(crate) async fn position(&self, pool: &Pool, user_id: Uuid) -> Option<QueuePosition> {
         let read = async {
-            let waiting = stats::queued_per_user(&app.pool, MOST_QUEUED).await?;
-            let pace = stats::throughput(&app.pool, DEAD_AFTER_SECONDS).await?;
-            Ok::<_, sqlx::Error>((waiting, pace))
+            let figures = timeout(READ_TIMEOUT, QueueFigures::read(pool)).await;
+            Ok::<_, Infallible>(figures.ok().and_then(Result::ok).map(Arc::new))
         };
-        let seen = match timeout(PATIENCE, read).await {
-            Ok(Ok((waiting, pace))) => {
-                let runs = waiting.iter().map(|user| (user.user_id, user.runs)).collect();
-                Some(Arc::new(Seen { runs, pace }))
-            }
-            Ok(Err(_)) | Err(_) => None,
-        };
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-        let now = Instant::now();
-        *next = Some(now + ((now - began) * REST).clamp(FRESH, STALE));
+        let Ok(figures) = self.0.get_or_last(read).await;
+        figures.flatten().map(|figures| figures.position(user_id))
     }
 }
 
-impl Seen {
-    fn place(&self, user_id: Uuid) -> QueuePlace {
-        // One that came after the look counts itself.
-        let own = self.runs.get(&user_id).copied().unwrap_or(1);
-        let others = self.runs.iter().filter(|(user, _)| **user != user_id);
+impl QueueFigures {
+    async fn read(pool: &Pool) -> Result<Self, sqlx::Error> {
+        let users = stats::queued_per_user(pool, MAX_QUEUED).await?;
+        let throughput = stats::throughput(pool, DEAD_AFTER_SECONDS).await?;
+        Ok(Self {
+            queued_per_user: users.iter().map(|user| (user.user_id, user.runs)).collect(),
+            throughput,
+        })
+    }
+
+    fn position(&self, user_id: Uuid) -> QueuePosition {
+        // A run that was queued after the figures were read is not among them.
+        let own = self.queued_per_user.get(&user_id).copied().unwrap_or(1);
+        let others = self.queued_per_user.iter().filter(|(user, _)| **user != user_id);
         let place = own + others.map(|(_, runs)| *runs.min(&own)).sum::<i64>();
-        let estimate = self.pace.service_seconds.filter(|_| self.pace.slots > 0);
-        QueuePlace {
+        let Throughput {
+            slots,
+            service_seconds,
+        } = self.throughput;
+        let service_seconds = service_seconds.filter(|_| slots > 0);
+        QueuePosition {
             place,
-            estimate_seconds: estimate.map(|service| number(place) * service / number(self.pace.slots)),
+            estimate_seconds: service_seconds.map(|seconds| float(place) * seconds / float(slots)),
         }
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-const fn number(count: i64) -> f64 {
+const fn float(count: i64) -> f64 {
     count as f64
 }
 
@@ -117,19 +100,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_take_turns_so_nobodys_many_messages_count_in_full() {
+    fn another_users_runs_count_at_most_as_often_as_ones_own() {
         let [ada, bob, eve] = [1, 2, 3].map(Uuid::from_u128);
-        let seen = Seen {
-            runs: HashMap::from([(ada, 10_000), (bob, 2)]),
-            pace: Throughput {
+        let figures = QueueFigures {
+            queued_per_user: HashMap::from([(ada, 10_000), (bob, 2)]),
+            throughput: Throughput {
                 slots: 4,
                 service_seconds: Some(2.0),
             },
         };
-        let place = |user| seen.place(user).place;
-        assert_eq!(place(eve), 3, "one of each before it");
+        let place = |user| figures.position(user).place;
+        assert_eq!(place(eve), 3, "one run of each other user comes first");
         assert_eq!(place(bob), 4);
         assert_eq!(place(ada), 10_002);
-        assert_eq!(seen.place(eve).estimate_seconds, Some(1.5));
+        assert_eq!(figures.position(eve).estimate_seconds, Some(1.5));
     }
 }

@@ -1,4 +1,6 @@
-//! A run as the answer to a chat, by where it stands.
+//! HTTP responses for a run: the status by the run's state, and `Server-Timing`.
+
+use std::time::Duration;
 
 use axum::{
     Json,
@@ -7,45 +9,47 @@ use axum::{
 };
 use errand_shared::{
     Uuid,
-    domain::{chat::ChatResponse, run::RunStatus},
+    domain::{chat::ChatResponse, run::RunStatus, timing::RunTiming},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{chat::queue_position::QueuePlace, http::problem::PROBLEM_JSON, state::App};
+use super::{ChatState, queue_position::QueuePosition};
+use crate::http::error::PROBLEM_JSON;
 
-/// Seconds after which a caller that stopped waiting may ask again.
-const ASK_AGAIN: u64 = 1;
+/// `Retry-After` of a 202, in seconds.
+const RETRY_AFTER_SECONDS: u64 = 1;
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// The problem of a chat whose run failed or was cancelled: the run's answer, which says `status: "failed"` or
-/// `"cancelled"` where other problems repeat the HTTP status, and a problem's members.
+/// A failed or cancelled run as a problem (RFC 9457). `status` is the status of the run, not the HTTP status.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct RunEnded {
-    /// `about:blank`: the status says it all.
+    /// Always `about:blank`.
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
-    /// The HTTP status in words.
+    /// The name of the HTTP status.
     pub(crate) title: &'static str,
-    /// A sentence for a person.
+    /// A description of what happened.
     pub(crate) detail: String,
     /// The run.
     #[serde(flatten)]
     pub(crate) run: ChatResponse,
 }
 
-/// A run that has not ended, and where it stands if it waits for a worker.
+/// A run that has not finished.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Pending {
-    /// The run so far.
+    /// The current state of the run.
     #[serde(flatten)]
     run: ChatResponse,
-    /// Its place in the queue, if it waits for a worker.
+    /// The position in the queue. Only present while the run is queued.
     #[serde(skip_serializing_if = "Option::is_none")]
-    queue: Option<QueuePlace>,
+    queue: Option<QueuePosition>,
 }
 
-/// The answer to `POST chat`.
-pub(crate) async fn to_chat(app: &App, user_id: Uuid, run: &ChatResponse) -> Response {
+/// The response to `POST chat`: 200, 409 or 502 for a finished run, 202 for any other.
+pub(crate) async fn chat_response(chat: &ChatState, user_id: Uuid, run: &ChatResponse) -> Response {
     match run.status {
         RunStatus::Succeeded => Json(run).into_response(),
         RunStatus::Failed => {
@@ -62,24 +66,24 @@ pub(crate) async fn to_chat(app: &App, user_id: Uuid, run: &ChatResponse) -> Res
             run,
         ),
         RunStatus::Queued | RunStatus::Running | RunStatus::WaitingApproval => {
-            pending(app, user_id, run).await
+            pending(chat, user_id, run).await
         }
     }
 }
 
-/// The answer to a look at the run: 200 however it ended.
-pub(crate) async fn to_look(app: &App, user_id: Uuid, run: &ChatResponse) -> Response {
+/// The response to `GET runs/{run_id}`: 200 for any finished run, 202 for any other.
+pub(crate) async fn run_status(chat: &ChatState, user_id: Uuid, run: &ChatResponse) -> Response {
     if run.status.is_final() {
         Json(run).into_response()
     } else {
-        pending(app, user_id, run).await
+        pending(chat, user_id, run).await
     }
 }
 
-/// 202: where the run is to be found, when to look, and where it stands.
-pub(crate) async fn pending(app: &App, user_id: Uuid, run: &ChatResponse) -> Response {
+/// A 202 with the run, its URL and its position in the queue.
+pub(crate) async fn pending(chat: &ChatState, user_id: Uuid, run: &ChatResponse) -> Response {
     let queue = match run.status {
-        RunStatus::Queued => app.outlook.place(app, user_id).await,
+        RunStatus::Queued => chat.queue_estimator.position(&chat.database.pool, user_id).await,
         _ => None,
     };
     let mut response = (
@@ -94,16 +98,42 @@ pub(crate) async fn pending(app: &App, user_id: Uuid, run: &ChatResponse) -> Res
     if let Ok(location) = HeaderValue::try_from(format!("/api/{user_id}/runs/{}", run.run_id)) {
         headers.insert(header::LOCATION, location);
     }
-    headers.insert(header::RETRY_AFTER, ASK_AGAIN.into());
+    headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
     response
 }
 
-/// Says that the caller's preference was heeded (RFC 7240).
-pub(crate) fn preference_applied(response: &mut Response) {
-    response.headers_mut().insert(
-        HeaderName::from_static("preference-applied"),
-        HeaderValue::from_static("wait"),
-    );
+/// Adds `Preference-Applied: wait` (RFC 7240).
+pub(crate) fn set_preference_applied(response: &mut Response) {
+    response
+        .headers_mut()
+        .insert(PREFERENCE_APPLIED, HeaderValue::from_static("wait"));
+}
+
+/// Adds `Server-Timing` (W3C): the time it took to accept the message and the phases of the run, in milliseconds.
+pub(crate) fn set_server_timing(
+    response: &mut Response,
+    accept_time: Option<Duration>,
+    run: Option<RunTiming>,
+) {
+    let accept = accept_time.map(|time| ("accept", time));
+    let phases = run.map(|run| {
+        [
+            ("queue", run.queue()),
+            ("model", run.model()),
+            ("tools", run.tools()),
+            ("persist", run.persist()),
+        ]
+    });
+    let entries: Vec<_> = accept
+        .into_iter()
+        .chain(phases.into_iter().flatten())
+        .map(|(name, time)| format!("{name};dur={:.3}", time.as_secs_f64() * 1000.0))
+        .collect();
+    if let Ok(value) = HeaderValue::try_from(entries.join(", "))
+        && !value.is_empty()
+    {
+        response.headers_mut().insert(SERVER_TIMING, value);
+    }
 }
 
 fn ended(status: StatusCode, title: &'static str, detail: String, run: &ChatResponse) -> Response {
@@ -119,4 +149,28 @@ fn ended(status: StatusCode, title: &'static str, detail: String, run: &ChatResp
         Json(body).into_response().into_body(),
     )
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server_timing(accept_time: Option<Duration>, run: Option<RunTiming>) -> Option<String> {
+        let mut response = Response::default();
+        set_server_timing(&mut response, accept_time, run);
+        let value = response.headers().get(SERVER_TIMING)?;
+        Some(value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn server_timing_lists_the_known_times_in_milliseconds() {
+        let millis = Duration::from_millis;
+        let run = RunTiming::new(millis(1), Duration::from_micros(50_250), millis(3), millis(4));
+        assert_eq!(server_timing(None, None), None);
+        assert_eq!(server_timing(Some(millis(2)), None).unwrap(), "accept;dur=2.000");
+        assert_eq!(
+            server_timing(Some(millis(2)), Some(run)).unwrap(),
+            "accept;dur=2.000, queue;dur=1.000, model;dur=50.250, tools;dur=3.000, persist;dur=4.000"
+        );
+    }
 }

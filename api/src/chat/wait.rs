@@ -10,29 +10,27 @@ use errand_shared::{
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::accept::{gone, no_run};
-use crate::{
-    chat::waiter::{Change, Outcome, Wait},
-    http::error::ApiError,
-    state::App,
+use super::{
+    ChatState,
+    waiter::{Change, Outcome, Wait},
 };
+use crate::http::error::ApiError;
 
-/// A run as far as it has come, and where its time went.
+/// The current state of a run.
 #[derive(Debug)]
-pub(crate) struct Told {
-    /// The run.
+pub(crate) struct RunSnapshot {
     pub(crate) run: ChatResponse,
-    /// Where its time went, if it has ended.
+    /// How long each phase of the run took. Only a finished run has this.
     pub(crate) timing: Option<RunTiming>,
 }
 
-impl From<ChatResponse> for Told {
+impl From<ChatResponse> for RunSnapshot {
     fn from(run: ChatResponse) -> Self {
         Self { run, timing: None }
     }
 }
 
-impl From<RunView> for Told {
+impl From<RunView> for RunSnapshot {
     fn from(view: RunView) -> Self {
         Self {
             timing: view.response.status.is_final().then_some(view.timing),
@@ -41,79 +39,83 @@ impl From<RunView> for Told {
     }
 }
 
-/// Waits for a run of this user. Its end is told from its row: news may be late, and of an end that a retry has taken back.
+/// Waits until a user's run finishes, needs approval, `timeout` elapses or the process shuts down. Returns the run's current
+/// state.
+///
+/// A finished run is always read from Postgres: a Redis message may be late and report an end that a retry has undone.
 ///
 /// # Errors
-/// 404 if there is none; a fault of Postgres.
-pub(crate) async fn attach(
-    app: &App,
+/// [`ApiError::NotFound`] if the user has no such run; a database error.
+pub(crate) async fn wait_for_run(
+    chat: &ChatState,
     user_id: Uuid,
     run_id: Uuid,
-    patience: Duration,
-) -> Result<Told, ApiError> {
-    let deadline = Instant::now() + patience;
+    timeout: Duration,
+) -> Result<RunSnapshot, ApiError> {
+    let deadline = Instant::now() + timeout;
     loop {
-        let wait = app.waiter.wait_for(user_id, run_id);
-        let run = app
-            .database(runs::view(&app.pool, user_id, run_id))
+        let wait = chat.waiter.wait_for(user_id, run_id);
+        let view = chat
+            .database
+            .run(runs::view(&chat.database.pool, user_id, run_id))
             .await?
-            .ok_or_else(|| no_run(run_id))?;
-        if run.response.status.is_final() {
-            return Ok(run.into());
+            .ok_or_else(|| ApiError::run_not_found(run_id))?;
+        if view.response.status.is_final() {
+            return Ok(view.into());
         }
-        wait.is_stored();
+        wait.mark_stored();
         let left = deadline.saturating_duration_since(Instant::now());
-        let told = wait_out(app, wait, left, user_id, run.response, run.epoch).await?;
-        if !told.run.status.is_final() {
-            return Ok(told);
+        let snapshot = wait_for_change(chat, wait, left, user_id, view.response, view.epoch).await?;
+        if !snapshot.run.status.is_final() {
+            return Ok(snapshot);
         }
     }
 }
 
-/// Waits until the run ends, begins to wait for its user, the patience does, or the process stops; gives the run as far as
-/// it has come. `seen` is the epoch in which it was seen: a run that was parked by then does not end the wait.
-pub(super) async fn wait_out(
-    app: &App,
+/// Waits as [`wait_for_run`] does, for a run that was last read as `last_seen` in the epoch `seen_epoch`. An approval that was
+/// requested in that epoch or earlier does not end the wait.
+pub(super) async fn wait_for_change(
+    chat: &ChatState,
     mut wait: Wait,
-    patience: Duration,
+    timeout: Duration,
     user_id: Uuid,
-    so_far: ChatResponse,
-    mut seen: i32,
-) -> Result<Told, ApiError> {
-    if patience.is_zero() {
-        return Ok(so_far.into());
+    last_seen: ChatResponse,
+    mut seen_epoch: i32,
+) -> Result<RunSnapshot, ApiError> {
+    if timeout.is_zero() {
+        return Ok(last_seen.into());
     }
-    let until = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     loop {
-        let waiting = wait.change(seen).instrument(errand_shared::trace!("wait"));
+        let waiting = wait.change(seen_epoch).instrument(errand_shared::trace!("wait"));
         let change = tokio::select! {
             change = waiting => Some(change),
-            () = tokio::time::sleep_until(until) => None,
-            () = app.lifecycle.stopped() => None,
+            () = tokio::time::sleep_until(deadline) => None,
+            () = chat.lifecycle.stopped() => None,
         };
         let is_over = match change {
-            Some(Change::Ended(Outcome::Final(end))) => {
+            Some(Change::Finished(Outcome::Final(end))) => {
                 let end = Arc::unwrap_or_clone(end);
-                return Ok(Told {
+                return Ok(RunSnapshot {
                     run: end.response,
                     timing: end.timing,
                 });
             }
-            Some(Change::Ended(Outcome::Gone)) => return Err(gone()),
-            Some(Change::Parked) => false,
+            Some(Change::Finished(Outcome::Deleted)) => return Err(ApiError::conversation_deleted()),
+            Some(Change::AwaitingApproval) => false,
             None => true,
         };
-        // Whoever waited in vain is told how far it has come; with Postgres away, how far it had.
-        let now = match app.database(runs::view(&app.pool, user_id, so_far.run_id)).await {
-            Ok(now) => now.ok_or_else(gone)?,
-            Err(ApiError::DatabaseAway { .. }) => return Ok(so_far.into()),
+        let current = runs::view(&chat.database.pool, user_id, last_seen.run_id);
+        let current = match chat.database.run(current).await {
+            Ok(current) => current.ok_or_else(ApiError::conversation_deleted)?,
+            Err(ApiError::DatabaseAway { .. }) => return Ok(last_seen.into()),
             Err(error) => return Err(error),
         };
-        // Parked and decided in no time: it goes on.
-        let goes_on = matches!(now.response.status, RunStatus::Queued | RunStatus::Running);
-        if is_over || !goes_on {
-            return Ok(now.into());
+        // The user may have decided already, in which case the run is queued or running again.
+        let is_active = matches!(current.response.status, RunStatus::Queued | RunStatus::Running);
+        if is_over || !is_active {
+            return Ok(current.into());
         }
-        seen = now.epoch;
+        seen_epoch = current.epoch;
     }
 }

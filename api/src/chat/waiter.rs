@@ -1,162 +1,166 @@
-//! Who waits for which run. One subscription to the news serves any number of waiting requests; a slow look in Postgres
-//! finds what the news has missed, also for those who read events.
+//! Lets requests wait for runs. One Redis subscription serves all waiting requests; a periodic query in Postgres finds the
+//! ends that Redis missed, also for subscribers of events.
 //!
-//! A waiting request costs one map entry and one future: no connection, no poll of its own.
+//! A waiting request costs one map entry and one future. It holds no connection and does not poll.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use chrono::{DateTime, Utc};
-use errand_shared::storage::Pool;
 use errand_shared::{
     Uuid,
     domain::{clock::Clock, events::RunEnd, run::RunStatus},
     service::lifecycle::Lifecycle,
-    storage::runs::{self, RunView},
+    storage::{
+        Pool,
+        runs::{self, RunView},
+    },
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use crate::live::{Delivery, LiveEvent, Subscribers};
 
-/// Runs read in one query, at most.
+/// At most this many runs are read in one query.
 const PAGE: usize = 1000;
-/// How much slower Postgres is looked at while Redis tells the news.
-const SLOWER: u32 = 5;
+/// While Redis is connected, Postgres is polled this many times less often.
+const CONNECTED_FACTOR: u32 = 5;
 
-/// What a wait has come to.
+/// What ended a wait.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// The run is final, or gone.
-    Ended(Outcome),
-    /// The run waits for its user.
-    Parked,
+    /// The run finished or was deleted.
+    Finished(Outcome),
+    /// The run needs approval.
+    AwaitingApproval,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// The run is final.
+    /// The run has a final status.
     Final(Arc<RunEnd>),
-    /// The run is no longer there: its conversation was deleted.
-    Gone,
+    /// The run was deleted with its conversation.
+    Deleted,
 }
 
-/// The requests that wait; cheap to clone.
+/// All waiting requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiter(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    readers: Subscribers,
+    subscribers: Subscribers,
     waiting: Mutex<HashMap<Uuid, Entry>>,
-    told: AtomicBool,
-    look: Notify,
+    /// Whether the Redis subscription is active.
+    connected: AtomicBool,
+    poll_now: Notify,
 }
 
 #[derive(Debug)]
 struct Entry {
     user_id: Uuid,
     outcome: Arc<watch::Sender<Option<Outcome>>>,
-    /// The last epoch in which the run is known to have been parked; -1 if there is none.
-    parked: watch::Sender<i32>,
-    /// Waits on this entry.
+    /// The last epoch in which the run is known to have needed approval, or -1.
+    approval_epoch: watch::Sender<i32>,
+    /// The number of [`Wait`]s.
     waits: usize,
-    /// Whether the run is known to be stored, so that its absence means something.
+    /// Whether the run's row was committed. Only then does a missing row mean that the run was deleted.
     stored: bool,
 }
 
-/// A wait for one run, given up when dropped.
+/// A wait for one run. Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Wait {
     waiter: Waiter,
     run_id: Uuid,
     outcome: watch::Receiver<Option<Outcome>>,
-    parked: watch::Receiver<i32>,
+    approval_epoch: watch::Receiver<i32>,
     sender: Arc<watch::Sender<Option<Outcome>>>,
 }
 
 impl Waiter {
-    /// Nobody waits yet; the readers hear of every end that is found.
-    pub(crate) fn new(readers: Subscribers) -> Self {
+    /// Subscribers also receive every end that is found by polling.
+    pub(crate) fn new(subscribers: Subscribers) -> Self {
         Self(Arc::new(Shared {
-            readers,
+            subscribers,
             waiting: Mutex::default(),
-            told: AtomicBool::new(false),
-            look: Notify::new(),
+            connected: AtomicBool::new(false),
+            poll_now: Notify::new(),
         }))
     }
 
-    /// Begins to wait for a run of this user. What happens to it from now on is not missed; what was before must be read.
+    /// Starts to wait for a user's run. The caller must then read the run once: only later changes are reported.
     pub(crate) fn wait_for(&self, user_id: Uuid, run_id: Uuid) -> Wait {
-        let fresh = || Entry {
+        let new_entry = || Entry {
             user_id,
             outcome: Arc::new(watch::Sender::new(None)),
-            parked: watch::Sender::new(-1),
+            approval_epoch: watch::Sender::new(-1),
             waits: 0,
             stored: false,
         };
         let mut waiting = self.waiting();
-        let entry = waiting.entry(run_id).or_insert_with(fresh);
-        // An end that was told before may be one that a retry has taken back.
+        let entry = waiting.entry(run_id).or_insert_with(new_entry);
+        // A retry may have undone an end that was reported earlier.
         if entry.outcome.borrow().is_some() {
-            *entry = fresh();
+            *entry = new_entry();
         }
         entry.waits += 1;
         let sender = Arc::clone(&entry.outcome);
-        let parked = entry.parked.subscribe();
+        let approval_epoch = entry.approval_epoch.subscribe();
         drop(waiting);
         Wait {
             waiter: self.clone(),
             run_id,
             outcome: sender.subscribe(),
-            parked,
+            approval_epoch,
             sender,
         }
     }
 
-    /// How many requests wait.
+    /// The number of waiting requests.
     pub(crate) fn len(&self) -> usize {
         self.waiting().values().map(|entry| entry.waits).sum()
     }
 
-    /// Whether the news is being heard.
-    pub(crate) fn is_told(&self) -> bool {
-        self.0.told.load(Ordering::Relaxed)
+    /// Whether the Redis subscription is active.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.0.connected.load(Ordering::Relaxed)
     }
 
-    /// Looks in Postgres until the process stops.
-    pub(crate) fn start(&self, pool: Pool, sweep: Duration, clock: Clock, lifecycle: &Lifecycle) {
-        lifecycle.spawn_until_stopped(look(self.clone(), pool, sweep, clock));
+    /// Polls Postgres until the process shuts down.
+    pub(crate) fn start_polling(&self, pool: Pool, interval: Duration, clock: Clock, lifecycle: &Lifecycle) {
+        lifecycle.spawn_until_stopped(poll(self.clone(), pool, interval, clock));
     }
 
-    /// Says that the news is being heard: what was told before is looked for.
-    pub(crate) fn is_hearing(&self) {
-        self.0.told.store(true, Ordering::Relaxed);
-        self.0.look.notify_one();
+    /// Records that the Redis subscription is active, and polls once for what was missed before.
+    pub(crate) fn set_connected(&self) {
+        self.0.connected.store(true, Ordering::Relaxed);
+        self.0.poll_now.notify_one();
     }
 
-    /// Says that the news is not heard any more, and tells whether it was.
-    pub(crate) fn is_deaf(&self) -> bool {
-        self.0.told.swap(false, Ordering::Relaxed)
+    /// Records that the Redis subscription was lost. Returns whether it was active.
+    pub(crate) fn set_disconnected(&self) -> bool {
+        self.0.connected.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether somebody waits for this run.
+    /// Whether a request waits for this run.
     pub(crate) fn has(&self, run_id: Uuid) -> bool {
         self.waiting().contains_key(&run_id)
     }
 
-    /// Tells of a run that has ended, to who waits for it and who reads it.
-    pub(crate) fn tell_end(&self, end: RunEnd) {
-        if self.0.readers.has(end.user_id) {
+    /// Reports the end of a run to its waiting requests and subscribers.
+    pub(crate) fn report_finished(&self, end: RunEnd) {
+        if self.0.subscribers.has(end.user_id) {
             match LiveEvent::of_end(&end) {
-                Ok(event) => self.0.readers.deliver(end.user_id, Delivery::Event(event)),
-                Err(error) => tracing::error!(%error, "a final event could not be written"),
+                Ok(event) => self.0.subscribers.deliver(end.user_id, Delivery::Event(event)),
+                Err(error) => tracing::error!(%error, "cannot serialize a final event"),
             }
         }
         if let Some(entry) = self.waiting().get(&end.response.run_id) {
@@ -165,72 +169,74 @@ impl Waiter {
         }
     }
 
-    /// Tells that a run waits for its user since this epoch, to who waits for it.
-    pub(crate) fn tell_parked(&self, run_id: Uuid, epoch: i32) {
+    /// Reports to a run's waiting requests that the run needs approval since this epoch.
+    pub(crate) fn report_awaiting_approval(&self, run_id: Uuid, epoch: i32) {
         if let Some(entry) = self.waiting().get(&run_id) {
-            entry.parked.send_if_modified(|known| {
-                let is_news = *known < epoch;
+            entry.approval_epoch.send_if_modified(|known| {
+                let is_newer = *known < epoch;
                 *known = epoch.max(*known);
-                is_news
+                is_newer
             });
         }
     }
 
-    /// The same as it was read, to who waits and who reads.
-    fn tell_waiting(&self, view: &RunView, at: DateTime<Utc>) {
-        self.tell_parked(view.response.run_id, view.epoch);
-        if !self.0.readers.has(view.user_id) {
+    /// Reports a run that polling found awaiting approval to its waiting requests and subscribers.
+    fn report_polled_approval(&self, view: &RunView, at: DateTime<Utc>) {
+        self.report_awaiting_approval(view.response.run_id, view.epoch);
+        if !self.0.subscribers.has(view.user_id) {
             return;
         }
         for event in view.requests(at) {
             match LiveEvent::new(&event) {
-                Ok(event) => self.0.readers.deliver(view.user_id, Delivery::Event(event)),
-                Err(error) => tracing::error!(%error, "an event could not be written"),
+                Ok(event) => self.0.subscribers.deliver(view.user_id, Delivery::Event(event)),
+                Err(error) => tracing::error!(%error, "cannot serialize an event"),
             }
         }
     }
 
-    fn tell_gone(&self, run_id: Uuid) {
+    fn report_deleted(&self, run_id: Uuid) {
         if let Some(entry) = self.waiting().get(&run_id) {
-            entry.outcome.send_replace(Some(Outcome::Gone));
-            self.0.readers.deliver(entry.user_id, Delivery::Gone(run_id));
+            entry.outcome.send_replace(Some(Outcome::Deleted));
+            self.0
+                .subscribers
+                .deliver(entry.user_id, Delivery::Deleted(run_id));
         }
     }
 
-    /// No code that panics runs under the lock, so a poisoned one is as good as any.
     fn waiting(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.waiting.lock()
     }
 }
 
 impl Wait {
-    /// Says that the run is known to be stored: from now on its absence ends the wait.
-    pub(crate) fn is_stored(&self) {
+    /// Records that the run's row was committed. From now on, a missing row ends the wait.
+    pub(crate) fn mark_stored(&self) {
         if let Some(entry) = self.waiter.waiting().get_mut(&self.run_id) {
             entry.stored = true;
         }
     }
 
-    /// Ends when the run has, or when it has been parked after the epoch in which it was seen last.
-    pub(crate) async fn change(&mut self, seen: i32) -> Change {
-        let ended = async {
+    /// Waits until the run finishes, is deleted, or needs approval since an epoch after `seen_epoch`.
+    pub(crate) async fn change(&mut self, seen_epoch: i32) -> Change {
+        let finished = async {
             let outcome = self.outcome.wait_for(Option::is_some).await;
             outcome.map(|outcome| outcome.clone())
         };
-        let parked = async {
-            if self.parked.wait_for(|epoch| *epoch > seen).await.is_err() {
-                // Another entry has taken the place of this one, and hears the news.
+        let approval = async {
+            let newer = self.approval_epoch.wait_for(|epoch| *epoch > seen_epoch);
+            if newer.await.is_err() {
+                // A newer entry has replaced this one and receives the reports.
                 std::future::pending::<()>().await;
             }
         };
         tokio::select! {
             biased;
-            outcome = ended => Change::Ended(match outcome {
+            outcome = finished => Change::Finished(match outcome {
                 Ok(Some(outcome)) => outcome,
-                // The sender lives as long as any wait does.
-                Ok(None) | Err(_) => Outcome::Gone,
+                // Unreachable: this wait keeps the sender alive.
+                Ok(None) | Err(_) => Outcome::Deleted,
             }),
-            () = parked => Change::Parked,
+            () = approval => Change::AwaitingApproval,
         }
     }
 }
@@ -241,7 +247,7 @@ impl Drop for Wait {
         let Some(entry) = waiting.get_mut(&self.run_id) else {
             return;
         };
-        // Another entry has taken the place of one that was told.
+        // A newer entry may have replaced the one of this wait.
         if !Arc::ptr_eq(&entry.outcome, &self.sender) {
             return;
         }
@@ -252,12 +258,16 @@ impl Drop for Wait {
     }
 }
 
-async fn look(waiter: Waiter, pool: Pool, sweep: Duration, clock: Clock) {
+async fn poll(waiter: Waiter, pool: Pool, interval: Duration, clock: Clock) {
     loop {
-        let distance = if waiter.is_told() { sweep * SLOWER } else { sweep };
+        let pause = if waiter.is_connected() {
+            interval * CONNECTED_FACTOR
+        } else {
+            interval
+        };
         tokio::select! {
-            () = tokio::time::sleep(distance) => {}
-            () = waiter.0.look.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            () = waiter.0.poll_now.notified() => {}
         }
         let waits: Vec<_> = waiter
             .waiting()
@@ -265,15 +275,15 @@ async fn look(waiter: Waiter, pool: Pool, sweep: Duration, clock: Clock) {
             .map(|(run_id, entry)| (*run_id, entry.stored))
             .collect();
         for page in waits.chunks(PAGE) {
-            if let Err(error) = look_at(&waiter, &pool, page, clock.now()).await {
-                tracing::warn!(%error, "waited-for runs could not be read");
+            if let Err(error) = poll_page(&waiter, &pool, page, clock.now()).await {
+                tracing::warn!(%error, "cannot read the runs that requests wait for");
                 break;
             }
         }
     }
 }
 
-async fn look_at(
+async fn poll_page(
     waiter: &Waiter,
     pool: &Pool,
     waits: &[(Uuid, bool)],
@@ -282,9 +292,9 @@ async fn look_at(
     let run_ids: Vec<_> = waits.iter().map(|(run_id, _)| *run_id).collect();
     for view in runs::views(pool, &run_ids, true).await? {
         if view.response.status == RunStatus::WaitingApproval {
-            waiter.tell_waiting(&view, now);
+            waiter.report_polled_approval(&view, now);
         } else if let Some(end) = view.into_end() {
-            waiter.tell_end(end);
+            waiter.report_finished(end);
         }
     }
     let stored: Vec<_> = waits
@@ -293,7 +303,7 @@ async fn look_at(
         .map(|(run_id, _)| *run_id)
         .collect();
     for run_id in runs::missing(pool, &stored).await? {
-        waiter.tell_gone(run_id);
+        waiter.report_deleted(run_id);
     }
     Ok(())
 }

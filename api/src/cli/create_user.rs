@@ -1,4 +1,4 @@
-//! Makes a user from the command line, the only way to make an admin.
+//! `errand-api create-user`: creates a user. This is the only way to create an admin.
 
 use errand_shared::storage::Pool;
 use errand_shared::{
@@ -7,23 +7,23 @@ use errand_shared::{
 };
 
 use crate::{
-    auth::{passwords, refresh::random_text, validation::Rules},
-    http::{error::ApiError, problem::FieldError},
+    auth::{passwords, refresh::random_text, validation::Validation},
+    http::error::{ApiError, FieldError},
 };
 
-/// Why no user was made.
+/// Why no user was created.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateUserError {
-    /// What was given breaks a rule.
+    /// An argument is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// Somebody has the e-mail.
-    #[error("the e-mail is taken")]
+    /// The e-mail address is already registered.
+    #[error("the e-mail address is already registered")]
     EmailTaken,
-    /// The password can't be hashed.
-    #[error("the password can't be hashed: {0}")]
+    /// Hashing the password failed.
+    #[error("cannot hash the password: {0}")]
     Hash(String),
-    /// A fault of Postgres.
+    /// A database error.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
 }
@@ -36,7 +36,7 @@ fn sentences(errors: &[FieldError]) -> String {
     sentences.join("; ")
 }
 
-/// Makes a user; without a password one is made up and returned with the user.
+/// Creates a user. Without a password, a random one is generated and returned.
 ///
 /// # Errors
 /// See [`CreateUserError`].
@@ -48,14 +48,14 @@ pub async fn create_user(
     password: Option<String>,
 ) -> Result<(User, Option<String>), CreateUserError> {
     let generated = password.is_none().then(random_text);
-    let mut rules = Rules::default();
-    let email = rules.email(Some(email));
-    let name = rules.name(Some(name));
-    let password = rules.new_password(password.as_deref().or(generated.as_deref()));
-    if let Err(ApiError::Invalid(errors)) = rules.held() {
+    let mut fields = Validation::default();
+    let email = fields.email(Some(email));
+    let name = fields.name(Some(name));
+    let password = fields.new_password(password.as_deref().or(generated.as_deref()));
+    if let Err(ApiError::Invalid(errors)) = fields.finish() {
         return Err(CreateUserError::Invalid(sentences(&errors)));
     }
-    // Nobody waits beside us: on this thread.
+    // On this thread: nothing else runs in this process.
     let hash = passwords::hash(&password).map_err(|error| CreateUserError::Hash(error.to_string()))?;
     let role = if admin { "admin" } else { "user" };
     let user = users::create(pool, Uuid::now_v7(), &email, &name, &hash, role).await?;
@@ -72,10 +72,7 @@ mod tests {
     use super::*;
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn an_admin_is_made_once_with_a_password_that_is_made_up(
-        _: PgPoolOptions,
-        options: PgConnectOptions,
-    ) {
+    async fn an_admin_is_created_once_with_a_generated_password(_: PgPoolOptions, options: PgConnectOptions) {
         let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
         let (user, generated) = create_user(&pool, "Ann@example.com", "Ann", true, None)
             .await
@@ -90,7 +87,7 @@ mod tests {
     }
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn every_broken_rule_is_told(_: PgPoolOptions, options: PgConnectOptions) {
+    async fn every_invalid_argument_is_reported(_: PgPoolOptions, options: PgConnectOptions) {
         let pool = Pool::new(options, 4, Duration::from_secs(2)).unwrap();
         let error = create_user(&pool, "ann", "", false, Some("short".to_owned()))
             .await

@@ -1,14 +1,14 @@
-//! `errand-api migrate`.
+//! `errand-api migrate`: migrates the schema.
 
 use errand_shared::{
     service::config::StoreSettings,
     storage::{self, Durability, schema},
 };
 
-/// Brings the schema up to this program's generation.
+/// Migrates the schema to the version of this program.
 ///
 /// # Errors
-/// A fault of Postgres.
+/// A database error.
 pub async fn migrate(store: &StoreSettings) -> Result<(), sqlx::Error> {
     schema::migrate(storage::connect_options(store, Durability::Flushed)?).await
 }

@@ -10,38 +10,39 @@ use errand_shared::{
     storage::queue::claims,
 };
 
-/// Runs rung in one command.
+/// Notifications sent in one command.
 const PAGE: i64 = 1000;
 
-/// Why the queue could not be rebuilt.
+/// Why not all notifications were sent.
 #[derive(Debug, thiserror::Error)]
 pub enum RenotifyError {
-    /// Postgres failed.
+    /// A database error.
     #[error("Postgres: {0}")]
     Database(#[from] sqlx::Error),
-    /// Redis failed.
+    /// A Redis error.
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),
 }
 
-/// Rings for every run that is ready. Rings that were there stay: a doubled one is harmless. Returns how many.
+/// Sends a notification for every run that a worker could claim now, and returns their number. Existing notifications are kept:
+/// workers ignore duplicates.
 ///
 /// # Errors
-/// A fault of Postgres or Redis; running it again is safe.
+/// After an error it is safe to run this again.
 pub async fn renotify(pool: &Pool, redis: &RedisClient) -> Result<u64, RenotifyError> {
     let mut connection = redis.commands();
     let mut after = Uuid::nil();
-    let mut rung = 0;
+    let mut sent = 0;
     loop {
         let ready = claims::ready_page(pool, after, PAGE).await?;
-        let Some(last) = ready.last() else { return Ok(rung) };
+        let Some(last) = ready.last() else { return Ok(sent) };
         after = last.run_id;
-        rung += ready.len() as u64;
-        let hints: Vec<_> = ready.iter().map(ReadyNotice::encode).collect();
-        let hints: Vec<_> = hints.iter().map(<[u8; HEAD_BYTES]>::as_slice).collect();
+        sent += ready.len() as u64;
+        let notices: Vec<_> = ready.iter().map(ReadyNotice::encode).collect();
+        let notices: Vec<_> = notices.iter().map(<[u8; HEAD_BYTES]>::as_slice).collect();
         let () = redis::cmd("RPUSH")
             .arg(redis.ready_key())
-            .arg(hints)
+            .arg(notices)
             .query_async(&mut connection)
             .await?;
     }

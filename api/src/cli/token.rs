@@ -1,4 +1,4 @@
-//! Issues a token from the command line: for an operator, a script or a load test.
+//! `errand-api token`: issues an access token for operators, scripts and load tests.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use crate::{auth::Authenticator, settings::AuthSettings};
 /// Why no token was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// A bad setting; its text names it.
+    /// A setting is invalid. The text names it.
     #[error("{}", .0.text.trim_end())]
     Setting(Exit),
-    /// An outside identity provider issues the tokens.
-    #[error("an outside identity provider issues the tokens")]
+    /// An external identity provider issues the tokens.
+    #[error("an external identity provider issues the tokens")]
     IssuedElsewhere,
-    /// Nobody has the id: the token would be refused.
+    /// There is no user with this id.
     #[error("there is no user {0}")]
     UnknownUser(Uuid),
-    /// The token can't be signed.
-    #[error("the token can't be signed: {0}")]
+    /// Signing failed.
+    #[error("cannot sign the token: {0}")]
     Sign(String),
-    /// A fault of Postgres.
+    /// A database error.
     #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
 }
 
-/// Issues a token for a user; with the role `admin` only if asked, whoever the user is. Without a time to live it has
-/// that of the settings.
+/// Issues a token for a user. `admin` alone decides whether the token has the role `admin`. Without `ttl`, the token expires
+/// after `JWT_TTL_SECONDS`.
 ///
 /// # Errors
 /// See [`TokenError`].
@@ -42,7 +42,7 @@ pub async fn token(
     now: DateTime<Utc>,
 ) -> Result<String, TokenError> {
     let authenticator = Authenticator::new(settings, pool.clone()).map_err(TokenError::Setting)?;
-    if authenticator.is_outside() {
+    if authenticator.is_external() {
         return Err(TokenError::IssuedElsewhere);
     }
     if users::find(pool, user_id).await?.is_none() {

@@ -1,6 +1,6 @@
-//! `errand-api verify`: checks the promises on a live database and tells what it counted.
+//! `errand-api verify`: checks the guarantees of Errand on a live database and reports what it counted.
 //!
-//! It reads and never writes; what the checks are stands with their SQL in the shared crate.
+//! It never writes. The checks and their SQL are in the shared crate.
 
 use std::{
     io::Write,
@@ -18,42 +18,42 @@ use errand_shared::{
 use serde::Serialize;
 use sqlx::{ConnectOptions, Connection};
 
-/// What is checked, and how it is told.
+/// Arguments of `verify`.
 #[derive(Args, Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct VerifySettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
     pub store: StoreSettings,
-    /// Age of a heartbeat at which a worker counts as dead, in milliseconds, as the workers have it.
+    /// Age of a heartbeat, in milliseconds, at which a worker counts as dead. Must be the workers' setting.
     #[arg(long, env = "WORKER_DEAD_AFTER_MS", default_value = "6000", value_parser = milliseconds)]
     pub worker_dead_after_ms: Duration,
-    /// Distance of the rescuer's sweeps, in milliseconds, as the workers have it.
+    /// Interval of the rescuer, in milliseconds. Must be the workers' setting.
     #[arg(long, env = "RESCUE_INTERVAL_MS", default_value = "1000", value_parser = milliseconds)]
     pub rescue_interval_ms: Duration,
-    /// How much longer a rescue may take than these two together, in milliseconds.
+    /// How much longer than the sum of these two a rescue may take, in milliseconds.
     #[arg(long, default_value = "3000", value_parser = milliseconds)]
     pub slack_ms: Duration,
-    /// How long a run may wait to be claimed while workers have room, in milliseconds.
+    /// How long a run may be queued while workers have free slots, in milliseconds.
     #[arg(long, default_value = "60000", value_parser = milliseconds)]
     pub queued_limit_ms: Duration,
-    /// How long one check may take, in seconds.
+    /// Time limit of a check, in seconds.
     #[arg(long, default_value = "3600", value_parser = seconds)]
     pub check_timeout_seconds: Duration,
-    /// Offenders that are named of each check, at most.
+    /// Maximum number of violations to list per check.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub show: u32,
-    /// Also check that each task comes from one tool call: where nobody uses the tasks' own routes, and no conversation
-    /// was deleted.
+    /// Also check that each task was created by exactly one tool call. Only useful if no task was created through the API and no
+    /// conversation was deleted.
     #[arg(long)]
     pub only_chats: bool,
     /// Also check that no run is open.
     #[arg(long)]
     pub settled: bool,
-    /// Print JSON in place of a table.
+    /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,
-    /// Tell of each check on standard error as it ends; on a terminal it is told anyway.
+    /// Report each finished check on standard error, even if that is not a terminal.
     #[arg(long)]
     pub progress: bool,
 }
@@ -81,24 +81,24 @@ impl VerifySettings {
     }
 }
 
-/// Why nothing could be verified.
+/// Why the checks could not be completed.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// The database has another schema than this program's.
-    #[error("the database's schema does not go with this program: {0:?}")]
+    /// The schema has an incompatible version.
+    #[error("the schema of the database is not compatible with this program: {0:?}")]
     Schema(Compatibility),
-    /// A fault of Postgres.
+    /// A database error.
     #[error("Postgres: {0}")]
     Database(#[from] sqlx::Error),
-    /// A fault of Postgres in the middle of a check.
+    /// A database error during a check.
     #[error("Postgres, while checking {0}: {1}")]
     Check(&'static str, #[source] sqlx::Error),
-    /// The report can't be written as JSON.
+    /// The report could not be serialized.
     #[error("the report: {0}")]
     Json(#[from] serde_json::Error),
 }
 
-/// What one check came to.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
     check: &'static str,
@@ -109,18 +109,18 @@ pub struct Line {
     offenders: Vec<String>,
 }
 
-/// What all checks came to.
+/// The results of all checks.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Whether every promise holds.
+    /// Whether there are no violations.
     pub ok: bool,
     checks: Vec<Line>,
 }
 
-/// Makes the checks one after the other on one connection; `progress` is told of each as it ends.
+/// Runs the checks one after another on one connection, and writes a line to `progress` after each.
 ///
 /// # Errors
-/// See [`VerifyError`]; then nothing is known of the checks that were not made.
+/// See [`VerifyError`]. The remaining checks are not run.
 pub async fn verify(
     settings: &VerifySettings,
     mut progress: Option<&mut (dyn Write + Send)>,
@@ -142,7 +142,7 @@ pub async fn verify(
             .map_err(|error| VerifyError::Check(check.name(), error))?;
         let line = Line::new(*check, found, began.elapsed());
         if let Some(progress) = &mut progress {
-            // Nobody to tell is no reason to stop.
+            // A closed standard error does not stop the checks.
             drop(writeln!(
                 progress,
                 "{}/{} {}: {} examined, {} violations, {} ms",
@@ -175,8 +175,8 @@ impl Line {
         }
     }
 
-    /// The first offenders by name, and how many more there are.
-    fn offences(&self) -> String {
+    /// The listed violations, and the number of the others.
+    fn violations_text(&self) -> String {
         let mut rows = vec![format!("\n{}: {} violations", self.check, self.violations)];
         rows.extend(self.offenders.iter().map(|offender| format!("  {offender}")));
         let named = i64::try_from(self.offenders.len()).unwrap_or(i64::MAX);
@@ -188,10 +188,10 @@ impl Line {
 }
 
 impl Report {
-    /// The report as a person or a program wants it.
+    /// The report as a table or as JSON.
     ///
     /// # Errors
-    /// If it can't be written as JSON.
+    /// If it cannot be serialized.
     pub fn text(&self, json: bool) -> Result<String, VerifyError> {
         if json {
             return Ok(serde_json::to_string_pretty(self)? + "\n");
@@ -212,12 +212,12 @@ impl Report {
             self.checks
                 .iter()
                 .filter(|line| line.violations > 0)
-                .map(Line::offences),
+                .map(Line::violations_text),
         );
         text += if self.ok {
-            "\nAll promises hold.\n"
+            "\nNo violations found.\n"
         } else {
-            "\nNot all promises hold.\n"
+            "\nViolations found.\n"
         };
         Ok(text)
     }

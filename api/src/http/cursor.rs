@@ -1,7 +1,7 @@
-//! Cursors: where a page of a list goes on. Callers hand them back as they got them and know nothing of what is inside.
+//! Pagination cursors: opaque strings that mark where the next page of a list starts.
 //!
-//! A cursor is base64url over a byte for its list and the place's big-endian numbers. The cursor of another list is
-//! malformed. A cursor holds no secret and grants nothing: queries are bound to the user whatever it says.
+//! A cursor is the base64url encoding of one byte for its list and the position as big-endian numbers. A cursor of one list
+//! is malformed for every other list. Cursors need no signature: every query is restricted to the user anyway.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -11,29 +11,27 @@ const CONVERSATIONS: u8 = b'c';
 const MESSAGES: u8 = b'm';
 const RUNS: u8 = b'r';
 const TASKS: u8 = b't';
-/// The end of the year 9999 in microseconds: later times are nobody's, and Postgres can't hold all that an `i64` can.
+/// The end of the year 9999 in microseconds. Postgres cannot store every time that fits an `i64`.
 const LATEST_MICROS: i64 = 253_402_300_800_000_000;
 
-/// The conversation after which a page of conversations begins.
+/// The last conversation of the previous page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AfterConversation {
-    /// When something last happened in it, to the microsecond as Postgres has it.
+    /// To the microsecond, as Postgres stores it.
     pub(crate) updated_at: DateTime<Utc>,
-    /// Its id.
     pub(crate) id: Uuid,
 }
 
 impl AfterConversation {
-    /// The cursor as text.
     pub(crate) fn encode(self) -> String {
         let micros = self.updated_at.timestamp_micros().to_be_bytes();
         seal(CONVERSATIONS, &[micros.as_slice(), self.id.as_bytes()].concat())
     }
 
-    /// The cursor of a text, or none if it is malformed.
+    /// None if the text is malformed.
     pub(crate) fn decode(text: &str) -> Option<Self> {
-        let place = open(CONVERSATIONS, text)?;
-        let (micros, id) = place.split_first_chunk::<8>()?;
+        let position = open(CONVERSATIONS, text)?;
+        let (micros, id) = position.split_first_chunk::<8>()?;
         let micros = i64::from_be_bytes(*micros);
         if !(0..LATEST_MICROS).contains(&micros) {
             return None;
@@ -46,77 +44,71 @@ impl AfterConversation {
     }
 }
 
-/// The message before which a page of messages ends.
+/// The oldest message of the previous page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BeforeMessage {
-    /// Its place in the conversation.
     pub(crate) seq: i64,
 }
 
 impl BeforeMessage {
-    /// The cursor as text.
     pub(crate) fn encode(self) -> String {
         seal(MESSAGES, &self.seq.to_be_bytes())
     }
 
-    /// The cursor of a text, or none if it is malformed.
+    /// None if the text is malformed.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         number(MESSAGES, text).map(|seq| Self { seq })
     }
 }
 
-/// The run before which a page of runs begins.
+/// The oldest run of the previous page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BeforeRun {
-    /// Its id.
     pub(crate) id: Uuid,
 }
 
 impl BeforeRun {
-    /// The cursor as text.
     pub(crate) fn encode(self) -> String {
         seal(RUNS, self.id.as_bytes())
     }
 
-    /// The cursor of a text, or none if it is malformed.
+    /// None if the text is malformed.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         let id = Uuid::from_slice(&open(RUNS, text)?).ok()?;
         Some(Self { id })
     }
 }
 
-/// How many tasks a page of tasks passes over.
+/// The number of tasks on the previous pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TaskOffset {
-    /// Their number.
     pub(crate) offset: i64,
 }
 
 impl TaskOffset {
-    /// The cursor as text.
     pub(crate) fn encode(self) -> String {
         seal(TASKS, &self.offset.to_be_bytes())
     }
 
-    /// The cursor of a text, or none if it is malformed.
+    /// None if the text is malformed.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         number(TASKS, text).map(|offset| Self { offset })
     }
 }
 
-fn seal(list: u8, place: &[u8]) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode([&[list], place].concat())
+fn seal(list: u8, position: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode([&[list], position].concat())
 }
 
 fn open(list: u8, text: &str) -> Option<Vec<u8>> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
-    let (first, place) = bytes.split_first()?;
-    (*first == list).then(|| place.to_vec())
+    let (first, position) = bytes.split_first()?;
+    (*first == list).then(|| position.to_vec())
 }
 
 fn number(list: u8, text: &str) -> Option<i64> {
-    let place = open(list, text)?;
-    let number = i64::from_be_bytes(place.try_into().ok()?);
+    let position = open(list, text)?;
+    let number = i64::from_be_bytes(position.try_into().ok()?);
     (number >= 0).then_some(number)
 }
 
@@ -132,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_comes_back_as_it_was_given() {
+    fn decoding_reverses_encoding() {
         for micros in [0, 1, 1_790_000_000_123_456, LATEST_MICROS - 1] {
             let cursor = conversation(micros);
             assert_eq!(AfterConversation::decode(&cursor.encode()), Some(cursor));
@@ -148,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_stands_in_a_url_as_it_is() {
+    fn a_cursor_needs_no_escaping_in_a_url() {
         let cursor = conversation(1_790_000_000_123_456).encode();
         assert!(
             cursor
@@ -159,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_given_is_malformed() {
+    fn any_other_text_is_malformed() {
         let whole = conversation(1).encode();
         let mut texts: Vec<_> = (0..whole.len())
             .map(|end| whole.chars().take(end).collect())
@@ -189,11 +181,11 @@ mod tests {
     }
 
     #[test]
-    fn places_that_the_database_cannot_hold_are_malformed() {
+    fn positions_that_postgres_cannot_store_are_malformed() {
         for micros in [-1, i64::MIN, LATEST_MICROS, i64::MAX] {
-            let place = [micros.to_be_bytes().as_slice(), Uuid::nil().as_bytes()].concat();
+            let position = [micros.to_be_bytes().as_slice(), Uuid::nil().as_bytes()].concat();
             assert_eq!(
-                AfterConversation::decode(&seal(CONVERSATIONS, &place)),
+                AfterConversation::decode(&seal(CONVERSATIONS, &position)),
                 None,
                 "{micros}"
             );

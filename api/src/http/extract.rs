@@ -1,51 +1,65 @@
-//! What handlers take from a request, refused with a problem.
+//! Reads JSON bodies. Every failure is a problem response that names the invalid field.
+
+use std::time::Duration;
 
 use axum::{
     body::{Bytes, HttpBody},
-    extract::{FromRequest, Request, rejection::BytesRejection},
+    extract::{FromRef, FromRequest, Request, rejection::BytesRejection},
     http::{HeaderMap, header},
 };
 use serde::de::DeserializeOwned;
 
-use crate::{http::error::ApiError, state::App};
+use super::error::ApiError;
 
-/// A JSON body.
+/// A JSON object as the request body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+/// Limits of a request body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BodyLimits {
+    pub(crate) max_bytes: u32,
+    /// How long the body may take to arrive.
+    pub(crate) timeout: Duration,
+}
+
+impl<S, T> FromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+    BodyLimits: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             return Err(ApiError::UnsupportedMediaType);
         }
-        parse(&read(request, app).await?).map(Self)
+        parse(&read(request, BodyLimits::from_ref(state)).await?).map(Self)
     }
 }
 
-/// Reads a body to its end, within the bounds of the settings.
+/// Reads the whole body.
 ///
 /// # Errors
-/// 413 and 408 for one beyond them; 400 for one that broke off.
-pub(crate) async fn read(request: Request, app: &App) -> Result<Bytes, ApiError> {
-    let http = &app.settings.http;
-    let max = http.http_body_max_bytes;
-    let patience = http.http_body_timeout_ms;
-    // Told before it is sent, if its sender says how large it is.
-    if request.body().size_hint().lower() > u64::from(max) {
-        return Err(ApiError::TooLarge(max));
+/// 413 if it is too large, 408 if it takes too long, 400 if it is incomplete.
+pub(crate) async fn read(request: Request, limits: BodyLimits) -> Result<Bytes, ApiError> {
+    let BodyLimits { max_bytes, timeout } = limits;
+    // A `Content-Length` that is too large is rejected before the body arrives.
+    if request.body().size_hint().lower() > u64::from(max_bytes) {
+        return Err(ApiError::TooLarge(max_bytes));
     }
-    match tokio::time::timeout(patience, Bytes::from_request(request, app)).await {
+    match tokio::time::timeout(timeout, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(BytesRejection::FailedToBufferBody(rejection))) if rejection.status() == 413 => {
-            Err(ApiError::TooLarge(max))
+            Err(ApiError::TooLarge(max_bytes))
         }
         Ok(Err(rejection)) => Err(ApiError::BadRequest(rejection.body_text())),
         Err(_elapsed) => Err(ApiError::BodyTimeout),
     }
 }
 
+/// Whether the content type is JSON, or a JSON-based media type.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
@@ -62,15 +76,15 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Reads a JSON object.
+/// Parses a JSON object.
 ///
 /// # Errors
-/// 400 for what is no JSON, 422 for JSON that breaks a rule.
+/// 400 if the body is not JSON, 422 if it is not a valid `T`.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    // Serde reads a struct from an array as well, which nobody is promised.
+    // Serde would also accept an array for a struct, which is not part of the API.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-            Ok(_) => Err(ApiError::invalid("", "The request's body must be a JSON object.")),
+            Ok(_) => Err(ApiError::invalid("", "The request body must be a JSON object.")),
             Err(error) => Err(not_json(&error)),
         };
     }
@@ -79,7 +93,7 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         let path = error.path().to_string();
         let error = error.into_inner();
         if error.is_data() {
-            broken_rule(&path, &error)
+            invalid_field(&path, &error)
         } else {
             not_json(&error)
         }
@@ -88,8 +102,8 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// The member that breaks a rule; one that is missing is named only in the error's text.
-fn broken_rule(path: &str, error: &serde_json::Error) -> ApiError {
+/// A 422 that names the invalid field. Serde names a missing field only in the text of its error.
+fn invalid_field(path: &str, error: &serde_json::Error) -> ApiError {
     let reason = reason(error);
     let missing = reason
         .strip_prefix("missing field `")
@@ -103,13 +117,13 @@ fn broken_rule(path: &str, error: &serde_json::Error) -> ApiError {
 
 fn not_json(error: &serde_json::Error) -> ApiError {
     ApiError::BadRequest(format!(
-        "The request's body is not JSON (line {}, column {}).",
+        "The request body is not JSON (line {}, column {}).",
         error.line(),
         error.column()
     ))
 }
 
-/// The error without its place, which the path tells better.
+/// The error without line and column: the field's path is more useful.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ")
@@ -137,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_400_and_what_breaks_a_rule_is_422() {
+    fn malformed_json_is_400_and_an_invalid_field_is_422() {
         assert_eq!(status_of(r#"{"message":"hi"}"#), "ok");
         assert_eq!(status_of(""), "400");
         assert_eq!(status_of("{"), "400");

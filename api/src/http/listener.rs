@@ -1,4 +1,4 @@
-//! Connections: accepted up to a cap, with time limits on what they send, ended gracefully.
+//! Accepts connections up to a limit, enforces time limits on them, and closes them gracefully.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -19,31 +19,31 @@ use tokio::{
 };
 use tower::Layer;
 
-/// Connections that the kernel may hold before they are accepted.
+/// Connections that the kernel queues before they are accepted.
 const BACKLOG: u32 = 4096;
 
-/// A connection's place among those that may be open at once, held by whatever it becomes.
+/// A permit for one open connection. A WebSocket keeps the permit of its connection.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "it only needs to be held")]
-pub(crate) struct Place(Arc<(OwnedSemaphorePermit, Held)>);
+#[expect(dead_code, reason = "holding it keeps the slot")]
+pub(crate) struct ConnectionSlot(Arc<(OwnedSemaphorePermit, Held)>);
 
-/// The bounds of a listener.
+/// The limits of a listener.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// Connections at once, at most; more wait in the kernel.
+pub(crate) struct ListenerLimits {
+    /// The maximum number of open connections. Further connections wait in the kernel.
     pub(crate) connections: usize,
-    /// How long a request's head may take, the idle time before it included.
+    /// How long the head of a request may take to arrive, including idle time before it.
     pub(crate) header_timeout: Duration,
-    /// How long what was sent may stay unread: a reader that is stuck would keep its place for ever.
+    /// How long sent data may stay unacknowledged. Without this limit a stuck client would keep its connection forever.
     pub(crate) unread_timeout: Duration,
-    /// How long requests may go on after the process was asked to stop.
+    /// How long open requests may continue after a shutdown began.
     pub(crate) grace: Duration,
 }
 
-/// Opens a listener.
+/// Binds an address.
 ///
 /// # Errors
-/// If the address can't be had.
+/// If the address is unavailable.
 pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
@@ -55,38 +55,38 @@ pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until the process stops, then until what is under way has ended or the grace time has.
-/// `open` shows how many connections there are.
+/// Serves until a shutdown begins, then until all connections are closed or the grace period is over. The gauge `open` shows
+/// the number of open connections.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
-    bounds: Bounds,
+    limits: ListenerLimits,
     open: Gauge,
     lifecycle: Lifecycle,
 ) {
-    let places = Arc::new(Semaphore::new(bounds.connections));
+    let slots = Arc::new(Semaphore::new(limits.connections));
     let connections = tokio_util::task::TaskTracker::new();
-    // HTTP/1 alone: hyper-util's builder for both takes HTTP/2 as well as soon as upgrades are asked for.
+    // HTTP/1 only: with upgrades, hyper-util's automatic builder would also accept HTTP/2.
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_timeout)
+        .header_read_timeout(limits.header_timeout)
         .max_buf_size(64 * 1024);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places, bounds.unread_timeout) => accepted,
+            accepted = accept(&listener, &slots, limits.unread_timeout) => accepted,
             () = lifecycle.stopped() => break,
         };
-        let Some((stream, peer, place)) = accepted else {
+        let Some((stream, peer, permit)) = accepted else {
             continue;
         };
-        let place = Place(Arc::new((place, Held::new(&open))));
-        let layers = (Extension(ConnectInfo(peer)), Extension(place.clone()));
+        let slot = ConnectionSlot(Arc::new((permit, Held::new(&open))));
+        let layers = (Extension(ConnectInfo(peer)), Extension(slot.clone()));
         let service = TowerToHyperService::new(layers.layer(router.clone()));
         let (http, stopping) = (http.clone(), lifecycle.token());
         connections.spawn(async move {
-            // hyper's time limit begins with the first byte.
+            // hyper's own time limit starts with the first byte.
             let mut byte = [0];
-            let first_byte = tokio::time::timeout(bounds.header_timeout, stream.peek(&mut byte));
+            let first_byte = tokio::time::timeout(limits.header_timeout, stream.peek(&mut byte));
             match stopping.run_until_cancelled(first_byte).await {
                 Some(Ok(Ok(1..))) => {}
                 _ => return,
@@ -102,27 +102,30 @@ pub(crate) async fn serve(
                 connection.await
             };
             if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended badly");
+                tracing::debug!(%error, "connection failed");
             }
-            drop(place);
+            drop(slot);
         });
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(bounds.grace, connections.wait())
+    if tokio::time::timeout(limits.grace, connections.wait())
         .await
         .is_err()
     {
-        tracing::warn!(open = connections.len(), "connections did not end in time");
+        tracing::warn!(
+            open = connections.len(),
+            "grace period is over; closing open connections"
+        );
     }
 }
 
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    slots: &Arc<Semaphore>,
     unread_timeout: Duration,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    let permit = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {
             if let Err(error) = stream.set_nodelay(true) {
@@ -131,11 +134,11 @@ async fn accept(
             if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(unread_timeout)) {
                 tracing::debug!(%error, "TCP_USER_TIMEOUT");
             }
-            Some((stream, peer, place))
+            Some((stream, peer, permit))
         }
         Err(error) => {
-            // Out of files, most likely: others must end first.
-            tracing::warn!(%error, "a connection could not be accepted");
+            // Most likely the process has no file descriptors left.
+            tracing::warn!(%error, "cannot accept a connection");
             tokio::time::sleep(Duration::from_millis(50)).await;
             None
         }
@@ -159,12 +162,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_connection_that_reads_nothing_is_given_up() {
-        let (begun, mut bodies) = mpsc::channel(1);
-        // Ends never, and knows when nobody wants more of it.
+    async fn a_connection_that_reads_nothing_is_closed() {
+        let (started, mut bodies) = mpsc::channel(1);
+        // The body never ends; `closed` resolves when it is dropped.
         let endless = async move || {
             let (open, closed) = oneshot::channel::<Infallible>();
-            begun.send(closed).await.unwrap();
+            started.send(closed).await.unwrap();
             let body = stream::repeat_with(move || {
                 let _open = &open;
                 Ok::<_, Infallible>(Bytes::from_static(&[b'x'; 16_384]))
@@ -172,7 +175,7 @@ mod tests {
             Body::from_stream(body)
         };
         let router = Router::new().route("/", get(endless));
-        let bounds = Bounds {
+        let limits = ListenerLimits {
             connections: 2,
             header_timeout: Duration::from_secs(5),
             unread_timeout: Duration::from_secs(1),
@@ -181,7 +184,7 @@ mod tests {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let lifecycle = Lifecycle::new();
-        let serving = serve(listener, router, bounds, Gauge::default(), lifecycle.clone());
+        let serving = serve(listener, router, limits, Gauge::default(), lifecycle.clone());
         let stuck = async {
             let mut stuck = TcpStream::connect(address).await.unwrap();
             stuck
@@ -189,8 +192,8 @@ mod tests {
                 .await
                 .unwrap();
             let closed = bodies.recv().await.unwrap();
-            let given_up = tokio::time::timeout(Duration::from_secs(30), closed).await;
-            assert!(given_up.is_ok(), "the body is still wanted");
+            let dropped = tokio::time::timeout(Duration::from_secs(30), closed).await;
+            assert!(dropped.is_ok(), "the body is still being sent");
             lifecycle.stop();
             stuck
         };

@@ -1,8 +1,8 @@
-//! Which pages may talk to us where CORS does not ask: over a WebSocket and over MCP.
+//! The origin check for requests that CORS does not cover: WebSockets and MCP.
 
 use axum::http::{HeaderMap, header};
 
-/// Whether a page may connect: one of the same origin, one of the list, or no page at all.
+/// Whether the request comes from the same origin, from an allowed origin, or not from a browser.
 pub(crate) fn is_allowed(headers: &HeaderMap, origins: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
@@ -14,11 +14,11 @@ pub(crate) fn is_allowed(headers: &HeaderMap, origins: &[String]) -> bool {
         return true;
     }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    // Whether the page came over TLS is not known behind a proxy.
-    let own = ["http://", "https://"]
+    // Behind a proxy it is unknown whether the page was loaded over TLS.
+    let origin_host = ["http://", "https://"]
         .iter()
         .find_map(|scheme| origin.strip_prefix(scheme));
-    own.is_some() && own == host
+    origin_host.is_some() && origin_host == host
 }
 
 #[cfg(test)]
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_connects_from_its_own_origin_or_from_one_of_the_list() {
+    fn only_the_same_origin_and_allowed_origins_may_connect() {
         let list = ["https://app.example".to_owned()];
         let allowed = |origin: Option<&str>| {
             let mut headers = HeaderMap::new();

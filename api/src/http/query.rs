@@ -1,32 +1,30 @@
-//! Query strings: parsed by hand, so that a value that breaks a rule is a 422 that names its parameter.
+//! Reads query strings. An invalid value is a 422 that names its parameter.
 //!
-//! Parameters that nobody asks for are passed over; one that is asked for may stand there once.
+//! Unknown parameters are ignored. A known parameter may appear only once.
 
 use axum::{
     extract::{FromRequestParts, Query as Pairs},
     http::{Uri, request::Parts},
 };
-use errand_task_tools::rules::{self, Violation};
+use errand_task_tools::rules;
 
-use crate::{http::error::ApiError, state::App};
+use super::error::ApiError;
 
-/// What a handler takes from the query string.
+/// The parameters of a query string, as a handler's own type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
 
-/// What can be read from a query string.
+/// A type that can be read from a query string.
 pub(crate) trait FromQuery: Sized {
-    /// Reads it.
-    ///
     /// # Errors
-    /// [`ApiError::Invalid`] with the parameter that breaks a rule.
+    /// [`ApiError::Invalid`] for the first invalid parameter.
     fn from_query(params: &Params) -> Result<Self, ApiError>;
 }
 
-impl<T: FromQuery> FromRequestParts<App> for Query<T> {
+impl<S: Send + Sync, T: FromQuery> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         T::from_query(&Params::of(&parts.uri)?).map(Self)
     }
 }
@@ -36,20 +34,19 @@ impl<T: FromQuery> FromRequestParts<App> for Query<T> {
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// The parameters of an address.
-    ///
     /// # Errors
-    /// If its query string is malformed.
+    /// If the query string is malformed.
     pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
-        let Pairs(pairs) = Pairs::try_from_uri(uri)
-            .map_err(|rejection| ApiError::invalid("", format!("a malformed query string: {rejection}")))?;
+        let Pairs(pairs) = Pairs::try_from_uri(uri).map_err(|rejection| {
+            ApiError::invalid("", format!("the query string is malformed: {rejection}"))
+        })?;
         Ok(Self(pairs))
     }
 
-    /// A text as it is. None if the parameter is not there.
+    /// The decoded value of a parameter.
     ///
     /// # Errors
-    /// If it is there more than once; so with all that follow.
+    /// If the parameter appears more than once. This is true for all methods below.
     pub(crate) fn text(&self, name: &'static str) -> Result<Option<&str>, ApiError> {
         let mut values = self
             .0
@@ -62,26 +59,22 @@ impl Params {
         }
     }
 
-    /// `true` or `false`.
-    ///
     /// # Errors
-    /// If it is anything else.
+    /// If the value is not `true` or `false`.
     pub(crate) fn boolean(&self, name: &'static str) -> Result<Option<bool>, ApiError> {
         self.parsed(name, "must be true or false", |text| text.parse().ok())
     }
 
-    /// A whole number.
-    ///
     /// # Errors
-    /// If it is anything else, or too large for 64 bits.
+    /// If the value is not a whole number of 64 bits.
     pub(crate) fn integer(&self, name: &'static str) -> Result<Option<i64>, ApiError> {
         self.parsed(name, "must be a whole number", |text| text.parse().ok())
     }
 
-    /// A cursor, by its list's way to read it.
+    /// A cursor of a list.
     ///
     /// # Errors
-    /// If it is malformed, or of another list.
+    /// If the cursor is malformed or of another list.
     pub(crate) fn cursor<T>(
         &self,
         name: &'static str,
@@ -90,18 +83,18 @@ impl Params {
         self.parsed(name, "must be a next_cursor of this list", decode)
     }
 
-    /// The size of a page: from 1 to 100, 50 if it does not say.
+    /// The page size from `limit`: 1 to 100, by default 50.
     ///
     /// # Errors
-    /// If it is out of range.
+    /// If the value is out of range.
     pub(crate) fn limit(&self) -> Result<i64, ApiError> {
         Ok(rules::limit(self.integer("limit")?)?)
     }
 
-    /// A value that `parse` reads.
+    /// A value that `parse` accepts.
     ///
     /// # Errors
-    /// The rule that it breaks.
+    /// `rule`, if `parse` returns none.
     pub(crate) fn parsed<T>(
         &self,
         name: &'static str,
@@ -112,12 +105,6 @@ impl Params {
             return Ok(None);
         };
         parse(text).map(Some).ok_or_else(|| ApiError::invalid(name, rule))
-    }
-}
-
-impl From<Violation> for ApiError {
-    fn from(violation: Violation) -> Self {
-        Self::invalid(violation.field, violation.message)
     }
 }
 
@@ -147,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_none_whatever_else_is() {
+    fn an_absent_parameter_is_none() {
         for query in ["", "&&", "other=1&other=2", "Limit=x", "%FF=%FF"] {
             let params = params(query);
             assert_eq!(params.text("search").unwrap(), None, "{query}");
@@ -166,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_a_rule_is_named() {
+    fn an_error_names_the_invalid_parameter() {
         for value in ["", "abc", "1.5", "1e2", "+", "%00", "99999999999999999999", "٣"] {
             let uri = format!("/path?limit={}", value.replace('٣', "%D9%A3"))
                 .parse()
@@ -190,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_stands_there_once() {
+    fn a_parameter_may_appear_only_once() {
         assert_eq!(
             refused(params("limit=1&limit=1").limit()),
             "limit must be given once"
@@ -202,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_read_by_its_list() {
+    fn a_cursor_is_decoded_by_its_list() {
         let cursor = BeforeMessage { seq: 7 };
         let params = params(&format!("before={}", cursor.encode()));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! All routes, and what stands before them.
+//! The routers of both listeners and their middleware.
 
 use std::any::Any;
 
@@ -17,15 +17,14 @@ use tower_http::{
 };
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{
-    http::{error::ApiError, openapi, problem::Problem, rate_limits, request_id},
-    mcp, metrics, page, routes,
-    settings::HttpSettings,
-    state::App,
+use super::{
+    error::{ApiError, Problem},
+    openapi, rate_limits, request_id,
 };
+use crate::{mcp, metrics, page, routes, settings::HttpSettings, state::AppState};
 
-/// The API's router.
-pub(crate) fn router(app: &App) -> Router {
+/// The router of the main listener.
+pub(crate) fn router(app: &AppState) -> Router {
     let http = &app.settings.http;
     let api = OpenApiRouter::new()
         .merge(routes::auth::router())
@@ -38,51 +37,54 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(routes::tasks::router())
         .merge(routes::admin::router())
         .merge(routes::health::router());
-    finish(
-        openapi::finish(api).merge(page::router()).merge(mcp::router()),
+    with_fallbacks(
+        openapi::with_documentation(api)
+            .merge(page::router())
+            .merge(mcp::router()),
         app,
     )
-    // As one, the outermost first: each layer by itself would be a service on the heap and a future on the heap to each request,
-    // for as long as it waits.
+    // One tuple of layers, outermost first. As separate layers, each would add a boxed service and a boxed future to every
+    // request for as long as it waits.
     .layer((
-        middleware::from_fn_with_state(App::clone(app), watched),
+        middleware::from_fn_with_state(app.clone(), measure_and_log),
         CatchPanicLayer::custom(panicked),
         cors(http),
         DefaultBodyLimit::max(http.http_body_max_bytes as usize),
     ))
 }
 
-/// Answers a request, measured, named and logged; the answer tells of the limits that it has met.
-fn watched(State(app): State<App>, request: Request, next: Next) -> impl Future<Output = Response> {
-    metrics::measure(app, request, |request| {
-        request_id::name_and_log(request, |request| rate_limits::tell(next.run(request)))
+/// The router of the admin listener.
+pub(crate) fn admin_router(app: &AppState) -> Router {
+    let (health, _) = routes::health::router().split_for_parts();
+    let router = health.route("/metrics", get(read_metrics));
+    with_fallbacks(router, app).layer(middleware::from_fn(log))
+}
+
+fn measure_and_log(
+    State(app): State<AppState>,
+    request: Request,
+    next: Next,
+) -> impl Future<Output = Response> {
+    metrics::measure(app.metrics.http.clone(), request, |request| {
+        request_id::identify_and_log(request, |request| rate_limits::add_headers(next.run(request)))
     })
 }
 
-/// The same without what only callers of the API are told, or what is measured of them.
-fn logged(request: Request, next: Next) -> impl Future<Output = Response> {
-    request_id::name_and_log(request, |request| next.run(request))
+fn log(request: Request, next: Next) -> impl Future<Output = Response> {
+    request_id::identify_and_log(request, |request| next.run(request))
 }
 
-/// The admin listener's router.
-pub(crate) fn admin_router(app: &App) -> Router {
-    let (health, _) = routes::health::router().split_for_parts();
-    let router = health.route("/metrics", get(tell_metrics));
-    finish(router, app).layer(middleware::from_fn(logged))
-}
-
-/// The process's metrics, for Prometheus.
-async fn tell_metrics(State(app): State<App>) -> Result<Response, ApiError> {
-    app.metrics.book.refresh(&app).await;
+async fn read_metrics(State(app): State<AppState>) -> Result<Response, ApiError> {
+    app.metrics.database.refresh(&app.database.pool).await;
     let text = app.metrics.text().map_err(ApiError::internal)?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
-fn finish(router: Router<App>, app: &App) -> Router {
+fn with_fallbacks(router: Router<AppState>, app: &AppState) -> Router {
     router
-        .fallback(async || ApiError::NotFound("There is nothing at this path".to_owned()))
+        .fallback(async || ApiError::NotFound("No such path".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .with_state(App::clone(app))
+        .with_state(app.clone())
 }
 
 fn cors(http: &HttpSettings) -> CorsLayer {
@@ -119,7 +121,7 @@ fn cors(http: &HttpSettings) -> CorsLayer {
 fn panicked(_payload: Box<dyn Any + Send>) -> Response {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "An internal error; it has been logged.",
+        "An internal error occurred and was logged.",
     )
     .into_response()
 }

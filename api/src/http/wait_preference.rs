@@ -1,4 +1,4 @@
-//! How long a caller wants to wait: `Prefer: wait=S` or `Prefer: respond-async` (RFC 7240).
+//! How long a caller wants to wait for a run: `Prefer: wait=S` or `Prefer: respond-async` (RFC 7240).
 
 use std::time::Duration;
 
@@ -6,22 +6,20 @@ use axum::http::HeaderMap;
 
 use crate::{http::error::ApiError, settings::ChatSettings};
 
-/// How long to wait for a run's end.
+/// How long the response may wait for the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WaitPreference {
-    /// As long as this.
-    pub(crate) wait: Duration,
-    /// Whether the caller said so.
-    pub(crate) asked_for: bool,
+    pub(crate) timeout: Duration,
+    /// Whether the caller sent a preference.
+    pub(crate) is_explicit: bool,
 }
 
 impl WaitPreference {
-    /// What the headers ask for, at most the setting's maximum. The first preference of a name counts; unknown ones are
-    /// ignored.
+    /// Reads the `Prefer` headers. The first preference wins; unknown preferences are ignored.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] if `wait` is no whole number of seconds from 0 to the maximum.
-    pub(crate) fn of(headers: &HeaderMap, settings: &ChatSettings) -> Result<Self, ApiError> {
+    /// [`ApiError::Invalid`] if `wait` is not a whole number of seconds from 0 to `CHAT_WAIT_MAX`.
+    pub(crate) fn from_headers(headers: &HeaderMap, settings: &ChatSettings) -> Result<Self, ApiError> {
         let preferences = headers
             .get_all("prefer")
             .iter()
@@ -33,29 +31,29 @@ impl WaitPreference {
             match name.trim().to_ascii_lowercase().as_str() {
                 "respond-async" => {
                     return Ok(Self {
-                        wait: Duration::ZERO,
-                        asked_for: true,
+                        timeout: Duration::ZERO,
+                        is_explicit: true,
                     });
                 }
                 "wait" => {
-                    let wait = seconds(value.trim().trim_matches('"'), settings)
+                    let timeout = seconds(value.trim().trim_matches('"'), settings)
                         .ok_or_else(|| ApiError::invalid("Prefer", wait_rule(settings)))?;
                     return Ok(Self {
-                        wait,
-                        asked_for: true,
+                        timeout,
+                        is_explicit: true,
                     });
                 }
                 _ => {}
             }
         }
         Ok(Self {
-            wait: Duration::from_secs(settings.chat_wait_default),
-            asked_for: false,
+            timeout: Duration::from_secs(settings.chat_wait_default),
+            is_explicit: false,
         })
     }
 }
 
-/// Seconds to wait as a query or header gives them. None if they are no whole number from 0 to the maximum.
+/// Parses seconds to wait. None unless they are a whole number from 0 to `CHAT_WAIT_MAX`.
 pub(crate) fn seconds(text: &str, settings: &ChatSettings) -> Option<Duration> {
     text.parse()
         .ok()
@@ -63,7 +61,7 @@ pub(crate) fn seconds(text: &str, settings: &ChatSettings) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
-/// The rule that [`seconds`] holds.
+/// The rule of [`seconds`], for an error.
 pub(crate) fn wait_rule(settings: &ChatSettings) -> String {
     format!(
         "wait must be a whole number of seconds from 0 to {}",
@@ -87,17 +85,17 @@ mod tests {
     fn wait_of(prefer: &str) -> Option<u64> {
         let mut headers = HeaderMap::new();
         headers.insert("prefer", prefer.parse().unwrap());
-        WaitPreference::of(&headers, &SETTINGS)
+        WaitPreference::from_headers(&headers, &SETTINGS)
             .ok()
-            .map(|patience| patience.wait.as_secs())
+            .map(|preference| preference.timeout.as_secs())
     }
 
     #[test]
-    fn preferences_say_how_long_to_wait() {
+    fn wait_comes_from_the_first_preference() {
         assert_eq!(
-            WaitPreference::of(&HeaderMap::new(), &SETTINGS)
+            WaitPreference::from_headers(&HeaderMap::new(), &SETTINGS)
                 .unwrap()
-                .wait
+                .timeout
                 .as_secs(),
             50
         );

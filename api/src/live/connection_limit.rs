@@ -1,52 +1,45 @@
-//! How many WebSockets a user has open here.
+//! Limits the number of open WebSockets of a user in this process.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use errand_shared::Uuid;
+use parking_lot::Mutex;
 
-/// The seats of all users; cheap to clone.
+/// The number of open WebSockets by user. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConnectionLimit(Arc<Mutex<HashMap<Uuid, u32>>>);
 
-/// One WebSocket's seat, free again when dropped.
+/// The permit of one WebSocket. Released when dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
-    seats: ConnectionLimit,
+    limit: ConnectionLimit,
     user_id: Uuid,
 }
 
 impl ConnectionLimit {
-    /// A seat for a user, unless `most` are taken; 0 is no bound.
-    pub(crate) fn take(&self, user_id: Uuid, most: u32) -> Option<ConnectionPermit> {
-        let mut taken = self.taken();
-        let count = taken.entry(user_id).or_insert(0);
-        if most > 0 && *count >= most {
+    /// A permit, unless the user already has `max`. There is no limit if `max` is 0.
+    pub(crate) fn acquire(&self, user_id: Uuid, max: u32) -> Option<ConnectionPermit> {
+        let mut open = self.0.lock();
+        let count = open.entry(user_id).or_insert(0);
+        if max > 0 && *count >= max {
             return None;
         }
         *count += 1;
-        drop(taken);
+        drop(open);
         Some(ConnectionPermit {
-            seats: self.clone(),
+            limit: self.clone(),
             user_id,
         })
-    }
-
-    /// No code that panics runs under the lock, so a poisoned one is as good as any.
-    fn taken(&self) -> MutexGuard<'_, HashMap<Uuid, u32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut taken = self.seats.taken();
-        if let Some(count) = taken.get_mut(&self.user_id) {
+        let mut open = self.limit.0.lock();
+        if let Some(count) = open.get_mut(&self.user_id) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.user_id);
+                open.remove(&self.user_id);
             }
         }
     }
@@ -57,15 +50,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seat_is_free_again_when_it_is_left_and_users_do_not_share() {
-        let seats = ConnectionLimit::default();
+    fn every_user_has_a_limit_of_their_own() {
+        let limit = ConnectionLimit::default();
         let (ada, bob) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let first = seats.take(ada, 1).unwrap();
-        assert!(seats.take(ada, 1).is_none());
-        assert!(seats.take(bob, 1).is_some());
+        let first = limit.acquire(ada, 1).unwrap();
+        assert!(limit.acquire(ada, 1).is_none());
+        assert!(limit.acquire(bob, 1).is_some());
         drop(first);
-        let _again = seats.take(ada, 1).unwrap();
-        assert!(seats.take(ada, 0).is_some(), "0 is no bound");
-        assert_eq!(seats.taken().len(), 1, "who has left is forgotten");
+        let _again = limit.acquire(ada, 1).unwrap();
+        assert!(limit.acquire(ada, 0).is_some(), "0 means no limit");
+        assert_eq!(limit.0.lock().len(), 1, "users without connections are removed");
     }
 }

@@ -1,4 +1,4 @@
-//! An event as readers get it: written once, shared by all.
+//! An event as subscribers receive it: serialized once and shared by all of them.
 
 use std::sync::Arc;
 
@@ -8,28 +8,24 @@ use errand_shared::{
     domain::events::{Event, RunEnd, is_final_seq},
 };
 
-/// An event on its way to readers.
+/// A serialized event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LiveEvent {
-    /// The run.
     pub(crate) run_id: Uuid,
-    /// Its number.
+    /// The number of the event within its run.
     pub(crate) seq: i64,
-    /// The event as JSON.
     pub(crate) json: Utf8Bytes,
 }
 
 impl LiveEvent {
-    /// An event as it came over the wire. None if it is not text.
+    /// An event received from Redis. None if it is not UTF-8.
     pub(crate) fn from_wire(run_id: Uuid, seq: i64, json: &[u8]) -> Option<Arc<Self>> {
         let json = Bytes::copy_from_slice(json).try_into().ok()?;
         Some(Arc::new(Self { run_id, seq, json }))
     }
 
-    /// An event that is made here.
-    ///
     /// # Errors
-    /// If it can't be written as JSON.
+    /// If the event cannot be serialized.
     pub(crate) fn new(event: &Event<'_>) -> Result<Arc<Self>, serde_json::Error> {
         Ok(Arc::new(Self {
             run_id: event.run_id,
@@ -41,17 +37,17 @@ impl LiveEvent {
     /// The final event of a run.
     ///
     /// # Errors
-    /// If it can't be written as JSON.
+    /// If the event cannot be serialized.
     pub(crate) fn of_end(end: &RunEnd) -> Result<Arc<Self>, serde_json::Error> {
         Self::new(&end.event())
     }
 
-    /// Whether it ends its run.
+    /// Whether this is the last event of its run.
     pub(crate) const fn is_final(&self) -> bool {
         is_final_seq(self.seq)
     }
 
-    /// Its type. What stands before it in an event holds no text of anybody's.
+    /// The type of the event, found without parsing the JSON: the fields before it contain no user text.
     pub(crate) fn kind(&self) -> &str {
         self.json
             .split_once("\"type\":\"")
@@ -59,13 +55,13 @@ impl LiveEvent {
             .map_or("message", |(kind, _)| kind)
     }
 
-    /// Whether it says something of the reply's text.
+    /// Whether the event changes the text of the reply.
     pub(crate) fn is_text(&self) -> bool {
         self.kind().starts_with("message.")
     }
 
-    /// What it says. None if it can't be read.
-    pub(crate) fn read(&self) -> Option<Event<'_>> {
+    /// The deserialized event. None if it is malformed.
+    pub(crate) fn parse(&self) -> Option<Event<'_>> {
         serde_json::from_str(&self.json).ok()
     }
 }
@@ -77,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_tells_its_type_whatever_its_text_says() {
+    fn the_type_is_found_even_if_the_text_contains_another() {
         let event = Event {
             seq: 7,
             run_id: Uuid::nil(),

@@ -1,4 +1,4 @@
-//! The frames of a WebSocket, as text.
+//! The JSON frames of a WebSocket.
 
 use errand_shared::Uuid;
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,19 @@ use serde_json::Value;
 
 use crate::{
     chat::IfRunning,
-    http::{error::ApiError, extract, problem::Problem},
+    http::{
+        error::{ApiError, Problem},
+        extract,
+    },
 };
 
-/// What a client says.
+/// A frame from the client.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Request {
-    /// Send a message.
+    /// Sends a message.
     Chat {
-        /// The client's own name for it, told back.
+        /// An id chosen by the client, returned in the answer.
         id: String,
         message: String,
         #[serde(default)]
@@ -27,46 +30,46 @@ pub(super) enum Request {
         #[serde(default)]
         agent: Option<String>,
     },
-    /// Tell a run's events from here on, those that have been included.
+    /// Subscribes to the events of a run after an event number, or from the start.
     Subscribe {
         run_id: Uuid,
         #[serde(default)]
         after_seq: Option<i64>,
     },
-    /// End a run.
+    /// Cancels a run.
     Cancel { run_id: Uuid },
-    /// Say yes or no to a tool call that waits for it.
+    /// Approves or declines a tool call.
     Approve {
         run_id: Uuid,
         tool_call_id: String,
         approve: bool,
     },
-    /// Say something.
+    /// Requests a pong.
     Ping {},
 }
 
-/// What a server says beside events.
+/// A frame from the server that is not an event.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Answer<'a> {
-    /// A message is stored.
+    /// A message was stored.
     Accepted {
         id: &'a str,
         run_id: Uuid,
         conversation_id: Uuid,
     },
-    /// A frame was not done as asked.
+    /// A frame failed.
     Error {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<&'a str>,
         problem: Problem,
     },
-    /// Something, in return for a ping.
+    /// The answer to a ping.
     Pong {},
 }
 
-/// Reads a frame, and the name by which its client knows it, if it has one.
-pub(super) fn read(text: &str) -> (Option<String>, Result<Request, ApiError>) {
+/// Parses a frame. Also returns its `id`, even if the frame is invalid.
+pub(super) fn parse(text: &str) -> (Option<String>, Result<Request, ApiError>) {
     let id = match serde_json::from_str(text) {
         Ok(Value::Object(mut members)) => match members.remove("id") {
             Some(Value::String(id)) => Some(id),
@@ -82,13 +85,13 @@ mod tests {
     use super::*;
 
     fn problem_of(text: &str) -> (Option<String>, u16, String) {
-        let (id, read) = read(text);
-        let problem = read.unwrap_err().problem();
+        let (id, parsed) = parse(text);
+        let problem = parsed.unwrap_err().problem();
         (id, problem.status, problem.detail)
     }
 
     #[test]
-    fn frames_are_read_with_and_without_what_is_optional() {
+    fn frames_are_parsed_with_and_without_optional_fields() {
         let id = Uuid::from_u128(7);
         let cases = [
             (
@@ -144,12 +147,12 @@ mod tests {
             (r#"{"type":"ping"}"#.to_owned(), Request::Ping {}),
         ];
         for (text, expected) in cases {
-            assert_eq!(read(&text).1.unwrap(), expected, "{text}");
+            assert_eq!(parse(&text).1.unwrap(), expected, "{text}");
         }
     }
 
     #[test]
-    fn a_frame_that_is_none_is_a_problem_with_the_name_it_gave() {
+    fn an_invalid_frame_is_a_problem_with_the_id_of_the_frame() {
         let name = Some("a".to_owned());
         assert_eq!(problem_of("").1, 400);
         assert_eq!(problem_of("{").1, 400);

@@ -1,122 +1,122 @@
-//! Hears Redis: the news of ended runs for all who wait, and the events of the users who are read here.
+//! Receives from Redis: the ends of runs for waiting requests, and the events of users with subscribers.
 //!
-//! All of it comes over one connection, so that what a worker tells in an order is heard in that order.
+//! All channels share one connection, so messages arrive in the order in which a worker published them.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use errand_shared::{
     Uuid,
     signals::{event_log, redis_client::RedisClient, run_finished::RunFinished, wire::AwaitingApproval},
 };
 use futures::StreamExt;
-use redis::{Msg, RedisError, aio::PubSubSink};
+use redis::{
+    Msg, RedisError,
+    aio::{PubSub, PubSubSink},
+};
 
-use super::{Delivery, LiveEvent, Subscribers};
+use super::{
+    event::LiveEvent,
+    subscribers::{Delivery, Subscribers},
+};
 use crate::chat::waiter::Waiter;
 
-/// The longest wait after a fault.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Channels subscribed in one command, at most.
+/// At most this many channels are subscribed in one command.
 const PAGE: usize = 500;
 
-/// Listens for ever.
-pub(crate) async fn listen(waiter: Waiter, readers: Subscribers, redis: RedisClient) {
-    let patience = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(LONGEST_PAUSE)
-        .without_max_times()
-        .with_jitter();
-    let mut pauses = patience.build();
-    loop {
-        match hear(&waiter, &readers, &redis).await {
-            Ok(()) => tracing::warn!("the news ended; subscribing again"),
-            Err(error) => tracing::warn!(%error, "the news can't be heard; subscribing again"),
-        }
-        if waiter.is_deaf() {
-            pauses = patience.build();
-        }
-        readers.are_deaf();
-        tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
-    }
+/// Listens until the future is dropped.
+pub(crate) async fn listen(waiter: Waiter, subscribers: Subscribers, redis: RedisClient) {
+    let (waiter, subscribers, redis) = (&waiter, &subscribers, &redis);
+    redis
+        .subscribe_forever(
+            "run events",
+            |connection| receive(waiter, subscribers, redis, connection),
+            || {
+                subscribers.mark_disconnected();
+                waiter.set_disconnected()
+            },
+        )
+        .await;
 }
 
-async fn hear(waiter: &Waiter, readers: &Subscribers, redis: &RedisClient) -> Result<(), RedisError> {
-    let (mut sink, mut news) = redis.subscriber().await?.split();
-    let (finals, parked) = (redis.finals_channel(), redis.parked_channel());
-    redis.with_timeout(sink.subscribe(&[&finals, &parked])).await?;
-    waiter.is_hearing();
-    let hearing = async {
-        while let Some(message) = news.next().await {
-            if message.get_channel_name() == parked {
-                if let Some(AwaitingApproval { run_id, epoch }) =
-                    AwaitingApproval::decode(message.get_payload_bytes())
-                {
-                    waiter.tell_parked(run_id, epoch);
+async fn receive(
+    waiter: &Waiter,
+    subscribers: &Subscribers,
+    redis: &RedisClient,
+    connection: PubSub,
+) -> Result<(), RedisError> {
+    let (mut sink, mut messages) = connection.split();
+    let (finished, awaiting_approval) = (redis.finals_channel(), redis.parked_channel());
+    redis
+        .with_timeout(sink.subscribe(&[&finished, &awaiting_approval]))
+        .await?;
+    waiter.set_connected();
+    let receiving = async {
+        while let Some(message) = messages.next().await {
+            if message.get_channel_name() == finished {
+                on_run_finished(waiter, subscribers, &message);
+            } else if message.get_channel_name() == awaiting_approval {
+                if let Some(notice) = AwaitingApproval::decode(message.get_payload_bytes()) {
+                    waiter.report_awaiting_approval(notice.run_id, notice.epoch);
                 }
-                continue;
+            } else {
+                on_event(subscribers, &message);
             }
-            take(waiter, readers, &finals, &message);
         }
         Ok(())
     };
     tokio::select! {
-        ended = hearing => ended,
-        fault = keep_subscribed(readers, redis, &mut sink) => fault,
+        ended = receiving => ended,
+        error = keep_subscribed(subscribers, redis, &mut sink) => error,
     }
 }
 
-/// Subscribes to the channels of users who are read here, and to no others.
+/// Keeps the connection subscribed to the channels of exactly those users who have subscribers in this process.
 async fn keep_subscribed(
-    readers: &Subscribers,
+    subscribers: &Subscribers,
     redis: &RedisClient,
     sink: &mut PubSubSink,
 ) -> Result<(), RedisError> {
     let mut subscribed = HashSet::new();
     loop {
-        let changes = readers.changes(&mut subscribed);
+        let changes = subscribers.take_changes(&mut subscribed);
         let names =
             |users: &[Uuid]| -> Vec<_> { users.iter().map(|user| redis.user_channel(*user)).collect() };
         for page in changes.subscribe.chunks(PAGE) {
             redis.with_timeout(sink.subscribe(names(page))).await?;
-            readers.are_heard(page);
-            // Who came before the channel was heard has looked, or looks, too early.
-            readers.resync(page);
+            subscribers.mark_connected(page);
+            // A subscriber may have read the current state before the channel was active.
+            subscribers.resync(page);
         }
         for page in changes.unsubscribe.chunks(PAGE) {
             redis.with_timeout(sink.unsubscribe(names(page))).await?;
         }
-        readers.changed().await;
+        subscribers.wait_for_changes().await;
     }
 }
 
-fn take(waiter: &Waiter, readers: &Subscribers, finals: &str, message: &Msg) {
-    let payload = message.get_payload_bytes();
-    if message.get_channel_name() == finals {
-        if let Some(news) = RunFinished::decode(payload) {
-            take_final(waiter, readers, &news);
-        }
-        return;
-    }
+fn on_event(subscribers: &Subscribers, message: &Msg) {
     let user_id = message
         .get_channel_name()
         .rsplit_once(':')
         .and_then(|(_, id)| Uuid::try_parse(id).ok());
     if let Some(user_id) = user_id
-        && let Some((run_id, seq, event)) = event_log::decode(payload)
+        && let Some((run_id, seq, event)) = event_log::decode(message.get_payload_bytes())
         && let Some(event) = LiveEvent::from_wire(run_id, seq, event)
     {
-        readers.deliver(user_id, Delivery::Event(event));
+        subscribers.deliver(user_id, Delivery::Event(event));
     }
 }
 
-/// Parsed only if somebody waits for it or reads it.
-fn take_final(waiter: &Waiter, readers: &Subscribers, news: &RunFinished<'_>) {
-    if !waiter.has(news.run_id) && !readers.has(news.user_id) {
+/// Parses the message only if a request waits for the run or the user has subscribers.
+fn on_run_finished(waiter: &Waiter, subscribers: &Subscribers, message: &Msg) {
+    let Some(finished) = RunFinished::decode(message.get_payload_bytes()) else {
+        return;
+    };
+    if !waiter.has(finished.run_id) && !subscribers.has(finished.user_id) {
         return;
     }
-    match news.parse() {
-        Ok(end) => waiter.tell_end(end),
-        Err(error) => tracing::warn!(%error, run.id = %news.run_id, "news that can't be read"),
+    match finished.parse() {
+        Ok(end) => waiter.report_finished(end),
+        Err(error) => tracing::warn!(%error, run.id = %finished.run_id, "cannot parse the end of a run"),
     }
 }

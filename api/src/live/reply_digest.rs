@@ -1,14 +1,14 @@
-//! The text that a reader has of a reply, by its digest: enough to know at the end whether it is the stored one.
+//! A digest of the reply text that a subscriber has received. It shows at the end of a run whether that is the whole reply.
 
 use errand_shared::{domain::events::EventData, signals::event_log::LogEntry};
 use sha2::{Digest, Sha256};
 
 use super::LiveEvent;
 
-/// What a reader shows of a reply so far.
+/// The reply text that a subscriber has received so far.
 #[derive(Clone, Debug, Default)]
 pub(super) enum ReplyDigest {
-    /// It is not known what the reader was told before.
+    /// The subscriber's text is unknown.
     #[default]
     Unknown,
     /// The digest of the text.
@@ -16,43 +16,44 @@ pub(super) enum ReplyDigest {
 }
 
 impl ReplyDigest {
-    /// A reader who was told nothing.
-    pub(super) fn nothing() -> Self {
+    /// A subscriber who has received no text.
+    pub(super) fn empty() -> Self {
         Self::Text(Sha256::new())
     }
 
-    /// A reader who was told all of a log up to this number. `is_whole` if the log begins where its run does.
+    /// A subscriber who has received all events of a log up to this number. `is_whole` says that no events are missing at the
+    /// start of the log.
     pub(super) fn of_log(log: &[LogEntry], is_whole: bool, up_to: i64) -> Self {
-        let mut shown = if is_whole { Self::nothing() } else { Self::Unknown };
+        let mut digest = if is_whole { Self::empty() } else { Self::Unknown };
         for entry in log.iter().take_while(|entry| entry.seq <= up_to) {
             if let Some(event) = entry.parse() {
-                shown.take(&event.data);
+                digest.apply(&event.data);
             }
         }
-        shown
+        digest
     }
 
-    /// The reader is told this.
-    pub(super) fn tell(&mut self, event: &LiveEvent) {
+    /// Records an event that is sent to the subscriber.
+    pub(super) fn update(&mut self, event: &LiveEvent) {
         if event.is_text()
-            && let Some(event) = event.read()
+            && let Some(event) = event.parse()
         {
-            self.take(&event.data);
+            self.apply(&event.data);
         }
     }
 
-    /// Whether the reader shows this text, as far as is known.
-    pub(super) fn is(&self, text: &str) -> bool {
+    /// Whether the subscriber is known to have received exactly this text.
+    pub(super) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Unknown => false,
             Self::Text(digest) => digest.clone().finalize() == Sha256::digest(text),
         }
     }
 
-    fn take(&mut self, data: &EventData<'_>) {
+    fn apply(&mut self, data: &EventData<'_>) {
         match (data, self) {
-            (EventData::Reset { text }, shown) => {
-                *shown = Self::Text(Sha256::new_with_prefix(text.as_bytes()));
+            (EventData::Reset { text }, digest) => {
+                *digest = Self::Text(Sha256::new_with_prefix(text.as_bytes()));
             }
             (EventData::Delta { text }, Self::Text(digest)) => digest.update(text.as_bytes()),
             _ => {}
@@ -86,28 +87,28 @@ mod tests {
     }
 
     #[test]
-    fn deltas_add_up_and_a_reset_begins_anew() {
-        let mut shown = ReplyDigest::nothing();
-        assert!(shown.is(""));
+    fn deltas_are_appended_and_a_reset_starts_over() {
+        let mut digest = ReplyDigest::empty();
+        assert!(digest.matches(""));
         for text in ["dr", "ip"] {
-            shown.take(&delta(text));
+            digest.apply(&delta(text));
         }
-        assert!(shown.is("drip") && !shown.is("dri") && !shown.is(""));
-        shown.take(&EventData::Reset { text: "D".into() });
-        shown.take(&delta("one."));
-        assert!(shown.is("Done."));
+        assert!(digest.matches("drip") && !digest.matches("dri") && !digest.matches(""));
+        digest.apply(&EventData::Reset { text: "D".into() });
+        digest.apply(&delta("one."));
+        assert!(digest.matches("Done."));
     }
 
     #[test]
-    fn of_a_log_that_lacks_its_beginning_the_text_is_known_from_a_reset_on() {
+    fn text_of_an_incomplete_log_is_known_after_a_reset() {
         let log = [
             entry(7, delta("a")),
             entry(8, EventData::Reset { text: "b".into() }),
             entry(9, delta("c")),
         ];
-        assert!(!ReplyDigest::of_log(&log, false, 7).is("a"));
-        assert!(ReplyDigest::of_log(&log, true, 7).is("a"));
-        assert!(ReplyDigest::of_log(&log, false, 8).is("b"));
-        assert!(ReplyDigest::of_log(&log, false, 100).is("bc"));
+        assert!(!ReplyDigest::of_log(&log, false, 7).matches("a"));
+        assert!(ReplyDigest::of_log(&log, true, 7).matches("a"));
+        assert!(ReplyDigest::of_log(&log, false, 8).matches("b"));
+        assert!(ReplyDigest::of_log(&log, false, 100).matches("bc"));
     }
 }

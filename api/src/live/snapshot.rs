@@ -1,6 +1,7 @@
-//! What a reader is told of a run before what happens next: from its log as far as that goes, else from its row.
+//! The events that bring a new subscriber up to date: from the event log of the run or, where that is incomplete, from its row
+//! and its recorded steps.
 //!
-//! Without IO: made of what was read.
+//! This module does no IO.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -14,32 +15,31 @@ use errand_shared::{
     storage::runs::RunView,
 };
 
-/// Numbers that a snapshot may take behind what a reader has seen when there is no log: a worker that finds its log lost
-/// leaves out more than these.
-const ROOM: i64 = 1000;
+/// Event numbers that a snapshot may use after the last one that the subscriber received, if there is no log. A worker that
+/// finds its log lost skips more numbers than this.
+const RESERVED_NUMBERS: i64 = 1000;
 
-/// What is to be told first.
+/// The events to send first.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Snapshot<'a> {
-    /// The events, numbers growing.
-    pub(super) told: Vec<Told<'a>>,
-    /// The tool calls told from the journal, whose own events may still come.
-    pub(super) from_journal: HashSet<String>,
-    /// Whether the log does not show how far the run has come: its worker should tell.
-    pub(super) is_lacking: bool,
+    /// In ascending order of their numbers.
+    pub(super) events: Vec<SnapshotEvent<'a>>,
+    /// The tool calls whose events were made from recorded steps. Their original events may still arrive.
+    pub(super) from_steps: HashSet<String>,
+    /// Whether the log does not contain the current text of the reply, so the worker must send it again.
+    pub(super) needs_resend: bool,
 }
 
 /// An event of a snapshot.
 #[derive(Debug, PartialEq)]
-pub(super) enum Told<'a> {
-    /// As the log has it.
+pub(super) enum SnapshotEvent<'a> {
+    /// An event of the log.
     Logged(&'a LogEntry),
-    /// Made from the row.
+    /// An event made from the row or a recorded step.
     Made(Box<Event<'a>>),
 }
 
-impl Told<'_> {
-    /// Its number.
+impl SnapshotEvent<'_> {
     const fn seq(&self) -> i64 {
         match self {
             Self::Logged(entry) => entry.seq,
@@ -48,7 +48,7 @@ impl Told<'_> {
     }
 }
 
-/// Whether a log shows a later end than a row: the row was read too early.
+/// Whether a log contains a later end of the run than its row, because the row was read too early.
 pub(super) fn is_ahead(log: &[LogEntry], view: &RunView) -> bool {
     let epoch = i64::from(view.epoch);
     view.ended.is_none()
@@ -57,13 +57,13 @@ pub(super) fn is_ahead(log: &[LogEntry], view: &RunView) -> bool {
             .any(|entry| is_final_seq(entry.seq) && entry.seq / EVENTS_PER_EPOCH >= epoch)
 }
 
-/// Whether a log begins where its run does.
-pub(super) fn is_whole(log: &[LogEntry]) -> bool {
+/// Whether a log contains the first event of its run.
+pub(super) fn has_start(log: &[LogEntry]) -> bool {
     log.first().is_some_and(|first| first.seq <= FIRST_OF_LOG)
 }
 
-/// The snapshot for a reader who has seen all up to `after`; without the final event. `log` is none if it could not be
-/// read, and must have been read after the row.
+/// The snapshot for a subscriber who has received all events up to number `after`. It does not include the final event. `log` is
+/// none if it could not be read, and must have been read after the row.
 pub(super) fn snapshot<'a>(
     view: &'a RunView,
     log: Option<&'a [LogEntry]>,
@@ -75,9 +75,9 @@ pub(super) fn snapshot<'a>(
     if last < queued_seq(0) {
         let event = made(view, queued_seq(0), 0, view.created_at, EventData::Queued {});
         last = event.seq;
-        snapshot.told.push(Told::Made(event));
+        snapshot.events.push(SnapshotEvent::Made(event));
     }
-    // The run may have been tried again since the row was read; what comes of that is for the next reader.
+    // The run may have been retried after the row was read. Events of the retry are not part of this snapshot.
     let end = view.ended.map_or(i64::MAX, |(seq, _)| seq);
     let log = log.map(|log| log.split_at(log.partition_point(|entry| entry.seq < end)).0);
     if let Some(log) = log {
@@ -85,58 +85,59 @@ pub(super) fn snapshot<'a>(
         let unseen = log
             .iter()
             .filter(|entry| entry.seq > last && !entry.event.is_empty());
-        snapshot.told.extend(unseen.map(Told::Logged));
+        snapshot.events.extend(unseen.map(SnapshotEvent::Logged));
     }
-    snapshot.ask(view, last, now);
+    snapshot.add_approval_requests(view, last, now);
     snapshot
 }
 
 impl<'a> Snapshot<'a> {
-    /// Of a run that waits for its user: asks, if the log does not; its worker may have died before it could.
-    fn ask(&mut self, view: &'a RunView, last: i64, now: DateTime<Utc>) {
-        let last = self.told.last().map_or(last, Told::seq);
-        let lacking = view.requests(now).filter(|event| event.seq > last);
-        self.told.extend(lacking.map(|event| Told::Made(Box::new(event))));
+    /// Adds the approval requests of the run that are not in the log: its worker may have died before it published them.
+    fn add_approval_requests(&mut self, view: &'a RunView, last: i64, now: DateTime<Utc>) {
+        let last = self.events.last().map_or(last, SnapshotEvent::seq);
+        let missing = view.requests(now).filter(|event| event.seq > last);
+        self.events
+            .extend(missing.map(|event| SnapshotEvent::Made(Box::new(event))));
     }
 
-    /// Tells from the journal what the log does not have any more.
+    /// Adds events made from recorded steps, where the log no longer has the original events.
     fn fill_gap(&mut self, view: &'a RunView, log: &[LogEntry], last: i64, now: DateTime<Utc>) {
         let first = log.first().map(|entry| entry.seq);
-        // The number before an epoch's first is never used, and the one before that ends the epoch before.
-        let before = |first: i64| {
+        // The number before the first of an epoch is never used, and the one before that ends the previous epoch.
+        let previous = |first: i64| {
             if is_final_seq(first - 2) {
                 first - 2
             } else {
                 first - 1
             }
         };
-        let is_joined = is_whole(log) || first.is_some_and(|first| before(first) <= last);
-        if view.attempt == 0 || is_joined {
+        let is_gapless = has_start(log) || first.is_some_and(|first| previous(first) <= last);
+        if view.attempt == 0 || is_gapless {
             return;
         }
-        self.is_lacking = view.response.status == RunStatus::Running;
-        let (mut next, room) = match first {
+        self.needs_resend = view.response.status == RunStatus::Running;
+        let (mut next, available) = match first {
             Some(first) => {
                 let end = if is_final_seq(first - 2) { first - 2 } else { first };
-                let start = (last + 1).max(end - ROOM);
+                let start = (last + 1).max(end - RESERVED_NUMBERS);
                 (start, end - start)
             }
-            None => (last.max(queued_seq(view.epoch) + 1) + 1, ROOM),
+            None => (last.max(queued_seq(view.epoch) + 1) + 1, RESERVED_NUMBERS),
         };
-        if room < 1 {
+        if available < 1 {
             return;
         }
-        // Without a log nothing else says that the run waits again.
+        // Without a log, no other event shows that the run is queued again.
         let queued = queued_seq(view.epoch);
         if first.is_none() && view.response.status == RunStatus::Queued && last < queued {
             let queued = made(view, queued, view.attempt, now, EventData::Queued {});
-            self.told.push(Told::Made(queued));
+            self.events.push(SnapshotEvent::Made(queued));
         }
-        // Whoever has seen nothing of any attempt shows nothing that would have to go.
+        // A subscriber who has received no event of any attempt has no text to reset.
         if last >= EVENTS_PER_EPOCH {
             let text = EventData::Reset { text: "".into() };
-            self.told
-                .push(Told::Made(made(view, next, view.attempt, now, text)));
+            self.events
+                .push(SnapshotEvent::Made(made(view, next, view.attempt, now, text)));
             next += 1;
         }
         let logged: HashSet<_> = log.iter().filter_map(finished_call).collect();
@@ -147,8 +148,8 @@ impl<'a> Snapshot<'a> {
             .zip(&view.successes)
             .filter(|(call, _)| !logged.contains(&call.tool_call_id))
             .collect();
-        let most = usize::try_from((room - 1) / 2).unwrap_or(0);
-        for (call, success) in calls.iter().skip(calls.len().saturating_sub(most)) {
+        let max_calls = usize::try_from((available - 1) / 2).unwrap_or(0);
+        for (call, success) in calls.iter().skip(calls.len().saturating_sub(max_calls)) {
             let started = EventData::ToolStarted {
                 tool_call_id: Cow::Borrowed(&call.tool_call_id),
                 tool_name: Cow::Borrowed(&call.tool_name),
@@ -162,16 +163,16 @@ impl<'a> Snapshot<'a> {
                 success: **success,
             };
             for data in [started, finished] {
-                self.told
-                    .push(Told::Made(made(view, next, view.attempt, now, data)));
+                self.events
+                    .push(SnapshotEvent::Made(made(view, next, view.attempt, now, data)));
                 next += 1;
             }
-            self.from_journal.insert(call.tool_call_id.clone());
+            self.from_steps.insert(call.tool_call_id.clone());
         }
     }
 }
 
-/// An event made from the row.
+/// Makes an event of a run.
 pub(super) fn made<'a>(
     view: &RunView,
     seq: i64,

@@ -1,7 +1,7 @@
-//! One WebSocket: the events of all of a user's runs, and what the user asks for.
+//! Serves one WebSocket: sends the events of all runs of a user and handles the user's requests.
 //!
-//! One thing after the other, so that what is sent is never more than one event ahead of what the client reads: a client
-//! that does not read loses its place among the readers and is sent away.
+//! Frames are sent one after another, so at most one event waits for the client. A client that stops reading falls behind in
+//! the subscription and is disconnected.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -10,112 +10,116 @@ use std::{
 };
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use errand_shared::{Uuid, domain::events::queued_seq};
+use errand_shared::{Uuid, domain::events::queued_seq, signals::wire::WorkerCommand};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tracing::Instrument;
 
 use super::{
-    Delivery, LiveEvent, RunSubscription, Subscription,
+    event::LiveEvent,
     frame::{self, Answer, Request},
+    run_subscription::RunSubscription,
+    state::LiveState,
+    stream::subscribe,
+    subscribers::{Delivery, Subscription},
 };
 use crate::{
     auth::Identity,
     chat::{self, Accepted, NewMessage, approve, cancel},
     http::{error::ApiError, request_id::RequestId},
-    state::App,
 };
 
-/// Close codes: the process stops, the client does not keep to the protocol, is too slow, has a token that has expired.
+/// Close code: the process shuts down.
 const GOING_AWAY: u16 = 1001;
+/// Close code: the client sent an invalid frame.
 const PROTOCOL_ERROR: u16 = 1002;
+/// Close code: the client is too slow or missed events.
 const TRY_AGAIN_LATER: u16 = 1013;
+/// Close code: the token has expired.
 const TOKEN_EXPIRED: u16 = 4401;
 
-/// How long a client may take to close after it was told to.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// Runs followed at once, at most.
-const MOST_FOLLOWED: usize = 1000;
-/// Ended runs that are remembered, so that no late news of them is told again.
-const REMEMBERED: usize = 64;
+/// How long to wait for the close frame of the client.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The maximum number of subscribed runs.
+const MAX_RUNS: usize = 1000;
+/// The number of finished runs to remember, so that their delayed events are not sent again.
+const MAX_FINISHED: usize = 64;
 
 /// Why a socket ends.
 enum End {
-    /// The client has closed it, or is gone.
+    /// The client closed it or is unreachable.
     Closed,
-    /// It is told why.
-    With(u16, &'static str),
+    /// The server closes it with this code and reason.
+    Close(u16, &'static str),
 }
 
-/// A WebSocket being served.
+/// An open WebSocket.
 pub(crate) struct Socket {
-    app: App,
+    live: LiveState,
     user_id: Uuid,
-    /// The handshake.
+    /// The request of the handshake.
     request_id: RequestId,
-    wire: WebSocket,
-    reading: Subscription,
+    socket: WebSocket,
+    events: Subscription,
     runs: HashMap<Uuid, RunSubscription>,
-    /// The last ended runs, oldest first, with the numbers of their final events.
-    ended: VecDeque<(Uuid, i64)>,
+    /// The last finished runs, oldest first, with the numbers of their final events.
+    finished: VecDeque<(Uuid, i64)>,
 }
 
-/// Serves a socket until it ends.
-pub(crate) async fn serve(app: App, identity: Identity, request_id: RequestId, socket: WebSocket) {
-    let reading = super::begin(&app, identity.user_id).await;
-    // Of runs that are under way, their text so far is due.
-    app.notifier
-        .send_command(errand_shared::signals::wire::WorkerCommand::Subscribe(
-            identity.user_id,
-        ));
-    let left = (identity.expires_at - app.clock.now())
+/// Serves a WebSocket until it is closed.
+pub(crate) async fn serve(live: LiveState, identity: Identity, request_id: RequestId, socket: WebSocket) {
+    let events = subscribe(&live, identity.user_id).await;
+    // The workers then publish the current text of running runs.
+    let command = WorkerCommand::Subscribe(identity.user_id);
+    live.chat.notifier.send_command(command);
+    let time_left = (identity.expires_at - live.chat.clock.now())
         .to_std()
         .unwrap_or_default();
     let mut socket = Socket {
-        app,
+        live,
         user_id: identity.user_id,
         request_id,
-        wire: socket,
-        reading,
+        socket,
+        events,
         runs: HashMap::new(),
-        ended: VecDeque::new(),
+        finished: VecDeque::new(),
     };
-    if let End::With(code, reason) = socket.run(Instant::now() + left).await {
+    if let End::Close(code, reason) = socket.run(Instant::now() + time_left).await {
         socket.close(code, reason).await;
     }
 }
 
 impl Socket {
     async fn run(&mut self, expires: Instant) -> End {
-        let settings = &self.app.settings.live;
-        let distance = settings.ws_ping_seconds;
-        let longest_silence = distance + settings.ws_pong_timeout_seconds;
-        let mut pings = interval_at(Instant::now() + distance, distance);
+        let settings = &self.live.settings;
+        let interval = settings.ws_ping_seconds;
+        let max_silence = interval + settings.ws_pong_timeout_seconds;
+        let mut pings = interval_at(Instant::now() + interval, interval);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut heard = Instant::now();
-        let stopping = self.app.lifecycle.token();
+        let mut last_received = Instant::now();
+        let stopping = self.live.chat.lifecycle.token();
         loop {
             let done = tokio::select! {
-                message = self.wire.recv() => {
-                    heard = Instant::now();
+                message = self.socket.recv() => {
+                    last_received = Instant::now();
                     match message {
-                        Some(Ok(message)) => self.take(message).await,
-                        // Broken, against the protocol, or too large: perhaps there is still somebody to tell.
-                        Some(Err(_)) => return End::With(PROTOCOL_ERROR, "not a frame that is taken here"),
+                        Some(Ok(message)) => self.on_message(message).await,
+                        // Malformed or too large. The client may still receive the reason.
+                        Some(Err(_)) => return End::Close(PROTOCOL_ERROR, "invalid frame"),
                         None => return End::Closed,
                     }
                 }
-                live = self.reading.next() => match live {
-                    Some(live) => self.tell(live).await,
-                    None => return End::With(TRY_AGAIN_LATER, "too slow"),
+                delivery = self.events.next() => match delivery {
+                    Some(delivery) => self.on_delivery(delivery).await,
+                    None => return End::Close(TRY_AGAIN_LATER, "too slow"),
                 },
                 _ = pings.tick() => {
-                    if heard.elapsed() > longest_silence {
+                    if last_received.elapsed() > max_silence {
                         return End::Closed;
                     }
                     self.send(Message::Ping(axum::body::Bytes::new())).await
                 }
-                () = sleep_until(expires) => return End::With(TOKEN_EXPIRED, "the token has expired"),
-                () = stopping.cancelled() => return End::With(GOING_AWAY, "the server stops"),
+                () = sleep_until(expires) => return End::Close(TOKEN_EXPIRED, "the token has expired"),
+                () = stopping.cancelled() => return End::Close(GOING_AWAY, "the server is shutting down"),
             };
             if let Err(end) = done {
                 return end;
@@ -123,30 +127,29 @@ impl Socket {
         }
     }
 
-    /// Does what the client says.
-    async fn take(&mut self, message: Message) -> Result<(), End> {
+    async fn on_message(&mut self, message: Message) -> Result<(), End> {
         let text = match message {
             Message::Text(text) => text,
             Message::Binary(_) => {
                 let error = ApiError::BadRequest("Frames must be text.".to_owned());
-                return self.refuse(None, error).await;
+                return self.send_error(None, error).await;
             }
-            // The library answers both.
+            // The library answers pings and close frames.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(()),
         };
-        let (id, request) = frame::read(&text);
+        let (id, request) = frame::parse(&text);
         let done = match request {
-            Ok(request) => self.heed(request).await,
+            Ok(request) => self.handle_request(request).await,
             Err(error) => Err(error),
         };
         match done {
             Ok(frames) => self.send_all(frames).await,
-            Err(error) => self.refuse(id.as_deref(), error).await,
+            Err(error) => self.send_error(id.as_deref(), error).await,
         }
     }
 
-    /// Does what is asked; gives what is to be sent for it.
-    async fn heed(&mut self, request: Request) -> Result<Vec<Utf8Bytes>, ApiError> {
+    /// Handles a request and returns the frames to send.
+    async fn handle_request(&mut self, request: Request) -> Result<Vec<Utf8Bytes>, ApiError> {
         match request {
             Request::Chat {
                 id,
@@ -158,8 +161,8 @@ impl Socket {
             } => {
                 let key = idempotency_key.as_deref();
                 let message = NewMessage::new(self.user_id, message, conversation_id, if_running, key)?
-                    .with_agent(agent, &self.app.agents)?
-                    .brought_by(&self.request_id);
+                    .with_agent(agent, &self.live.chat.agents)?
+                    .with_request_id(&self.request_id);
                 let span = errand_shared::trace!("chat", otel.name = "WebSocket chat", otel.kind = "server");
                 self.chat(&id, message).instrument(span).await
             }
@@ -168,10 +171,10 @@ impl Socket {
                 if after < 0 {
                     return Err(ApiError::invalid("after_seq", "must be the number of an event"));
                 }
-                self.follow(run_id, after).await.map(texts)
+                self.subscribe(run_id, after).await.map(texts)
             }
             Request::Cancel { run_id } => {
-                cancel::cancel(&self.app, self.user_id, run_id).await?;
+                cancel::cancel(&self.live.chat, self.user_id, run_id).await?;
                 Ok(Vec::new())
             }
             Request::Approve {
@@ -179,7 +182,7 @@ impl Socket {
                 tool_call_id,
                 approve,
             } => {
-                approve::decide(&self.app, self.user_id, run_id, &tool_call_id, approve).await?;
+                approve::decide(&self.live.chat, self.user_id, run_id, &tool_call_id, approve).await?;
                 Ok(Vec::new())
             }
             Request::Ping {} => Ok(vec![text(&Answer::Pong {})?]),
@@ -194,69 +197,70 @@ impl Socket {
                 conversation_id,
             })
         };
-        match chat::post(&self.app, message).await? {
-            Accepted::Fresh(run, wait) => {
-                let (follow, queued) = RunSubscription::fresh(&self.app, self.user_id, &run, wait)?;
-                self.runs.insert(run.run_id, follow);
+        match chat::accept(&self.live.chat, message).await? {
+            Accepted::New(run, wait) => {
+                let (subscription, queued) =
+                    RunSubscription::for_new_run(&self.live, self.user_id, &run, wait)?;
+                self.runs.insert(run.run_id, subscription);
                 Ok(vec![
                     accepted(run.run_id, run.conversation_id)?,
                     queued.json.clone(),
                 ])
             }
-            Accepted::Known(run_id) => {
-                let conversation_id = chat::conversation_of(&self.app, self.user_id, run_id).await?;
+            Accepted::Existing(run_id) => {
+                let conversation_id = chat::conversation_of(&self.live.chat, self.user_id, run_id).await?;
                 let mut frames = vec![accepted(run_id, conversation_id)?];
                 if !self.runs.contains_key(&run_id) {
-                    frames.extend(texts(self.follow(run_id, 0).await?));
+                    frames.extend(texts(self.subscribe(run_id, 0).await?));
                 }
                 Ok(frames)
             }
         }
     }
 
-    /// Follows a run from an event on, also if it was followed before.
-    async fn follow(&mut self, run_id: Uuid, after: i64) -> Result<Vec<Arc<LiveEvent>>, ApiError> {
-        if self.runs.len() >= MOST_FOLLOWED && !self.runs.contains_key(&run_id) {
+    /// Subscribes to a run after event number `after`. Replaces an earlier subscription to it.
+    async fn subscribe(&mut self, run_id: Uuid, after: i64) -> Result<Vec<Arc<LiveEvent>>, ApiError> {
+        if self.runs.len() >= MAX_RUNS && !self.runs.contains_key(&run_id) {
             return Err(ApiError::TooMany {
-                detail: "Too many runs are followed here; wait for some of them.",
+                detail: "This WebSocket is subscribed to too many runs; wait until some are finished.",
                 retry_after: Duration::from_secs(1),
             });
         }
-        let Some((follow, events)) = RunSubscription::begin(&self.app, self.user_id, run_id, after).await?
+        let Some((subscription, events)) =
+            RunSubscription::resume(&self.live, self.user_id, run_id, after).await?
         else {
             return Ok(Vec::new());
         };
-        self.runs.insert(run_id, follow);
-        self.let_go(run_id);
+        self.runs.insert(run_id, subscription);
+        self.remove_if_finished(run_id);
         Ok(events)
     }
 
-    /// Passes on what happened.
-    async fn tell(&mut self, live: Delivery) -> Result<(), End> {
-        match live {
+    async fn on_delivery(&mut self, delivery: Delivery) -> Result<(), End> {
+        match delivery {
             Delivery::Event(event) => {
-                let events = self.admitted(event).await;
+                let events = self.events_to_send(event).await;
                 self.send_all(texts(events)).await
             }
-            Delivery::Gone(run_id) => {
-                let now = self.app.clock.now();
-                let last = self.runs.get_mut(&run_id).and_then(|follow| follow.gone(now));
-                self.let_go(run_id);
+            Delivery::Deleted(run_id) => {
+                let now = self.live.chat.clock.now();
+                let last = self.runs.get_mut(&run_id).and_then(|run| run.deleted(now));
+                self.remove_if_finished(run_id);
                 self.send_all(texts(last)).await
             }
             Delivery::Resync => {
-                let followed: Vec<_> = self.runs.keys().copied().collect();
-                for run_id in followed {
-                    let Some(follow) = self.runs.get_mut(&run_id) else {
+                let run_ids: Vec<_> = self.runs.keys().copied().collect();
+                for run_id in run_ids {
+                    let Some(run) = self.runs.get_mut(&run_id) else {
                         continue;
                     };
-                    let missed = follow.catch_up(&self.app).await;
-                    self.let_go(run_id);
+                    let missed = run.catch_up(&self.live).await;
+                    self.remove_if_finished(run_id);
                     match missed {
                         Ok(events) => self.send_all(texts(events)).await?,
                         Err(error) => {
-                            tracing::debug!(%error, "a socket is sent away to come back");
-                            return Err(End::With(TRY_AGAIN_LATER, "some events were missed"));
+                            tracing::debug!(%error, "cannot read the missed events; closing the WebSocket");
+                            return Err(End::Close(TRY_AGAIN_LATER, "some events were missed"));
                         }
                     }
                 }
@@ -265,63 +269,65 @@ impl Socket {
         }
     }
 
-    /// What is to be told of an event: itself, and of a run that was not known here all that was before.
-    async fn admitted(&mut self, event: Arc<LiveEvent>) -> Vec<Arc<LiveEvent>> {
+    /// The event itself. For a run that was not subscribed yet, all its earlier events come first.
+    async fn events_to_send(&mut self, event: Arc<LiveEvent>) -> Vec<Arc<LiveEvent>> {
         let run_id = event.run_id;
-        if let Entry::Occupied(mut known) = self.runs.entry(run_id) {
-            let follow = known.get_mut();
-            let reply = if follow.lacks_reply(&event) {
-                follow.catch_up(&self.app).await.ok()
+        if let Entry::Occupied(mut entry) = self.runs.entry(run_id) {
+            let run = entry.get_mut();
+            let with_reply = if run.is_missing_reply(&event) {
+                run.catch_up(&self.live).await.ok()
             } else {
                 None
             };
-            let told = reply.unwrap_or_else(|| follow.admits(&event).then_some(event).into_iter().collect());
-            self.let_go(run_id);
-            return told;
+            let events =
+                with_reply.unwrap_or_else(|| run.accept(&event).then_some(event).into_iter().collect());
+            self.remove_if_finished(run_id);
+            return events;
         }
-        let seen = self.ended.iter().rev().find(|(ended, _)| *ended == run_id);
-        let after = seen.map_or(0, |(_, seq)| *seq);
+        let finished = self.finished.iter().rev().find(|(id, _)| *id == run_id);
+        let after = finished.map_or(0, |(_, seq)| *seq);
         if event.seq <= after {
             return Vec::new();
         }
         if event.seq != queued_seq(0) {
-            match self.follow(run_id, after).await {
+            match self.subscribe(run_id, after).await {
                 Ok(events) => return events,
-                Err(error) => tracing::debug!(%error, run.id = %run_id, "a run is told from its middle"),
+                Err(error) => {
+                    tracing::debug!(%error, run.id = %run_id, "cannot read the earlier events of a run")
+                }
             }
         }
-        if let Some(follow) = RunSubscription::from_here(&self.app, self.user_id, &event)
-            && self.runs.len() < MOST_FOLLOWED
+        if let Some(run) = RunSubscription::starting_with(&self.live, self.user_id, &event)
+            && self.runs.len() < MAX_RUNS
         {
-            self.runs.insert(run_id, follow);
+            self.runs.insert(run_id, run);
         }
         vec![event]
     }
 
-    /// Lets go of a run that has had its last word.
-    fn let_go(&mut self, run_id: Uuid) {
-        let Entry::Occupied(follow) = self.runs.entry(run_id) else {
+    fn remove_if_finished(&mut self, run_id: Uuid) {
+        let Entry::Occupied(entry) = self.runs.entry(run_id) else {
             return;
         };
-        if follow.get().has_ended() {
-            let last = follow.remove().last();
-            if self.ended.len() >= REMEMBERED {
-                self.ended.pop_front();
+        if entry.get().has_ended() {
+            let last = entry.remove().last();
+            if self.finished.len() >= MAX_FINISHED {
+                self.finished.pop_front();
             }
-            self.ended.push_back((run_id, last));
+            self.finished.push_back((run_id, last));
         }
     }
 
-    async fn refuse(&mut self, id: Option<&str>, error: ApiError) -> Result<(), End> {
+    async fn send_error(&mut self, id: Option<&str>, error: ApiError) -> Result<(), End> {
         let mut problem = error.problem();
         problem.retry_after = error.retry_after();
         if problem.status >= 500 {
-            tracing::error!(%error, status = problem.status, "a frame could not be heeded");
+            tracing::error!(%error, status = problem.status, "cannot handle a frame");
         }
         match text(&Answer::Error { id, problem }) {
             Ok(frame) => self.send(Message::Text(frame)).await,
             Err(error) => {
-                tracing::error!(%error, "a problem could not be written");
+                tracing::error!(%error, "cannot serialize a problem");
                 Ok(())
             }
         }
@@ -334,16 +340,16 @@ impl Socket {
         Ok(())
     }
 
-    /// A client that takes nothing for so long is gone.
+    /// A client that does not accept a frame within the pong time-out is considered gone.
     async fn send(&mut self, message: Message) -> Result<(), End> {
-        let patience = self.app.settings.live.ws_pong_timeout_seconds;
-        match timeout(patience, self.wire.send(message)).await {
+        let limit = self.live.settings.ws_pong_timeout_seconds;
+        match timeout(limit, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Closed),
         }
     }
 
-    /// Says why, and reads on until the client has closed as well.
+    /// Sends a close frame and waits for that of the client.
     async fn close(mut self, code: u16, reason: &'static str) {
         let frame = CloseFrame {
             code,
@@ -352,9 +358,9 @@ impl Socket {
         if self.send(Message::Close(Some(frame))).await.is_err() {
             return;
         }
-        let closed = async { while let Some(Ok(_)) = self.wire.recv().await {} };
-        if timeout(FAREWELL, closed).await.is_err() {
-            tracing::debug!("a client did not close in time");
+        let closed = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+            tracing::debug!("client did not close in time");
         }
     }
 }

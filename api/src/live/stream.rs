@@ -1,4 +1,4 @@
-//! A run's events as server-sent events.
+//! Streams the events of a run as server-sent events.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
@@ -12,21 +12,23 @@ use axum::{
 use errand_shared::{Uuid, service::metrics::Held};
 use futures::{Stream, StreamExt, stream};
 
-use super::{Delivery, LiveEvent, RunSubscription, Subscription};
-use crate::{
-    http::{error::ApiError, query::Params},
-    state::App,
+use super::{
+    event::LiveEvent,
+    run_subscription::RunSubscription,
+    state::LiveState,
+    subscribers::{Delivery, Subscription},
 };
+use crate::http::{error::ApiError, query::Params};
 
 const LAST_EVENT_ID: &str = "last-event-id";
-/// Asks proxies not to gather what is sent.
+/// Disables response buffering in nginx.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The last event that a reader has seen, by `Last-Event-ID` or else by `after_seq`; 0 for none.
+/// The number of the last event that the client received, from `Last-Event-ID` or `after_seq`. The default is 0.
 ///
 /// # Errors
-/// [`ApiError::Invalid`] if it is no whole number.
-pub(crate) fn after_of(headers: &HeaderMap, params: &Params) -> Result<i64, ApiError> {
+/// [`ApiError::Invalid`] if it is not a whole number.
+pub(crate) fn last_seen_event(headers: &HeaderMap, params: &Params) -> Result<i64, ApiError> {
     let (name, value) = match headers.get(LAST_EVENT_ID) {
         Some(value) => ("Last-Event-ID", value.to_str().ok().map(str::to_owned)),
         None => match params.text("after_seq")? {
@@ -37,15 +39,15 @@ pub(crate) fn after_of(headers: &HeaderMap, params: &Params) -> Result<i64, ApiE
     value
         .as_deref()
         .map(str::trim)
-        // A browser that has seen no number sends none, or an empty one.
+        // A browser that has received no event sends no header or an empty one.
         .map(|value| if value.is_empty() { "0" } else { value })
         .and_then(|value| value.parse().ok())
         .filter(|after| *after >= 0)
         .ok_or_else(|| ApiError::invalid(name, "must be the number of an event"))
 }
 
-/// Whether the caller would rather have events than an answer.
-pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
+/// Whether the caller accepts a stream of events.
+pub(crate) fn accepts_event_stream(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
         .iter()
@@ -57,76 +59,76 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Begins to read a user's events, and waits a moment until they are heard.
-pub(crate) async fn begin(app: &App, user_id: Uuid) -> Subscription {
-    let mut reading = app.readers.read(user_id);
-    if !reading.is_heard(app.redis.timeout()).await {
-        tracing::debug!("a reader begins before its events can be heard");
+/// Subscribes to a user's events, and waits a moment until the Redis subscription is active.
+pub(crate) async fn subscribe(live: &LiveState, user_id: Uuid) -> Subscription {
+    let mut events = live.subscribers.subscribe(user_id);
+    if !events.wait_until_active(live.redis.timeout()).await {
+        tracing::debug!("subscription starts before Redis is connected");
     }
-    reading
+    events
 }
 
-/// A run on its way to one reader.
-pub(crate) struct Streamed {
-    app: App,
-    reading: Subscription,
-    follow: RunSubscription,
+/// The event stream of a run.
+pub(crate) struct RunStream {
+    live: LiveState,
+    events: Subscription,
+    run: RunSubscription,
     ready: VecDeque<Arc<LiveEvent>>,
-    _counted: Held,
+    _open: Held,
 }
 
-impl Streamed {
-    /// A stream that begins with these events.
+impl RunStream {
+    /// A stream that starts with the events `first`.
     pub(crate) fn new(
-        app: App,
-        reading: Subscription,
-        follow: RunSubscription,
+        live: LiveState,
+        events: Subscription,
+        run: RunSubscription,
         first: Vec<Arc<LiveEvent>>,
     ) -> Self {
         Self {
-            _counted: Held::new(&app.metrics.streams),
-            app,
-            reading,
-            follow,
+            _open: Held::new(&live.streams),
+            live,
+            events,
+            run,
             ready: first.into(),
         }
     }
 
-    /// The next event. None after the final one, if the process stops, or if the reader is too slow: then it can come
-    /// back and go on.
+    /// The next event. None after the final event, when the process shuts down, or if the client is too slow. The client can
+    /// then reconnect and continue.
     async fn next(&mut self) -> Option<Arc<LiveEvent>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
-            if self.follow.has_ended() {
+            if self.run.has_ended() {
                 return None;
             }
-            let stopped = self.app.lifecycle.stopped();
-            let live = tokio::select! {
-                live = self.reading.next() => live?,
-                () = stopped => return None,
+            let stopping = self.live.chat.lifecycle.stopped();
+            let delivery = tokio::select! {
+                delivery = self.events.next() => delivery?,
+                () = stopping => return None,
             };
-            match live {
-                Delivery::Event(event) if self.follow.lacks_reply(&event) => {
-                    match self.follow.catch_up(&self.app).await {
+            match delivery {
+                Delivery::Event(event) if self.run.is_missing_reply(&event) => {
+                    match self.run.catch_up(&self.live).await {
                         Ok(events) => self.ready = events.into(),
-                        // The end has the reply as well.
+                        // The final event contains the reply too.
                         Err(error) => {
-                            tracing::debug!(%error, "a reply is told by its end only");
-                            self.ready = self.follow.admits(&event).then_some(event).into_iter().collect();
+                            tracing::debug!(%error, "cannot read the missing reply; sending only the final event");
+                            self.ready = self.run.accept(&event).then_some(event).into_iter().collect();
                         }
                     }
                 }
-                Delivery::Event(event) if self.follow.admits(&event) => return Some(event),
-                Delivery::Gone(run_id) if run_id == self.follow.run_id() => {
-                    return self.follow.gone(self.app.clock.now());
+                Delivery::Event(event) if self.run.accept(&event) => return Some(event),
+                Delivery::Deleted(run_id) if run_id == self.run.run_id() => {
+                    return self.run.deleted(self.live.chat.clock.now());
                 }
-                Delivery::Event(_) | Delivery::Gone(_) => {}
-                Delivery::Resync => match self.follow.catch_up(&self.app).await {
+                Delivery::Event(_) | Delivery::Deleted(_) => {}
+                Delivery::Resync => match self.run.catch_up(&self.live).await {
                     Ok(events) => self.ready = events.into(),
                     Err(error) => {
-                        tracing::debug!(%error, "a reader is sent away to come back");
+                        tracing::debug!(%error, "cannot read the missed events; closing the stream");
                         return None;
                     }
                 },
@@ -135,10 +137,10 @@ impl Streamed {
     }
 }
 
-/// The response that streams a run.
-pub(crate) fn respond(streamed: Streamed) -> Response {
-    let interval = streamed.app.settings.live.sse_keepalive_seconds;
-    let events = events(streamed).map(|event| {
+/// The response with the events of a run.
+pub(crate) fn event_stream_response(run: RunStream) -> Response {
+    let interval = run.live.settings.sse_keepalive_seconds;
+    let events = events(run).map(|event| {
         Ok::<_, Infallible>(
             SseEvent::default()
                 .id(event.seq.to_string())
@@ -154,9 +156,9 @@ pub(crate) fn respond(streamed: Streamed) -> Response {
     response
 }
 
-fn events(streamed: Streamed) -> impl Stream<Item = Arc<LiveEvent>> {
-    stream::unfold(streamed, async |mut streamed| {
-        let event = streamed.next().await?;
-        Some((event, streamed))
+fn events(run: RunStream) -> impl Stream<Item = Arc<LiveEvent>> {
+    stream::unfold(run, async |mut run| {
+        let event = run.next().await?;
+        Some((event, run))
     })
 }

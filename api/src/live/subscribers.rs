@@ -1,30 +1,31 @@
-//! Who reads whose events: one channel a user, of which every reader has its own place in a bounded buffer.
+//! Delivers events to subscribers: one broadcast channel per user, in which every subscriber has its own position.
 //!
-//! A reader that is too slow loses its place and nobody else is delayed by it.
+//! A subscriber that falls too far behind is disconnected. It never delays other subscribers.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use errand_shared::Uuid;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, broadcast, watch};
 
-use super::LiveEvent;
+use super::event::LiveEvent;
 
-/// What comes to a reader.
+/// What a subscriber receives.
 #[derive(Clone, Debug)]
 pub(crate) enum Delivery {
     /// An event of one of the user's runs.
     Event(Arc<LiveEvent>),
-    /// A run is no longer there: its conversation was deleted.
-    Gone(Uuid),
-    /// Events may have been missed: look where things stand.
+    /// The conversation of this run was deleted.
+    Deleted(Uuid),
+    /// Events may have been missed; the subscriber must read the current state.
     Resync,
 }
 
-/// The readers of an API process; cheap to clone.
+/// All subscribers of this process. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Subscribers(Arc<Shared>);
 
@@ -38,27 +39,27 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     channels: HashMap<Uuid, Channel>,
-    /// Users whose channel was made or given up since the subscriptions were last brought up to date.
+    /// Users whose channel was created or removed since the last [`Subscribers::take_changes`].
     touched: HashSet<Uuid>,
 }
 
 #[derive(Debug)]
 struct Channel {
-    live: broadcast::Sender<Delivery>,
+    sender: broadcast::Sender<Delivery>,
     subscribed: watch::Sender<bool>,
-    readers: usize,
+    count: usize,
 }
 
-/// A reader's place, given up when dropped.
+/// One subscriber. Unsubscribes when dropped.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    readers: Subscribers,
+    subscribers: Subscribers,
     user_id: Uuid,
-    live: broadcast::Receiver<Delivery>,
+    receiver: broadcast::Receiver<Delivery>,
     subscribed: watch::Receiver<bool>,
 }
 
-/// What is to be changed in the subscriptions.
+/// Necessary changes to the Redis subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) subscribe: Vec<Uuid>,
@@ -66,7 +67,7 @@ pub(super) struct Changes {
 }
 
 impl Subscribers {
-    /// Nobody reads yet; each reader may fall `buffer` events behind.
+    /// Each subscriber may fall at most `buffer` events behind.
     pub(crate) fn new(buffer: usize) -> Self {
         Self(Arc::new(Shared {
             buffer,
@@ -75,50 +76,50 @@ impl Subscribers {
         }))
     }
 
-    /// Begins to read. What is told of the user's runs from now on is not missed, once [`Subscription::is_heard`].
-    pub(crate) fn read(&self, user_id: Uuid) -> Subscription {
+    /// Subscribes to all events of a user. No event is missed after [`Subscription::wait_until_active`].
+    pub(crate) fn subscribe(&self, user_id: Uuid) -> Subscription {
         let mut guard = self.state();
         let State { channels, touched } = &mut *guard;
         let channel = channels.entry(user_id).or_insert_with(|| {
             touched.insert(user_id);
             self.0.changed.notify_one();
             Channel {
-                live: broadcast::Sender::new(self.0.buffer),
+                sender: broadcast::Sender::new(self.0.buffer),
                 subscribed: watch::Sender::new(false),
-                readers: 0,
+                count: 0,
             }
         });
-        channel.readers += 1;
-        let (live, subscribed) = (channel.live.subscribe(), channel.subscribed.subscribe());
+        channel.count += 1;
+        let (receiver, subscribed) = (channel.sender.subscribe(), channel.subscribed.subscribe());
         drop(guard);
         Subscription {
-            readers: self.clone(),
+            subscribers: self.clone(),
             user_id,
-            live,
+            receiver,
             subscribed,
         }
     }
 
-    /// Whether anybody reads this user's events here.
+    /// Whether this user has subscribers in this process.
     pub(crate) fn has(&self, user_id: Uuid) -> bool {
         self.state().channels.contains_key(&user_id)
     }
 
-    /// Tells a user's readers.
-    pub(crate) fn deliver(&self, user_id: Uuid, live: Delivery) {
+    /// Delivers to all subscribers of a user.
+    pub(crate) fn deliver(&self, user_id: Uuid, delivery: Delivery) {
         if let Some(channel) = self.state().channels.get(&user_id) {
-            // Nobody to hear it is no fault.
-            drop(channel.live.send(live));
+            // Fails only if the last subscriber has just left.
+            drop(channel.sender.send(delivery));
         }
     }
 
-    /// Ends when [`Self::changes`] has something to tell.
-    pub(super) async fn changed(&self) {
+    /// Waits until [`Self::take_changes`] has something to return.
+    pub(super) async fn wait_for_changes(&self) {
         self.0.changed.notified().await;
     }
 
-    /// Brings `subscribed` up to date and tells what is to be done for that.
-    pub(super) fn changes(&self, subscribed: &mut HashSet<Uuid>) -> Changes {
+    /// Updates `subscribed` and returns the changes that this requires in Redis.
+    pub(super) fn take_changes(&self, subscribed: &mut HashSet<Uuid>) -> Changes {
         let mut guard = self.state();
         let State { channels, touched } = &mut *guard;
         let mut changes = Changes::default();
@@ -138,16 +139,16 @@ impl Subscribers {
         changes
     }
 
-    /// Says that these users' channels are heard.
-    pub(super) fn are_heard(&self, users: &[Uuid]) {
+    /// Records that the Redis subscriptions of these users are active.
+    pub(super) fn mark_connected(&self, users: &[Uuid]) {
         let state = self.state();
         for channel in users.iter().filter_map(|user_id| state.channels.get(user_id)) {
             channel.subscribed.send_replace(true);
         }
     }
 
-    /// Says that nothing is heard any more, and that every channel is to be subscribed again.
-    pub(super) fn are_deaf(&self) {
+    /// Records that Redis was disconnected, so that every channel must be subscribed again.
+    pub(super) fn mark_disconnected(&self) {
         let mut guard = self.state();
         let State { channels, touched } = &mut *guard;
         for (user_id, channel) in channels {
@@ -157,45 +158,45 @@ impl Subscribers {
         self.0.changed.notify_one();
     }
 
-    /// Says to these users' readers that they may have missed something.
+    /// Informs the subscribers of these users that they may have missed events.
     pub(super) fn resync(&self, users: &[Uuid]) {
         for user_id in users {
             self.deliver(*user_id, Delivery::Resync);
         }
     }
 
-    /// No code that panics runs under the lock, so a poisoned one is as good as any.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 
 impl Subscription {
-    /// Waits until the user's events are heard, at most so long; after that [`Delivery::Resync`] tells when they are.
-    pub(crate) async fn is_heard(&mut self, patience: Duration) -> bool {
-        let heard = self.subscribed.wait_for(|subscribed| *subscribed);
-        matches!(tokio::time::timeout(patience, heard).await, Ok(Ok(_)))
+    /// Waits for at most `timeout` until the Redis subscription is active. If that takes longer, a [`Delivery::Resync`] follows
+    /// once it is.
+    pub(crate) async fn wait_until_active(&mut self, timeout: Duration) -> bool {
+        let active = self.subscribed.wait_for(|subscribed| *subscribed);
+        matches!(tokio::time::timeout(timeout, active).await, Ok(Ok(_)))
     }
 
-    /// What comes next. None if the reader has fallen too far behind.
+    /// The next delivery. None if the subscriber has fallen too far behind.
     pub(crate) async fn next(&mut self) -> Option<Delivery> {
-        // The sender lives as long as any reader does, so that the only fault is the other one.
-        self.live.recv().await.ok()
+        // The sender lives as long as any subscriber, so the only possible error is the lag.
+        self.receiver.recv().await.ok()
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut guard = self.readers.state();
+        let mut guard = self.subscribers.state();
         let State { channels, touched } = &mut *guard;
         let Some(channel) = channels.get_mut(&self.user_id) else {
             return;
         };
-        channel.readers -= 1;
-        if channel.readers == 0 {
+        channel.count -= 1;
+        if channel.count == 0 {
             channels.remove(&self.user_id);
             touched.insert(self.user_id);
-            self.readers.0.changed.notify_one();
+            self.subscribers.0.changed.notify_one();
         }
     }
 }

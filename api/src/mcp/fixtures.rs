@@ -1,5 +1,4 @@
-//! Tools that only the official conformance suite calls: they return each kind of content there is. Not in any build
-//! without debug assertions.
+//! Tools for the official conformance suite, which return every kind of content. Never part of a build without debug assertions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,15 +18,14 @@ const NAMES: [&str; 7] = [
     "test_error_handling",
     "test_tool_with_progress",
 ];
-/// One red pixel.
+/// A single red pixel.
 const PNG: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
-/// No sound at all.
+/// Silence.
 const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA=";
-/// Between two words of progress.
+/// The pause between two progress notifications.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The tools.
 pub(super) fn tools() -> impl Iterator<Item = Tool> {
     let mut schema = JsonObject::new();
     schema.insert("type".to_owned(), json!("object"));

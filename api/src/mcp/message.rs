@@ -1,4 +1,4 @@
-//! Whether a body is a message of JSON-RPC at all.
+//! Checks that a body is a JSON-RPC message.
 
 use axum::{
     Json,
@@ -11,8 +11,8 @@ use rmcp::{
 };
 use serde_json::Value;
 
-/// What to answer to a body that is no message; none if it is one.
-pub(super) fn refusal(body: &[u8]) -> Option<Response> {
+/// The error response for a body that is not a JSON-RPC message.
+pub(super) fn error_response(body: &[u8]) -> Option<Response> {
     let error = error(body)?;
     Some((StatusCode::BAD_REQUEST, Json(error)).into_response())
 }
@@ -24,7 +24,10 @@ fn error(body: &[u8]) -> Option<JsonRpcError> {
     let error = match serde_json::from_slice::<Value>(body) {
         Err(_) => JsonRpcError::new(None, ErrorData::parse_error("The body is not JSON", None)),
         Ok(Value::Array(_)) => {
-            let error = ErrorData::invalid_request("One message a request: batches are not taken", None);
+            let error = ErrorData::invalid_request(
+                "A request must contain a single message; batches are not supported",
+                None,
+            );
             JsonRpcError::new(None, error)
         }
         Ok(value) => {
@@ -33,7 +36,7 @@ fn error(body: &[u8]) -> Option<JsonRpcError> {
                 .and_then(|id| serde_json::from_value::<RequestId>(id.clone()).ok());
             JsonRpcError::new(
                 id,
-                ErrorData::invalid_request("Not a message of JSON-RPC 2.0", None),
+                ErrorData::invalid_request("The body is not a JSON-RPC 2.0 message", None),
             )
         }
     };
@@ -45,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_message_is_told_apart_from_what_is_no_json() {
+    fn invalid_messages_and_invalid_json_have_different_codes() {
         let code = |body: &str| error(body.as_bytes()).map(|error| error.error.code.0);
         assert_eq!(code(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), None);
         assert_eq!(
@@ -72,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_bears_the_id_if_there_is_one() {
+    fn an_error_has_the_id_of_the_message() {
         let id = |body: &str| error(body.as_bytes()).unwrap().id;
         assert_eq!(
             id(r#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#),

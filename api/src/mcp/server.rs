@@ -1,4 +1,4 @@
-//! What the MCP server says of itself, lists and calls, for one user.
+//! The MCP server of one user: describes itself, lists the tools and calls them.
 
 use std::borrow::Cow;
 
@@ -13,15 +13,15 @@ use rmcp::{
 };
 
 use super::{perform, tool};
-use crate::state::App;
+use crate::http::database::Database;
 
-/// The revisions of the protocol that are spoken; from 2026-07-28 on without a handshake.
+/// The supported protocol revisions. Since 2026-07-28 there is no handshake.
 const VERSIONS: &[ProtocolVersion] = &[
     ProtocolVersion::V_2025_06_18,
     ProtocolVersion::V_2025_11_25,
     ProtocolVersion::V_2026_07_28,
 ];
-/// The methods that are served, so that one with the wrong parameters is not called unknown.
+/// The supported methods, to tell wrong parameters from an unknown method.
 const METHODS: [&str; 5] = [
     "initialize",
     "ping",
@@ -29,20 +29,19 @@ const METHODS: [&str; 5] = [
     "tools/call",
     "tools/list",
 ];
-const INSTRUCTIONS: &str = "The to-do list of the user whose token this is. A task is named by its number, which list_tasks \
-                            shows; numbers are never used again. Ask before deleting.";
+const INSTRUCTIONS: &str = "The to-do list of the token's user. A task is identified by its number, which list_tasks returns. \
+                            Numbers are not reused. Ask before deleting.";
 
-/// The MCP server, as one user sees it.
+/// The MCP server for one user.
 #[derive(Clone, Debug)]
 pub(super) struct TaskServer {
-    app: App,
+    database: Database,
     user_id: Uuid,
 }
 
 impl TaskServer {
-    /// For the user that the request's token names.
-    pub(super) const fn new(app: App, user_id: Uuid) -> Self {
-        Self { app, user_id }
+    pub(super) const fn new(database: Database, user_id: Uuid) -> Self {
+        Self { database, user_id }
     }
 }
 
@@ -57,17 +56,14 @@ impl ServerHandler for TaskServer {
         Cow::Borrowed(VERSIONS)
     }
 
-    /// All tools are on the first page.
+    /// All tools are on one page.
     async fn list_tools(
         &self,
         request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         if request.is_some_and(|request| request.cursor.is_some()) {
-            return Err(ErrorData::invalid_params(
-                "No list of ours gave this cursor",
-                None,
-            ));
+            return Err(ErrorData::invalid_params("Unknown cursor", None));
         }
         let tools = tool::all();
         #[cfg(feature = "mcp-fixtures")]
@@ -86,27 +82,27 @@ impl ServerHandler for TaskServer {
         }
         drop(context);
         let Some(spec) = errand_task_tools::find(&request.name) else {
-            return Err(ErrorData::invalid_params("There is no tool of this name", None));
+            return Err(ErrorData::invalid_params("Unknown tool", None));
         };
         let arguments = request.arguments.unwrap_or_default();
-        let outcome = perform::perform(&self.app, self.user_id, spec, &arguments).await;
+        let outcome = perform::call_tool(&self.database, self.user_id, spec, &arguments).await;
         Ok(tool::result(outcome).into())
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        errand_task_tools::find(name).map(tool::described)
+        errand_task_tools::find(name).map(tool::describe)
     }
 
-    /// What rmcp could not read as one of the methods that it knows.
+    /// Handles a request that rmcp could not parse.
     async fn on_custom_request(
         &self,
         request: CustomRequest,
         _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         Err(if METHODS.contains(&request.method.as_str()) {
-            ErrorData::invalid_params("The parameters do not fit the method", None)
+            ErrorData::invalid_params("The parameters are invalid for this method", None)
         } else {
-            ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "There is no such method here", None)
+            ErrorData::new(ErrorCode::METHOD_NOT_FOUND, "Unknown method", None)
         })
     }
 

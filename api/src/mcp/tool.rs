@@ -1,4 +1,4 @@
-//! The tools' specifications and outcomes in the words of MCP.
+//! Converts tool specifications and outcomes to MCP.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use serde_json::Value;
 
 /// All tools, always in the same order.
 pub(super) fn all() -> Vec<Tool> {
-    errand_task_tools::specs().iter().map(described).collect()
+    errand_task_tools::specs().iter().map(describe).collect()
 }
 
-/// A tool as clients and their models are told of it.
-pub(super) fn described(spec: &ToolSpec) -> Tool {
+/// Describes a tool to MCP clients.
+pub(super) fn describe(spec: &ToolSpec) -> Tool {
     let annotations = ToolAnnotations::with_title(spec.title)
         .read_only(spec.annotations.read_only)
         .destructive(spec.annotations.destructive)
         .idempotent(spec.annotations.idempotent)
-        // All that a tool touches is the user's own list.
+        // The tools only access the user's own list.
         .open_world(false);
     Tool::new(spec.name, spec.description, object(&spec.parameters))
         .with_title(spec.title)
@@ -25,7 +25,7 @@ pub(super) fn described(spec: &ToolSpec) -> Tool {
         .with_annotations(annotations)
 }
 
-/// What a call came to: the result as it is, and as text for clients that know no other.
+/// The result as structured content, and as text for clients that do not support that.
 pub(super) fn result(outcome: ToolOutcome) -> CallToolResult {
     if outcome.success {
         CallToolResult::structured(outcome.result)

@@ -1,52 +1,45 @@
-//! What Postgres has, as metrics show it: read when it is asked for, and not too often.
+//! Gauges that are read from Postgres when metrics are scraped, but not too often.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use errand_shared::{
     service::metrics::{Metrics, flag},
-    storage::stats::{self, Gauges},
+    storage::{
+        Pool,
+        stats::{self, Gauges},
+    },
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::state::AppState;
+use crate::http::database::Cached;
 
-/// Open runs that are looked at, at most.
-const MOST_OPEN: i64 = 100_000;
-/// Age at which a heartbeat makes its worker count as dead. Workers judge each other by a setting of theirs.
-const DEAD_AFTER_SECONDS: f64 = 10.0;
-/// How long what was read is shown, at least.
-const FRESH: Duration = Duration::from_secs(2);
-/// And so many times as long as it took to read, so that a long queue is not made longer by looking at it.
-const REST: u32 = 20;
-/// But not longer than this.
-const STALE: Duration = Duration::from_secs(30);
+/// At most this many open runs are counted.
+const MAX_OPEN_RUNS: i64 = 100_000;
+/// Age of a heartbeat at which the API considers a worker dead. Workers use their own setting.
+pub(crate) const DEAD_AFTER_SECONDS: f64 = 10.0;
+/// Bounds of how long the gauges are used.
+const MIN_LIFETIME: Duration = Duration::from_secs(2);
+const MAX_LIFETIME: Duration = Duration::from_secs(30);
 /// How long a scrape waits for Postgres.
-const PATIENCE: Duration = Duration::from_secs(3);
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What was read last.
-#[derive(Debug, Default)]
-pub(crate) struct DatabaseGauges {
-    shown: Arc<Mutex<Option<Gauges>>>,
-    /// When it is to be read again.
-    next: tokio::sync::Mutex<Option<Instant>>,
-}
+/// The gauges that were read last. None if Postgres could not be read.
+#[derive(Debug)]
+pub(crate) struct DatabaseGauges(Cached<Option<Gauges>>);
 
-/// One metric of what was read.
-type Look = fn(&Gauges) -> f64;
+/// The value of one metric.
+type Value = fn(&Gauges) -> f64;
 
 impl DatabaseGauges {
     pub(super) fn new(registry: &mut Metrics) -> Arc<Self> {
-        let book = Self::default();
-        let shown = Arc::clone(&book.shown);
+        let gauges = Arc::new(Self(Cached::new(MIN_LIFETIME..=MAX_LIFETIME)));
+        let shown = Arc::clone(&gauges);
         registry.reading(
-            "book_readable",
-            "1 if Postgres could be read at this scrape",
-            move || flag(seen(&shown).is_some()),
+            "database_readable",
+            "1 if the figures below could be read from Postgres",
+            move || flag(shown.last().is_some()),
         );
-        let shown = Arc::clone(&book.shown);
+        let shown = Arc::clone(&gauges);
         registry.readings("runs", "Open runs by status", move || {
             let by_status = |gauges: Gauges| {
                 [
@@ -55,9 +48,9 @@ impl DatabaseGauges {
                     ([("status", "waiting_approval")], number(gauges.waiting_approval)),
                 ]
             };
-            seen(&shown).map(by_status).into_iter().flatten().collect()
+            shown.last().map(by_status).into_iter().flatten().collect()
         });
-        let shown = Arc::clone(&book.shown);
+        let shown = Arc::clone(&gauges);
         registry.readings("workers", "Workers by state", move || {
             let by_state = |gauges: Gauges| {
                 [
@@ -66,15 +59,17 @@ impl DatabaseGauges {
                     ([("state", "dead")], number(gauges.dead)),
                 ]
             };
-            seen(&shown).map(by_state).into_iter().flatten().collect()
+            shown.last().map(by_state).into_iter().flatten().collect()
         });
-        let single: [(&'static str, &'static str, Look); 5] = [
-            ("queue_depth", "Queued runs that could be claimed now", |gauges| {
-                number(gauges.ready)
-            }),
+        let single: [(&'static str, &'static str, Value); 5] = [
+            (
+                "queue_depth",
+                "Queued runs that a worker could claim now",
+                |gauges| number(gauges.ready),
+            ),
             (
                 "queue_oldest_age_seconds",
-                "How long the oldest of those has waited",
+                "Time for which the oldest of them has waited",
                 |gauges| gauges.oldest_seconds.unwrap_or_default().max(0.0),
             ),
             ("queue_paused", "1 while the queue is paused", |gauges| {
@@ -82,54 +77,50 @@ impl DatabaseGauges {
             }),
             (
                 "workers_capacity",
-                "Runs that living workers may have at once",
+                "Runs that the alive workers can execute at the same time",
                 |gauges| number(gauges.capacity),
             ),
             (
                 "workers_in_flight",
-                "Runs that living workers had at their last heartbeat",
+                "Runs of the alive workers at their last heartbeat",
                 |gauges| number(gauges.in_flight),
             ),
         ];
-        for (name, help, look) in single {
-            let shown = Arc::clone(&book.shown);
+        for (name, help, value) in single {
+            let shown = Arc::clone(&gauges);
             registry.readings(name, help, move || {
-                seen(&shown)
-                    .map(|gauges| ([], look(&gauges)))
+                shown
+                    .last()
+                    .map(|gauges| ([], value(&gauges)))
                     .into_iter()
                     .collect()
             });
         }
-        Arc::new(book)
+        gauges
     }
 
-    /// Reads it if it is time; who comes while somebody reads waits for that.
-    pub(crate) async fn refresh(&self, app: &AppState) {
-        let mut next = self.next.lock().await;
-        let began = Instant::now();
-        if next.is_some_and(|next| began < next) {
-            return;
-        }
-        let read = timeout(PATIENCE, stats::gauges(&app.pool, MOST_OPEN, DEAD_AFTER_SECONDS)).await;
-        let gauges = match read {
-            Ok(Ok(gauges)) => Some(gauges),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "the open runs could not be counted");
-                None
-            }
-            Err(_elapsed) => None,
+    fn last(&self) -> Option<Gauges> {
+        self.0.last().flatten()
+    }
+
+    /// Reads the gauges if they have expired. Concurrent scrapes wait for the same read.
+    pub(crate) async fn refresh(&self, pool: &Pool) {
+        let read = async {
+            let gauges = stats::gauges(pool, MAX_OPEN_RUNS, DEAD_AFTER_SECONDS);
+            Ok::<_, Infallible>(match timeout(READ_TIMEOUT, gauges).await {
+                Ok(Ok(gauges)) => Some(gauges),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "cannot read the gauges from Postgres");
+                    None
+                }
+                Err(_elapsed) => None,
+            })
         };
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
-        let now = Instant::now();
-        *next = Some(now + ((now - began) * REST).clamp(FRESH, STALE));
+        let Ok(_) = self.0.get(read).await;
     }
 }
 
-fn seen(shown: &Mutex<Option<Gauges>>) -> Option<Gauges> {
-    *shown.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Counts are far below what a gauge tells exactly.
+/// A count as a gauge. Counts fit 32 bits by far.
 fn number(count: i64) -> f64 {
     u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
 }

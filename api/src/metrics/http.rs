@@ -1,8 +1,9 @@
-//! Requests by method, route and status. A route is the pattern that matched, so that there are as many as we have.
+//! Metrics of HTTP requests by method, route and status. The route is the matched pattern, so the number of labels is bounded.
 
 use std::{
     fmt::{Error, Write as _},
     hash::{Hash, Hasher},
+    sync::Arc,
 };
 
 use axum::{
@@ -17,55 +18,52 @@ use futures::FutureExt;
 use prometheus_client::encoding::EncodeLabelSet;
 use tokio::time::Instant;
 
-use crate::state::App;
-
-/// Metrics of requests.
 #[derive(Debug)]
 pub(crate) struct HttpMetrics {
-    requests: Family<Answered, Counter>,
-    durations: Family<Asked, Histogram>,
+    requests: Family<ResponseLabels, Counter>,
+    durations: Family<RequestLabels, Histogram>,
     in_flight: Gauge,
 }
 
 impl HttpMetrics {
     pub(super) fn new(registry: &mut Metrics) -> Self {
         Self {
-            requests: registry.family("http_requests", "Requests answered", Counter::default),
-            durations: registry.family("http_request_duration_seconds", "Until the answer's head", || {
-                Span::Long.histogram()
-            }),
-            in_flight: registry.gauge("http_requests_in_flight", "Requests not answered yet"),
+            requests: registry.family("http_requests", "Handled requests", Counter::default),
+            durations: registry.family(
+                "http_request_duration_seconds",
+                "Time until the head of the response",
+                || Span::Long.histogram(),
+            ),
+            in_flight: registry.gauge("http_requests_in_flight", "Requests being handled"),
         }
     }
 }
 
-/// Measures a request.
 pub(crate) fn measure<F: Future<Output = Response>>(
-    app: App,
+    metrics: Arc<HttpMetrics>,
     request: Request,
-    answer: impl FnOnce(Request) -> F,
+    handle: impl FnOnce(Request) -> F,
 ) -> impl Future<Output = Response> {
-    let asked = Asked {
+    let request_labels = RequestLabels {
         method: name(request.method()),
         route: Route(request.extensions().get::<MatchedPath>().cloned()),
     };
     let began = Instant::now();
-    let held = Held::new(&app.metrics.http.in_flight);
-    answer(request).map(move |response| {
+    let held = Held::new(&metrics.in_flight);
+    handle(request).map(move |response| {
         drop(held);
-        let metrics = &app.metrics.http;
-        observe(&metrics.durations.get_or_create(&asked), began.elapsed());
-        let answered = Answered {
-            method: asked.method,
-            route: asked.route,
+        observe(&metrics.durations.get_or_create(&request_labels), began.elapsed());
+        let response_labels = ResponseLabels {
+            method: request_labels.method,
+            route: request_labels.route,
             status: response.status().as_u16(),
         };
-        metrics.requests.get_or_create(&answered).inc();
+        metrics.requests.get_or_create(&response_labels).inc();
         response
     })
 }
 
-/// The methods that we have; anybody may make up others.
+/// The name of a supported method. Clients may send any other.
 const fn name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -79,19 +77,19 @@ const fn name(method: &Method) -> &'static str {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Asked {
+struct RequestLabels {
     method: &'static str,
     route: Route,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct ResponseLabels {
     method: &'static str,
     route: Route,
     status: u16,
 }
 
-/// The pattern that matched; none if no route did.
+/// The matched pattern. None if no route matched.
 #[derive(Clone, Debug)]
 struct Route(Option<MatchedPath>);
 

@@ -1,6 +1,6 @@
-//! `/admin`: the whole at a glance, the queue, the workers. What is done to single runs is in [`runs`].
+//! `/admin`: an overview, the queue and the workers. Single runs are in [`runs`].
 //!
-//! For a token whose role is `admin`; nothing here shows what anybody said.
+//! The routes require a token with the role `admin`. They never show the content of messages.
 
 mod capacity;
 pub(crate) mod runs;
@@ -29,25 +29,27 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::Admin,
-    http::{error::ApiError, openapi::AdminRefusals, problem::Problem},
+    http::{
+        error::ApiError,
+        openapi::{AdminRefusals, WorkerNotFound},
+    },
     routes::admin::capacity::Capacity,
-    state::App,
+    state::AppState,
 };
 
-/// Open runs of a state that are counted, at most.
-const MOST_OPEN: i64 = 200_000;
-/// Newest runs that are looked at, at most.
-const MOST_RECENT: i64 = 50_000;
-/// Workers that are shown, at most.
-const MOST_WORKERS: i64 = 1000;
-/// An hour, and how far the clock that made a run's id may be behind.
-const RECENT: Duration = Duration::from_mins(70);
+/// At most this many open runs of each status are counted.
+const MAX_OPEN_RUNS: i64 = 200_000;
+/// At most this many of the newest runs are read.
+const MAX_RECENT_RUNS: i64 = 50_000;
+/// At most this many workers are listed.
+const MAX_WORKERS: i64 = 1000;
+/// An hour, and a margin for the clock that made the id of a run.
+const RECENT_PERIOD: Duration = Duration::from_mins(70);
 
-/// The routes for admins.
-pub(crate) fn router() -> OpenApiRouter<App> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(see_overview))
-        .routes(routes!(see_capacity))
+        .routes(routes!(get_overview))
+        .routes(routes!(get_capacity))
         .routes(routes!(pause_queue))
         .routes(routes!(resume_queue))
         .routes(routes!(drain_worker))
@@ -55,65 +57,68 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .merge(runs::router())
 }
 
-/// Everything at a glance.
+/// The state of the queue and the workers.
 #[derive(Debug, Serialize, ToSchema)]
 struct Overview {
-    /// Runs that wait to be claimed.
+    /// The number of queued runs.
     queued: i64,
-    /// Runs that workers hold.
+    /// The number of running runs.
     running: i64,
-    /// How long the run has waited, in seconds, that could be claimed for longest; null if none could.
+    /// The time in seconds for which the oldest claimable run has waited. Null if there is none.
     #[schema(required = true)]
     oldest_wait_seconds: Option<f64>,
-    /// Runs by state: all that are open, and of the ended ones those of `recent_seconds`.
+    /// The number of runs by status: all open runs, and the runs that finished within `recent_seconds`.
     runs_by_status: ByStatus,
-    /// How far back ended runs are counted: an hour, or less if very many came.
+    /// The period in seconds for which finished runs are counted: an hour, or less under very high load.
     recent_seconds: f64,
-    /// Whether no worker claims anything.
+    /// Whether the queue is paused.
     paused: bool,
-    /// Since when.
+    /// When the queue was paused. Null if it is not paused.
     #[schema(required = true)]
     paused_at: Option<DateTime<Utc>>,
-    /// The workers, those first that were heard of last; dead ones are among them for a day.
+    /// The workers, ordered by their last heartbeat, newest first. Dead workers are listed for a day.
     workers: Vec<WorkerInfo>,
 }
 
-/// Numbers of runs.
+/// The number of runs by status.
 #[derive(Debug, Serialize, ToSchema)]
 struct ByStatus {
-    /// Waiting to be claimed.
+    /// Waiting for a worker.
     queued: i64,
-    /// Held by workers.
+    /// Being executed by a worker.
     running: i64,
-    /// Parked until their users decide.
+    /// Waiting for the approval of a tool call.
     waiting_approval: i64,
-    /// Ended with a reply.
+    /// Finished with a reply.
     succeeded: i64,
-    /// Ended without one.
+    /// Finished with an error.
     failed: i64,
-    /// Ended by their users' wish.
+    /// Cancelled.
     cancelled: i64,
 }
 
 /// Whether the queue is paused.
 #[derive(Debug, Serialize, ToSchema)]
 struct QueueState {
-    /// Whether no worker claims anything.
+    /// Whether the queue is paused.
     paused: bool,
-    /// Since when.
+    /// When the queue was paused. Null if it is not paused.
     #[schema(required = true)]
     paused_at: Option<DateTime<Utc>>,
 }
 
-/// See everything at a glance.
+/// Get an overview.
 #[utoipa::path(
-    get, path = "/admin/overview", tag = "admin", security(("bearer" = [])),
+    get, path = "/admin/overview", operation_id = "see_overview", tag = "admin", security(("bearer" = [])),
     responses((status = 200, description = "The overview", body = Overview), AdminRefusals)
 )]
-async fn see_overview(State(app): State<App>, _admin: Admin) -> Result<Json<Overview>, ApiError> {
-    let open = app.database(stats::open_runs(&app.pool, MOST_OPEN)).await?;
+async fn get_overview(State(app): State<AppState>, _admin: Admin) -> Result<Json<Overview>, ApiError> {
+    let open = app
+        .database
+        .run(stats::open_runs(&app.database.pool, MAX_OPEN_RUNS))
+        .await?;
     let (recent, workers) = recent_and_workers(&app).await?;
-    let recent_seconds = capacity::reckon(&recent, MOST_RECENT, &workers).sample_seconds;
+    let recent_seconds = capacity::estimate(&recent, MAX_RECENT_RUNS, &workers).sample_seconds;
     Ok(Json(Overview {
         queued: open.queued,
         running: open.running,
@@ -133,89 +138,96 @@ async fn see_overview(State(app): State<App>, _admin: Admin) -> Result<Json<Over
     }))
 }
 
-/// See how many workers the load calls for.
+/// Get the number of workers that the load requires.
 ///
-/// By the runs of the last hour: workers = ceil(arrivals × service time / (concurrency × 0.7)), where the arrivals are
-/// those of the last 5 or 60 minutes, whichever are more.
+/// Based on the runs of the last hour: workers = ceil(arrival rate × service time / (concurrency × 0.7)). The arrival rate is
+/// that of the last 5 or the last 60 minutes, whichever is higher.
 #[utoipa::path(
-    get, path = "/admin/capacity", tag = "admin", security(("bearer" = [])),
-    responses((status = 200, description = "The number, and how it was reckoned", body = Capacity), AdminRefusals)
+    get, path = "/admin/capacity", operation_id = "see_capacity", tag = "admin", security(("bearer" = [])),
+    responses((status = 200, description = "The number and its calculation", body = Capacity), AdminRefusals)
 )]
-async fn see_capacity(State(app): State<App>, _admin: Admin) -> Result<Json<Capacity>, ApiError> {
+async fn get_capacity(State(app): State<AppState>, _admin: Admin) -> Result<Json<Capacity>, ApiError> {
     let (recent, workers) = recent_and_workers(&app).await?;
-    Ok(Json(capacity::reckon(&recent, MOST_RECENT, &workers)))
+    Ok(Json(capacity::estimate(&recent, MAX_RECENT_RUNS, &workers)))
 }
 
-async fn recent_and_workers(app: &App) -> Result<(stats::RecentRuns, Vec<WorkerInfo>), ApiError> {
-    let since = first_id_at(app.clock.now() - RECENT);
+async fn recent_and_workers(app: &AppState) -> Result<(stats::RecentRuns, Vec<WorkerInfo>), ApiError> {
+    let since = first_id_at(app.chat.clock.now() - RECENT_PERIOD);
     let recent = app
-        .database(stats::recent_runs(&app.pool, since, MOST_RECENT))
+        .database
+        .run(stats::recent_runs(&app.database.pool, since, MAX_RECENT_RUNS))
         .await?;
-    let workers = app.database(workers::list(&app.pool, MOST_WORKERS)).await?;
+    let workers = app
+        .database
+        .run(workers::list(&app.database.pool, MAX_WORKERS))
+        .await?;
     Ok((recent, workers))
 }
 
 /// Pause the queue.
 ///
-/// Within a heartbeat no worker claims anything any more; what they have goes on. Messages are still taken.
+/// Within one heartbeat, workers stop claiming runs. Running runs continue, and messages are still accepted.
 #[utoipa::path(
     post, path = "/admin/queue/pause", tag = "admin", security(("bearer" = [])),
-    responses((status = 200, description = "It is paused", body = QueueState), AdminRefusals)
+    responses((status = 200, description = "The queue is paused", body = QueueState), AdminRefusals)
 )]
-async fn pause_queue(State(app): State<App>, admin: Admin) -> Result<Json<QueueState>, ApiError> {
+async fn pause_queue(State(app): State<AppState>, admin: Admin) -> Result<Json<QueueState>, ApiError> {
     set_paused(&app, admin, true).await
 }
 
-/// Let the queue go on.
+/// Resume the queue.
 #[utoipa::path(
     post, path = "/admin/queue/resume", tag = "admin", security(("bearer" = [])),
-    responses((status = 200, description = "It goes on", body = QueueState), AdminRefusals)
+    responses((status = 200, description = "The queue is no longer paused", body = QueueState), AdminRefusals)
 )]
-async fn resume_queue(State(app): State<App>, admin: Admin) -> Result<Json<QueueState>, ApiError> {
+async fn resume_queue(State(app): State<AppState>, admin: Admin) -> Result<Json<QueueState>, ApiError> {
     set_paused(&app, admin, false).await
 }
 
-async fn set_paused(app: &App, admin: Admin, paused: bool) -> Result<Json<QueueState>, ApiError> {
-    let paused_at = app.database(control::set_paused(&app.pool, paused)).await?;
-    tracing::info!(admin.id = %admin.user_id, queue.paused = paused, "an admin has set the queue");
+async fn set_paused(app: &AppState, admin: Admin, paused: bool) -> Result<Json<QueueState>, ApiError> {
+    let paused_at = app
+        .database
+        .run(control::set_paused(&app.database.pool, paused))
+        .await?;
+    tracing::info!(admin.id = %admin.user_id, queue.paused = paused, "admin paused or resumed the queue");
     Ok(Json(QueueState {
         paused: paused_at.is_some(),
         paused_at,
     }))
 }
 
-/// Tell a worker to claim nothing more.
+/// Drain a worker.
 ///
-/// It finishes what it has and idles until it is stopped.
+/// The worker finishes its runs, claims no more, and stays idle until it is stopped.
 #[utoipa::path(
     post, path = "/admin/workers/{worker_id}/drain", tag = "admin", security(("bearer" = [])),
     params(("worker_id" = Uuid, Path, description = "The worker")),
     responses(
-        (status = 200, description = "It drains", body = WorkerInfo),
-        (status = 404, description = "No such worker", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The worker is draining", body = WorkerInfo),
+        WorkerNotFound,
         AdminRefusals,
     )
 )]
 async fn drain_worker(
-    State(app): State<App>,
+    State(app): State<AppState>,
     admin: Admin,
     Path(worker_id): Path<Uuid>,
 ) -> Result<Json<WorkerInfo>, ApiError> {
     set_draining(&app, admin, worker_id, true).await
 }
 
-/// Let a draining worker claim again.
+/// Stop draining a worker.
 #[utoipa::path(
     post, path = "/admin/workers/{worker_id}/undrain", tag = "admin", security(("bearer" = [])),
     params(("worker_id" = Uuid, Path, description = "The worker")),
     responses(
-        (status = 200, description = "It claims again", body = WorkerInfo),
-        (status = 404, description = "No such worker", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The worker claims runs again", body = WorkerInfo),
+        WorkerNotFound,
         AdminRefusals,
     )
 )]
 async fn undrain_worker(
-    State(app): State<App>,
+    State(app): State<AppState>,
     admin: Admin,
     Path(worker_id): Path<Uuid>,
 ) -> Result<Json<WorkerInfo>, ApiError> {
@@ -223,15 +235,16 @@ async fn undrain_worker(
 }
 
 async fn set_draining(
-    app: &App,
+    app: &AppState,
     admin: Admin,
     worker_id: Uuid,
     draining: bool,
 ) -> Result<Json<WorkerInfo>, ApiError> {
     let worker = app
-        .database(control::set_draining(&app.pool, worker_id, draining))
+        .database
+        .run(control::set_draining(&app.database.pool, worker_id, draining))
         .await?
         .ok_or_else(|| ApiError::NotFound(format!("Worker {worker_id} not found")))?;
-    tracing::info!(admin.id = %admin.user_id, worker.id = %worker_id, worker.draining = draining, "an admin has set a worker");
+    tracing::info!(admin.id = %admin.user_id, worker.id = %worker_id, worker.draining = draining, "admin changed the draining state of a worker");
     Ok(Json(worker))
 }

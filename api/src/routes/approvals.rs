@@ -1,4 +1,4 @@
-//! `/api/{user_id}/runs/{run_id}/approvals/{tool_call_id}`: consent to a call, or decline it.
+//! `/api/{user_id}/runs/{run_id}/approvals/{tool_call_id}`: approve or decline a tool call.
 
 use axum::{
     Json,
@@ -17,55 +17,54 @@ use crate::{
         response::{self, Pending},
     },
     http::{
-        error::ApiError,
+        error::{ApiError, Problem},
         extract::Json as JsonBody,
-        openapi::{BodyRefusals, Refusals},
-        problem::Problem,
+        openapi::{BodyRefusals, CallerRefusals},
     },
-    state::App,
+    state::AppState,
 };
 
-pub(crate) fn router() -> OpenApiRouter<App> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(decide))
 }
 
-/// What the user says.
+/// A decision about a tool call.
 #[derive(Debug, Deserialize, ToSchema)]
 struct Decision {
-    /// Whether the call may be made, with the arguments that were shown and no others.
+    /// Whether the tool may be called with the arguments that were shown.
     approve: bool,
 }
 
 /// Approve or decline a tool call.
 ///
-/// For a run that is `waiting_approval`. A call that is declined is not made, and the model is told so. Once all calls that
-/// the run waits for are decided it goes on. The same decision may be sent again; it is made once.
+/// The run must have the status `waiting_approval`. A declined call is not made, and the model receives the refusal as its
+/// result. The run continues after all its pending calls are decided. Sending the same decision again has no effect.
 #[utoipa::path(
     post, path = "/api/{user_id}/runs/{run_id}/approvals/{tool_call_id}", tag = "runs", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
         ("run_id" = Uuid, Path, description = "The run"),
-        ("tool_call_id" = String, Path, description = "The call"),
+        ("tool_call_id" = String, Path, description = "The id of the tool call"),
     ),
     request_body = Decision,
     responses(
-        (status = 200, description = "It was decided so before, and the run is final", body = ChatResponse),
-        (status = 202, description = "It is decided", body = Pending),
-        (status = 404, description = "No such run, or no such call that waits for approval", body = Problem, content_type = "application/problem+json"),
-        Refusals, BodyRefusals,
-        (status = 409, description = "It was decided otherwise, or does not wait any more", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The same decision was made earlier, and the run has finished", body = ChatResponse),
+        (status = 202, description = "The decision is stored", body = Pending),
+        (status = 404, description = "No such run, or no such tool call that needs approval", body = Problem, content_type = "application/problem+json"),
+        CallerRefusals, BodyRefusals,
+        (status = 409, description = "The opposite decision was made earlier, or the call no longer waits for approval", body = Problem, content_type = "application/problem+json"),
     )
 )]
 async fn decide(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, run_id, tool_call_id)): Path<(Uuid, Uuid, String)>,
     JsonBody(decision): JsonBody<Decision>,
 ) -> Result<Response, ApiError> {
-    let run = approve::decide(&app, caller.user_id, run_id, &tool_call_id, decision.approve).await?;
+    let run = approve::decide(&app.chat, caller.user_id, run_id, &tool_call_id, decision.approve).await?;
     Ok(if run.status.is_final() {
         Json(run).into_response()
     } else {
-        response::pending(&app, caller.user_id, &run).await
+        response::pending(&app.chat, caller.user_id, &run).await
     })
 }

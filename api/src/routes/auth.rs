@@ -1,4 +1,4 @@
-//! `/auth`: how a person becomes a caller.
+//! `/auth`: register, log in, refresh tokens, log out.
 
 use axum::{
     extract::State,
@@ -13,16 +13,19 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::{
-        Client, Identity, OwnTokens,
-        refresh::{self, Carried, RefreshBody},
+        Client, Identity, OwnTokens, SessionState,
+        refresh::{self, PresentedToken, RefreshBody},
         session::{self, Credentials, Session},
     },
-    http::{error::ApiError, extract::Json, openapi::BodyRefusals, problem::Problem},
-    state::App,
+    http::{
+        error::{ApiError, Problem},
+        extract::Json,
+        openapi::{BodyRefusals, CredentialRefusals, RefreshTokenRefusals},
+    },
+    state::AppState,
 };
 
-/// The routes.
-pub(crate) fn router() -> OpenApiRouter<App> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(register))
         .routes(routes!(log_in))
@@ -31,29 +34,29 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(me))
 }
 
-// The fields are optional so that all that are missing are told at once, not only the first.
+// The fields are optional so that all missing fields are reported together.
 
 /// A new user.
 #[derive(Debug, Deserialize, ToSchema)]
 struct RegisterBody {
-    /// One that nobody has here, whatever its case.
+    /// The e-mail address. It must be unique, ignoring case.
     #[schema(value_type = String, required, max_length = 254, pattern = "^[^@\\s]+@[^@\\s]+$", example = "ann@example.com")]
     email: Option<String>,
-    /// 8 to 128 characters.
+    /// The password, 8 to 128 characters.
     #[schema(value_type = String, required, min_length = 8, max_length = 128, format = Password)]
     password: Option<String>,
-    /// What they are called.
+    /// The name of the user.
     #[schema(value_type = String, required, min_length = 1, max_length = 100, example = "Ann")]
     name: Option<String>,
 }
 
-/// A user who was here before.
+/// The credentials of a user.
 #[derive(Debug, Deserialize, ToSchema)]
 struct LoginBody {
-    /// As they registered, whatever its case.
+    /// The e-mail address, ignoring case.
     #[schema(value_type = String, required, max_length = 254, example = "ann@example.com")]
     email: Option<String>,
-    /// As they registered.
+    /// The password.
     #[schema(value_type = String, required, format = Password)]
     password: Option<String>,
 }
@@ -61,29 +64,29 @@ struct LoginBody {
 /// A user.
 #[derive(Debug, Serialize, ToSchema)]
 struct UserBody {
-    /// The id, which stands in the paths below `/api`.
+    /// The id of the user, used in the paths below `/api`.
     id: Uuid,
-    /// The e-mail; none if an outside identity provider vouches for them.
+    /// The e-mail address. Null for a user of an external identity provider.
     email: Option<String>,
-    /// What they are called.
+    /// The name of the user.
     name: String,
-    /// Since when.
+    /// When the user was created.
     created_at: DateTime<Utc>,
 }
 
-/// A user and their tokens.
+/// A user with new tokens.
 #[derive(Debug, Serialize, ToSchema)]
 struct SessionBody {
     /// The user.
     user: UserBody,
-    /// For the Authorization header.
+    /// The token for the `Authorization` header.
     access_token: String,
-    /// How to use it.
+    /// The type of the access token.
     #[schema(example = "bearer")]
     token_type: &'static str,
-    /// Seconds until the access token expires.
+    /// The lifetime of the access token in seconds.
     expires_in: u64,
-    /// Good once, for the next pair of tokens.
+    /// The token to get the next tokens with. It can be used once.
     refresh_token: String,
 }
 
@@ -92,23 +95,18 @@ type SessionResponse = (
     axum::Json<SessionBody>,
 );
 
-/// Register.
+/// Register a user.
 #[utoipa::path(
     post, path = "/auth/register", tag = "auth", request_body = RegisterBody,
     responses(
-        (status = 201, description = "The user is made and is in", body = SessionBody),
-        (status = 404, description = "An outside identity provider issues the tokens", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The e-mail is taken", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Members that break a rule", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many attempts", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "A fault of the server", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too busy, or the database is away", body = Problem, content_type = "application/problem+json"),
-        BodyRefusals,
+        (status = 201, description = "The user was created. The response contains an access token", body = SessionBody),
+        (status = 409, description = "The e-mail address is already registered", body = Problem, content_type = "application/problem+json"),
+        CredentialRefusals, BodyRefusals,
     )
 )]
 async fn register(
     _: OwnTokens,
-    State(app): State<App>,
+    State(app): State<AppState>,
     client: Client,
     Json(body): Json<RegisterBody>,
 ) -> Result<(StatusCode, SessionResponse), ApiError> {
@@ -116,27 +114,22 @@ async fn register(
         email: body.email.as_deref(),
         password: body.password.as_deref(),
     };
-    let session = session::register(&app, client, credentials, body.name.as_deref()).await?;
-    Ok((StatusCode::CREATED, answer(&app, client, session)?))
+    let session = session::register(&app.sessions, client, credentials, body.name.as_deref()).await?;
+    Ok((StatusCode::CREATED, response(&app.sessions, client, session)?))
 }
 
 /// Log in.
 #[utoipa::path(
     post, path = "/auth/login", tag = "auth", request_body = LoginBody,
     responses(
-        (status = 200, description = "They are in", body = SessionBody),
-        (status = 401, description = "The e-mail or the password is wrong", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "An outside identity provider issues the tokens", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Members that break a rule", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many attempts", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "A fault of the server", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too busy, or the database is away", body = Problem, content_type = "application/problem+json"),
-        BodyRefusals,
+        (status = 200, description = "The user is logged in. The response contains an access token", body = SessionBody),
+        (status = 401, description = "The e-mail address or the password is wrong", body = Problem, content_type = "application/problem+json"),
+        CredentialRefusals, BodyRefusals,
     )
 )]
 async fn log_in(
     _: OwnTokens,
-    State(app): State<App>,
+    State(app): State<AppState>,
     client: Client,
     Json(body): Json<LoginBody>,
 ) -> Result<SessionResponse, ApiError> {
@@ -144,57 +137,51 @@ async fn log_in(
         email: body.email.as_deref(),
         password: body.password.as_deref(),
     };
-    let session = session::log_in(&app, client, credentials).await?;
-    answer(&app, client, session)
+    let session = session::log_in(&app.sessions, client, credentials).await?;
+    response(&app.sessions, client, session)
 }
 
-/// Trade a refresh token for new tokens.
+/// Exchange a refresh token for new tokens.
 ///
-/// The token comes in the body or in the cookie. It is good once: a second use ends the login it comes from.
+/// The token is read from the body or from the cookie. It can be used once: using it again revokes the whole login.
 #[utoipa::path(
     post, path = "/auth/refresh", tag = "auth", request_body = Option<RefreshBody>,
     params(("errand_refresh" = Option<String>, Cookie, description = "The refresh token, if the body has none")),
     responses(
         (status = 200, description = "New tokens", body = SessionBody),
-        (status = 401, description = "No refresh token, or a bad one", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The cookie from a page of another site", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "An outside identity provider issues the tokens", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Members that break a rule", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "A fault of the server", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
-        BodyRefusals,
+        (status = 401, description = "The refresh token is missing or invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "An external identity provider issues the tokens", body = Problem, content_type = "application/problem+json"),
+        RefreshTokenRefusals, BodyRefusals,
     )
 )]
 async fn refresh_tokens(
     _: OwnTokens,
-    State(app): State<App>,
+    State(app): State<AppState>,
     client: Client,
-    Carried(token): Carried,
+    PresentedToken(token): PresentedToken,
 ) -> Result<SessionResponse, ApiError> {
-    let session = session::refresh(&app, token.as_deref()).await?;
-    answer(&app, client, session)
+    let session = session::refresh(&app.sessions, token.as_deref()).await?;
+    response(&app.sessions, client, session)
 }
 
-/// Log out: the login's refresh tokens are good no more.
+/// Log out.
+///
+/// Revokes the refresh tokens of the login. Access tokens remain valid until they expire.
 #[utoipa::path(
     post, path = "/auth/logout", tag = "auth", request_body = Option<RefreshBody>,
     params(("errand_refresh" = Option<String>, Cookie, description = "The refresh token, if the body has none")),
     responses(
-        (status = 204, description = "They are out, whether or not they were in"),
-        (status = 403, description = "The cookie from a page of another site", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Members that break a rule", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "A fault of the server", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
-        BodyRefusals,
+        (status = 204, description = "The user is logged out, or was not logged in"),
+        RefreshTokenRefusals, BodyRefusals,
     )
 )]
 async fn log_out(
-    State(app): State<App>,
+    State(app): State<AppState>,
     client: Client,
-    Carried(token): Carried,
+    PresentedToken(token): PresentedToken,
 ) -> Result<(StatusCode, AppendHeaders<[(HeaderName, HeaderValue); 1]>), ApiError> {
     if let Some(token) = token {
-        session::log_out(&app, &token).await?;
+        session::log_out(&app.sessions, &token).await?;
     }
     let cleared = refresh::set_cookie(None, client.secure)?;
     Ok((
@@ -203,31 +190,31 @@ async fn log_out(
     ))
 }
 
-/// Who am I.
+/// Get the caller.
 #[utoipa::path(
     get, path = "/auth/me", tag = "auth", security(("bearer" = [])),
     responses(
         (status = 200, description = "The caller", body = UserBody),
-        (status = 401, description = "No token, or a bad one", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "A fault of the server", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The token is missing or invalid", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "An internal error occurred", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = Problem, content_type = "application/problem+json"),
     )
 )]
-async fn me(identity: Identity, State(app): State<App>) -> Result<axum::Json<UserBody>, ApiError> {
-    match app.database(users::find(&app.pool, identity.user_id)).await? {
+async fn me(identity: Identity, State(app): State<AppState>) -> Result<axum::Json<UserBody>, ApiError> {
+    match app
+        .database
+        .run(users::find(&app.database.pool, identity.user_id))
+        .await?
+    {
         Some(user) => Ok(axum::Json(user.into())),
         None => Err(ApiError::Unauthorized("The token's user no longer exists.")),
     }
 }
 
-fn answer(app: &App, client: Client, session: Session) -> Result<SessionResponse, ApiError> {
-    let settings = &app.settings.auth;
-    let token = (
-        session.refresh_token.as_str(),
-        settings.refresh_ttl_seconds.as_secs(),
-    );
+fn response(state: &SessionState, client: Client, session: Session) -> Result<SessionResponse, ApiError> {
+    let token = (session.refresh_token.as_str(), state.refresh_token_ttl.as_secs());
     let cookie = refresh::set_cookie(Some(token), client.secure)?;
-    // RFC 6749, 5.1: no cache may keep tokens.
+    // RFC 6749, 5.1: tokens must not be cached.
     let headers = [
         (header::SET_COOKIE, cookie),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -236,7 +223,7 @@ fn answer(app: &App, client: Client, session: Session) -> Result<SessionResponse
         user: session.user.into(),
         access_token: session.access_token,
         token_type: "bearer",
-        expires_in: settings.jwt_ttl_seconds.as_secs(),
+        expires_in: state.access_token_ttl.as_secs(),
         refresh_token: session.refresh_token,
     };
     Ok((AppendHeaders(headers), axum::Json(body)))

@@ -1,4 +1,4 @@
-//! `/api/{user_id}/conversations`: list, read, rename, delete.
+//! `/api/{user_id}/conversations`: list, read, rename and delete conversations.
 
 use axum::{
     Json,
@@ -25,20 +25,18 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::Caller,
-    chat::{self, cancel},
+    chat::{ChatState, cancel},
     http::{
         cursor::AfterConversation,
         error::ApiError,
         extract::Json as JsonBody,
-        openapi::{BodyRefusals, Refusals},
-        problem::Problem,
+        openapi::{BodyRefusals, CallerRefusals, ConversationNotFound},
         query::{FromQuery, Params, Query},
     },
-    state::App,
+    state::AppState,
 };
 
-/// The routes of conversations.
-pub(crate) fn router() -> OpenApiRouter<App> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_conversations))
         .routes(routes!(
@@ -51,21 +49,21 @@ pub(crate) fn router() -> OpenApiRouter<App> {
 /// A page of conversations.
 #[derive(Debug, Serialize, ToSchema)]
 struct ConversationPage {
-    /// The conversations, the one where something happened last first.
+    /// The conversations, ordered by their last change, newest first.
     items: Vec<Conversation>,
-    /// `cursor` of the next page, or null at the end.
+    /// The `cursor` of the next page, or null on the last page.
     #[schema(required = true)]
     next_cursor: Option<String>,
 }
 
-/// Which conversations.
+/// The query of `list_conversations`.
 #[derive(Debug)]
-struct Which {
+struct ConversationQuery {
     limit: i64,
     after: Option<AfterConversation>,
 }
 
-impl FromQuery for Which {
+impl FromQuery for ConversationQuery {
     fn from_query(params: &Params) -> Result<Self, ApiError> {
         let after = params.cursor("cursor", AfterConversation::decode)?;
         Ok(Self {
@@ -75,32 +73,32 @@ impl FromQuery for Which {
     }
 }
 
-/// List the conversations, the one where something happened last first.
+/// List the conversations, ordered by their last change, newest first.
 #[utoipa::path(
     get, path = "/api/{user_id}/conversations", tag = "conversations", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
-        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Conversations on the page, at most; 50 if absent"),
-        ("cursor" = Option<String>, Query, min_length = 1, description = "`next_cursor` of the page after which to go on"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Maximum number of conversations on the page; 50 by default"),
+        ("cursor" = Option<String>, Query, min_length = 1, description = "`next_cursor` of the previous page"),
     ),
-    responses((status = 200, description = "The page", body = ConversationPage), Refusals)
+    responses((status = 200, description = "The page", body = ConversationPage), CallerRefusals)
 )]
 async fn list_conversations(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
-    Query(which): Query<Which>,
+    Query(query): Query<ConversationQuery>,
 ) -> Result<Json<ConversationPage>, ApiError> {
-    let after = which.after.map(|after| (after.updated_at, after.id));
-    // One more than asked for tells whether there are more.
-    let found = conversations::page(&app.pool, caller.user_id, after, which.limit + 1);
-    Ok(Json(page(app.database(found).await?, which.limit)))
+    let after = query.after.map(|after| (after.updated_at, after.id));
+    // One more conversation than the page has shows whether there is a next page.
+    let found = conversations::page(&app.database.pool, caller.user_id, after, query.limit + 1);
+    Ok(Json(page(app.database.run(found).await?, query.limit)))
 }
 
 fn page(mut items: Vec<Conversation>, limit: i64) -> ConversationPage {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = items.len() > limit;
+    let has_more = items.len() > limit;
     items.truncate(limit);
-    let last = items.last().filter(|_| more);
+    let last = items.last().filter(|_| has_more);
     let next_cursor = last.map(|last| {
         AfterConversation {
             updated_at: last.updated_at,
@@ -111,36 +109,41 @@ fn page(mut items: Vec<Conversation>, limit: i64) -> ConversationPage {
     ConversationPage { items, next_cursor }
 }
 
-/// Read a conversation.
+/// Get a conversation.
 #[utoipa::path(
     get, path = "/api/{user_id}/conversations/{conversation_id}", tag = "conversations", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
         ("conversation_id" = Uuid, Path, description = "The conversation"),
     ),
     responses(
         (status = 200, description = "The conversation", body = Conversation),
-        (status = 404, description = "No such conversation", body = Problem, content_type = "application/problem+json"),
-        Refusals,
+        ConversationNotFound,
+        CallerRefusals,
     )
 )]
 async fn read_conversation(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, conversation_id)): Path<(Uuid, Uuid)>,
 ) -> Result<Json<Conversation>, ApiError> {
     let found = app
-        .database(conversations::find(&app.pool, caller.user_id, conversation_id))
+        .database
+        .run(conversations::find(
+            &app.database.pool,
+            caller.user_id,
+            conversation_id,
+        ))
         .await?;
     found
         .map(Json)
-        .ok_or_else(|| chat::no_conversation(conversation_id))
+        .ok_or_else(|| ApiError::conversation_not_found(conversation_id))
 }
 
-/// A conversation's new name.
+/// The new title of a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 struct RenameConversation {
-    /// 1 to 255 characters, not all of them white space, without U+0000.
+    /// The title: 1 to 255 characters, not blank, without U+0000.
     #[schema(min_length = 1, max_length = 255)]
     title: String,
 }
@@ -149,71 +152,73 @@ struct RenameConversation {
 #[utoipa::path(
     patch, path = "/api/{user_id}/conversations/{conversation_id}", tag = "conversations", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
         ("conversation_id" = Uuid, Path, description = "The conversation"),
     ),
     request_body = RenameConversation,
     responses(
-        (status = 200, description = "The conversation under its new name", body = Conversation),
-        (status = 404, description = "No such conversation", body = Problem, content_type = "application/problem+json"),
-        Refusals, BodyRefusals,
+        (status = 200, description = "The renamed conversation", body = Conversation),
+        ConversationNotFound,
+        CallerRefusals, BodyRefusals,
     )
 )]
 async fn rename_conversation(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, conversation_id)): Path<(Uuid, Uuid)>,
     JsonBody(change): JsonBody<RenameConversation>,
 ) -> Result<Json<Conversation>, ApiError> {
-    // The title of a conversation has the bounds of a task's.
+    // A conversation's title has the same limits as a task's.
     let title = rules::title(&change.title)?;
-    let renamed = conversations::rename(&app.pool, caller.user_id, conversation_id, title);
-    app.database(renamed)
+    let renamed = conversations::rename(&app.database.pool, caller.user_id, conversation_id, title);
+    app.database
+        .run(renamed)
         .await?
         .map(Json)
-        .ok_or_else(|| chat::no_conversation(conversation_id))
+        .ok_or_else(|| ApiError::conversation_not_found(conversation_id))
 }
 
-/// Delete a conversation with its messages.
+/// Delete a conversation and its messages.
 ///
-/// Runs that are open are cancelled first: who waits for one is told so. What their tools have done stays done.
+/// Open runs are cancelled. The changes that their tools made to tasks are kept.
 #[utoipa::path(
     delete, path = "/api/{user_id}/conversations/{conversation_id}", tag = "conversations", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
         ("conversation_id" = Uuid, Path, description = "The conversation"),
     ),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = 404, description = "No such conversation", body = Problem, content_type = "application/problem+json"),
-        Refusals,
+        (status = 204, description = "The conversation is deleted"),
+        ConversationNotFound,
+        CallerRefusals,
     )
 )]
 async fn delete_conversation(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, conversation_id)): Path<(Uuid, Uuid)>,
 ) -> Result<StatusCode, ApiError> {
     let cancelled = app
-        .database(delete(&app, caller.user_id, conversation_id))
+        .database
+        .run(delete(&app.chat, caller.user_id, conversation_id))
         .await?;
-    let (open, ends) = cancelled.ok_or_else(|| chat::no_conversation(conversation_id))?;
+    let (open, ends) = cancelled.ok_or_else(|| ApiError::conversation_not_found(conversation_id))?;
     for end in ends {
-        app.notifier.publish_run_finished(&end);
+        app.chat.notifier.publish_run_finished(&end);
     }
-    cancel::call_workers(&app, &open);
+    cancel::command_workers(&app.chat, &open);
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Cancels and deletes in one transaction, under the lock with which messages come in and runs end: no run slips in
-/// between, and none is cancelled for a conversation that stays. Returns the runs that were open and the last word of each;
-/// a worker that holds one finds its lease gone. None if the conversation is not there.
+/// Cancels the open runs and deletes the conversation in one transaction. The conversation is locked as for posting a message
+/// and for finishing a run, so no run can be added or finished at the same time. A worker that executes one of the runs loses
+/// its lease. Returns the runs that were open and their ends. None if there is no such conversation.
 async fn delete(
-    app: &App,
+    chat: &ChatState,
     user_id: Uuid,
     conversation_id: Uuid,
 ) -> Result<Option<(Vec<CancelTarget>, Vec<RunEnd>)>, sqlx::Error> {
-    let mut connection = app.pool.get().await?;
+    let mut connection = chat.database.pool.get().await?;
     let mut transaction = connection.begin().await?;
     if !conversations::lock(&mut *transaction, user_id, conversation_id).await? {
         transaction.rollback().await?;
@@ -226,7 +231,7 @@ async fn delete(
     conversations::delete(&mut *transaction, user_id, conversation_id).await?;
     transaction.commit().await?;
     connection.release();
-    let at = app.clock.now();
+    let at = chat.clock.now();
     let cancelled = |run: RunView| RunEnd {
         user_id: run.user_id,
         seq: final_seq(run.epoch + 1),
@@ -259,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_names_the_next_one_only_if_there_is_one() {
+    fn only_the_last_page_has_no_cursor() {
         let whole = page(conversations([3, 2]), 2);
         assert_eq!((whole.items.len(), whole.next_cursor), (2, None));
 

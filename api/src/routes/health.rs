@@ -1,4 +1,4 @@
-//! Whether the process is alive, and whether it is ready.
+//! `/healthz` and `/readyz`: whether the process is alive, and whether it is ready.
 
 use axum::{
     Json,
@@ -11,45 +11,45 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{http::problem::Problem, state::App};
+use crate::{http::error::Problem, state::AppState};
 
-pub(crate) fn router() -> OpenApiRouter<App> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready))
 }
 
-/// How the process is.
+/// The state of the process.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    /// `alive`, `ready`, or `degraded` while Redis is away: chats are still taken.
+    /// `alive`, `ready`, or `degraded` while Redis is unavailable. A degraded API still accepts messages.
     status: &'static str,
 }
 
-/// Is the process alive?
+/// Check whether the process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "health",
     responses((status = 200, description = "Alive", body = Health)))]
 async fn alive() -> Json<Health> {
     Json(Health { status: "alive" })
 }
 
-/// Is the process ready?
+/// Check whether the process is ready.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
-    (status = 200, description = "Ready, or degraded while Redis is away", body = Health),
-    (status = 503, description = "Postgres does not answer, or its schema does not fit", body = Problem, content_type = "application/problem+json"),
+    (status = 200, description = "Ready, or degraded while Redis is unavailable", body = Health),
+    (status = 503, description = "Postgres is unavailable or its schema is incompatible", body = Problem, content_type = "application/problem+json"),
 ))]
-async fn ready(State(app): State<App>) -> Response {
+async fn ready(State(app): State<AppState>) -> Response {
     let not_ready = |why: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-    match app.database(schema::compatibility(&app.pool)).await {
-        Ok(Compatibility::Compatible) if app.waiter.is_told() => {
+    match app.database.run(schema::compatibility(&app.database.pool)).await {
+        Ok(Compatibility::Compatible) if app.chat.waiter.is_connected() => {
             Json(Health { status: "ready" }).into_response()
         }
         Ok(Compatibility::Compatible) => Json(Health { status: "degraded" }).into_response(),
         Ok(Compatibility::TooOld { found }) => not_ready(format!(
-            "The schema has generation {found}; {} is needed: migrate.",
+            "The schema has version {found}, but version {} is required; run the migrations.",
             schema::GENERATION
         )),
         Ok(Compatibility::TooNew { oldest_program }) => not_ready(format!(
-            "The schema needs programs of generation {oldest_program}; this one is older."
+            "The schema requires programs of version {oldest_program} or newer."
         )),
-        Err(_) => not_ready("Postgres does not answer, or was never migrated.".to_owned()),
+        Err(_) => not_ready("Postgres is unavailable, or its schema was never migrated.".to_owned()),
     }
 }

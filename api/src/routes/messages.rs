@@ -1,4 +1,4 @@
-//! `/api/{user_id}/conversations/{conversation_id}/messages`: what was said.
+//! `/api/{user_id}/conversations/{conversation_id}/messages`: the messages of a conversation.
 
 use axum::{
     Json,
@@ -17,41 +17,38 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::Caller,
-    chat,
     http::{
         cursor::BeforeMessage,
         error::ApiError,
-        openapi::Refusals,
-        problem::Problem,
+        openapi::{CallerRefusals, ConversationNotFound},
         query::{FromQuery, Params, Query},
     },
-    state::App,
+    state::AppState,
 };
 
-/// The routes of messages.
-pub(crate) fn router() -> OpenApiRouter<App> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list_messages))
 }
 
 /// A page of messages.
 #[derive(Debug, Serialize, ToSchema)]
 struct MessagePage {
-    /// The messages in the order they were said.
+    /// The messages, oldest first.
     items: Vec<Message>,
-    /// `before` of the page with older messages, or null if there are none.
+    /// The `before` of the page with older messages, or null if there are none.
     #[schema(required = true)]
     next_cursor: Option<String>,
 }
 
-/// Which messages.
+/// The query of `list_messages`.
 #[derive(Debug)]
-struct Which {
+struct MessageQuery {
     limit: i64,
     before: Option<BeforeMessage>,
     with_tools: bool,
 }
 
-impl FromQuery for Which {
+impl FromQuery for MessageQuery {
     fn from_query(params: &Params) -> Result<Self, ApiError> {
         let with_tools = match params.text("include")? {
             None => false,
@@ -67,59 +64,61 @@ impl FromQuery for Which {
     }
 }
 
-/// Read the messages of a conversation.
+/// List the messages of a conversation.
 ///
-/// Without `before` the page holds the newest messages, with it those before the page that gave the cursor. Within a
-/// page they stand in the order they were said.
+/// Without `before`, the page contains the newest messages. With `before`, it contains the messages before the page that
+/// returned the cursor. A page is ordered oldest first.
 #[utoipa::path(
     get, path = "/api/{user_id}/conversations/{conversation_id}/messages", tag = "conversations",
     security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
         ("conversation_id" = Uuid, Path, description = "The conversation"),
-        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Messages on the page, at most; 50 if absent"),
-        ("before" = Option<String>, Query, min_length = 1, description = "`next_cursor` of the page after which to go on, towards older messages"),
-        ("include" = Option<String>, Query, pattern = "^tool$", description = "`tool` for the results of tools too"),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Maximum number of messages on the page; 50 by default"),
+        ("before" = Option<String>, Query, min_length = 1, description = "`next_cursor` of the page with newer messages"),
+        ("include" = Option<String>, Query, pattern = "^tool$", description = "`tool` also returns the results of tools"),
     ),
     responses(
         (status = 200, description = "The page", body = MessagePage),
-        (status = 404, description = "No such conversation", body = Problem, content_type = "application/problem+json"),
-        Refusals,
+        ConversationNotFound,
+        CallerRefusals,
     )
 )]
 async fn list_messages(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, conversation_id)): Path<(Uuid, Uuid)>,
-    Query(which): Query<Which>,
+    Query(query): Query<MessageQuery>,
 ) -> Result<Json<MessagePage>, ApiError> {
     let found = app
-        .database(read(&app, caller.user_id, conversation_id, &which))
+        .database
+        .run(read(&app, caller.user_id, conversation_id, &query))
         .await?;
-    let newest_first = found.ok_or_else(|| chat::no_conversation(conversation_id))?;
-    Ok(Json(page(newest_first, which.limit)))
+    let newest_first = found.ok_or_else(|| ApiError::conversation_not_found(conversation_id))?;
+    Ok(Json(page(newest_first, query.limit)))
 }
 
-/// The messages, newest first, and one more than asked for if there is one. None if the conversation is not there.
+/// The messages, newest first. One more message than the page has shows whether there is a next page. None if there is no such
+/// conversation.
 async fn read(
-    app: &App,
+    app: &AppState,
     user_id: Uuid,
     conversation_id: Uuid,
-    which: &Which,
+    query: &MessageQuery,
 ) -> Result<Option<Vec<Message>>, sqlx::Error> {
-    if conversations::find(&app.pool, user_id, conversation_id)
+    if conversations::find(&app.database.pool, user_id, conversation_id)
         .await?
         .is_none()
     {
         return Ok(None);
     }
-    let before = which.before.map(|before| before.seq);
+    let before = query.before.map(|before| before.seq);
     messages::page(
-        &app.pool,
+        &app.database.pool,
         conversation_id,
         before,
-        which.with_tools,
-        which.limit + 1,
+        query.with_tools,
+        query.limit + 1,
     )
     .await
     .map(Some)
@@ -127,9 +126,9 @@ async fn read(
 
 fn page(mut newest_first: Vec<Message>, limit: i64) -> MessagePage {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = newest_first.len() > limit;
+    let has_more = newest_first.len() > limit;
     newest_first.truncate(limit);
-    let oldest = newest_first.last().filter(|_| more);
+    let oldest = newest_first.last().filter(|_| has_more);
     let next_cursor = oldest.map(|message| BeforeMessage { seq: message.seq }.encode());
     newest_first.reverse();
     MessagePage {
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_stands_in_order_and_names_the_next_one_only_if_there_is_one() {
+    fn a_page_is_oldest_first_and_only_the_last_has_no_cursor() {
         let whole = page(messages([3, 2, 1]), 3);
         assert_eq!(whole.items, messages([1, 2, 3]));
         assert_eq!(whole.next_cursor, None);
@@ -173,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn only_messages_of_tools_have_a_tools_members() {
+    fn only_tool_messages_have_a_name_and_a_tool_call_id() {
         let mut message = messages([1]).remove(0);
-        let said = serde_json::to_value(&message).unwrap();
-        assert_eq!(said["tool_calls"], serde_json::Value::Null);
+        let user_message = serde_json::to_value(&message).unwrap();
+        assert_eq!(user_message["tool_calls"], serde_json::Value::Null);
         assert!(
-            said.get("tool_calls").is_some()
-                && said.get("name").is_none()
-                && said.get("tool_call_id").is_none()
+            user_message.get("tool_calls").is_some()
+                && user_message.get("name").is_none()
+                && user_message.get("tool_call_id").is_none()
         );
         message.name = Some("add_task".to_owned());
         message.tool_call_id = Some("call_1".to_owned());

@@ -1,4 +1,4 @@
-//! `/api/{user_id}/runs/{run_id}`: look and wait, cancel, retry.
+//! `/api/{user_id}/runs/{run_id}`: read a run, wait for it, cancel it, retry it, stream its events.
 
 use std::time::Duration;
 
@@ -11,8 +11,7 @@ use axum::{
 use errand_shared::{
     Uuid,
     domain::{chat::ChatResponse, events::Event},
-    service::failpoints::{self, Failpoint},
-    storage::runs::{self, RetryOutcome},
+    storage::runs,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -21,50 +20,55 @@ use crate::{
     chat::{
         self, cancel,
         response::{self, Pending},
-        server_timing,
+        retry,
     },
-    http::{error::ApiError, openapi::Refusals, problem::Problem, query::Params, wait_preference},
-    live::{self, RunSubscription, Streamed},
-    state::App,
+    http::{
+        error::ApiError,
+        openapi::{CallerRefusals, RunNotFound, RunNotRetryable},
+        query::Params,
+        wait_preference,
+    },
+    live::{self, RunStream, RunSubscription},
+    state::AppState,
 };
 
-pub(crate) fn router() -> OpenApiRouter<App> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(look))
+        .routes(routes!(get_run))
         .routes(routes!(cancel_run))
         .routes(routes!(retry))
         .routes(routes!(read_events))
 }
 
-/// Look at a run, or wait for its end.
+/// Get a run, or wait until it finishes.
 #[utoipa::path(
-    get, path = "/api/{user_id}/runs/{run_id}", tag = "runs", security(("bearer" = [])),
+    get, path = "/api/{user_id}/runs/{run_id}", operation_id = "look", tag = "runs", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
         ("run_id" = Uuid, Path, description = "The run"),
-        ("wait" = Option<u64>, Query, description = "Seconds to wait for the run's end; 0 if absent"),
+        ("wait" = Option<u64>, Query, description = "Seconds to wait until the run finishes or needs approval; 0 by default"),
     ),
     responses(
-        (status = 200, description = "The run is final, however it ended", body = ChatResponse),
-        (status = 202, description = "The run is still open", body = Pending),
-        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        Refusals,
+        (status = 200, description = "The run has finished, with any status", body = ChatResponse),
+        (status = 202, description = "The run has not finished", body = Pending),
+        RunNotFound,
+        CallerRefusals,
     )
 )]
-async fn look(
-    State(app): State<App>,
+async fn get_run(
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let wait = wait_of(query.as_deref(), &app)?;
-    let told = chat::attach(&app, caller.user_id, run_id, wait).await?;
-    let mut response = response::to_look(&app, caller.user_id, &told.run).await;
-    server_timing::tell(&mut response, None, told.timing);
+    let timeout = wait_parameter(query.as_deref(), &app)?;
+    let snapshot = chat::wait_for_run(&app.chat, caller.user_id, run_id, timeout).await?;
+    let mut response = response::run_status(&app.chat, caller.user_id, &snapshot.run).await;
+    response::set_server_timing(&mut response, None, snapshot.timing);
     Ok(response)
 }
 
-fn wait_of(query: Option<&str>, app: &App) -> Result<Duration, ApiError> {
+fn wait_parameter(query: Option<&str>, app: &AppState) -> Result<Duration, ApiError> {
     let settings = &app.settings.chat;
     query
         .unwrap_or_default()
@@ -78,120 +82,108 @@ fn wait_of(query: Option<&str>, app: &App) -> Result<Duration, ApiError> {
 
 /// Cancel a run.
 ///
-/// A queued run ends at once, a running one as soon as its worker hears of it. What its tools have done stays done.
+/// A queued run ends immediately, a running one as soon as its worker receives the request. The changes that its tools made
+/// are kept.
 #[utoipa::path(
     post, path = "/api/{user_id}/runs/{run_id}/cancel", tag = "runs", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
         ("run_id" = Uuid, Path, description = "The run"),
     ),
     responses(
-        (status = 200, description = "The run was final already and stays as it is", body = ChatResponse),
-        (status = 202, description = "The run ends", body = Pending),
-        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        Refusals,
+        (status = 200, description = "The run had already finished and is unchanged", body = ChatResponse),
+        (status = 202, description = "The run is being cancelled", body = Pending),
+        RunNotFound,
+        CallerRefusals,
     )
 )]
 async fn cancel_run(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
 ) -> Result<Response, ApiError> {
-    let was_final = cancel::cancel(&app, caller.user_id, run_id).await?.is_final();
-    let run = app
-        .database(runs::response(&app.pool, caller.user_id, run_id))
-        .await?;
-    let run = run.ok_or_else(|| chat::no_run(run_id))?;
+    let was_final = cancel::cancel(&app.chat, caller.user_id, run_id)
+        .await?
+        .is_final();
+    let run = find(&app, caller.user_id, run_id).await?;
     Ok(if was_final {
         Json(run).into_response()
     } else {
-        response::pending(&app, caller.user_id, &run).await
+        response::pending(&app.chat, caller.user_id, &run).await
     })
 }
 
-/// Try a failed or cancelled run again.
+async fn find(app: &AppState, user_id: Uuid, run_id: Uuid) -> Result<ChatResponse, ApiError> {
+    let run = runs::response(&app.database.pool, user_id, run_id);
+    let run = app.database.run(run).await?;
+    run.ok_or_else(|| ApiError::run_not_found(run_id))
+}
+
+/// Retry a failed or cancelled run.
 ///
-/// Only the last run of its conversation can be tried again; it keeps its id, and what its tools have done stays done.
+/// Only the last run of a conversation can be retried. The run keeps its id, and the changes that its tools made are kept.
 #[utoipa::path(
     post, path = "/api/{user_id}/runs/{run_id}/retry", tag = "runs", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
         ("run_id" = Uuid, Path, description = "The run"),
     ),
     responses(
-        (status = 202, description = "Queued again", body = Pending),
-        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        Refusals,
-        (status = 409, description = "It has not failed, or is not the last of its conversation", body = Problem, content_type = "application/problem+json"),
+        (status = 202, description = "The run is queued again", body = Pending),
+        RunNotFound,
+        CallerRefusals,
+        RunNotRetryable,
     )
 )]
 async fn retry(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
 ) -> Result<(StatusCode, Response), ApiError> {
-    match app
-        .database(runs::retry(&app.pool, caller.user_id, run_id))
-        .await?
-    {
-        RetryOutcome::Queued(queued) => {
-            failpoints::hit(Failpoint::RetryCommitted);
-            app.notifier.publish_queued(&queued, app.clock.now());
-            app.notifier.notify_ready(caller.user_id, run_id);
-        }
-        RetryOutcome::NotRetryable => return Err(not_retryable()),
-        RetryOutcome::NotFound => return Err(chat::no_run(run_id)),
-    }
-    let run = app
-        .database(runs::response(&app.pool, caller.user_id, run_id))
-        .await?;
-    let run = run.ok_or_else(|| chat::no_run(run_id))?;
+    retry::retry(&app.chat, caller.user_id, run_id).await?;
+    let run = find(&app, caller.user_id, run_id).await?;
     Ok((
         StatusCode::ACCEPTED,
-        response::pending(&app, caller.user_id, &run).await,
+        response::pending(&app.chat, caller.user_id, &run).await,
     ))
 }
 
-/// Why a run is not tried again.
-pub(crate) fn not_retryable() -> ApiError {
-    ApiError::Conflict(
-        "Only a failed or cancelled run that is the last of its conversation can be tried again".to_owned(),
-    )
-}
-
-/// Read a run's events as they happen.
+/// Stream the events of a run.
 ///
-/// Server-sent events: `id` is the event's number, `event` its type, `data` the whole of it. The stream ends after the
-/// run's final event, which always comes. Whoever comes late, or comes back with `Last-Event-ID`, is told what they have
-/// missed: the events themselves, or else what has been done so far and the text so far.
+/// The response is a stream of server-sent events: `id` is the number of the event, `event` its type and `data` the event as
+/// JSON. The stream ends after the final event of the run, which is always sent. A client that connects late, or reconnects
+/// with `Last-Event-ID`, first receives the events it missed or, if they are no longer available, events that describe the
+/// current state of the run.
 #[utoipa::path(
     get, path = "/api/{user_id}/runs/{run_id}/events", tag = "runs", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
         ("run_id" = Uuid, Path, description = "The run"),
-        ("after_seq" = Option<i64>, Query, minimum = 0, description = "Number of the last event seen; `Last-Event-ID` counts before it"),
-        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "Number of the last event seen"),
+        ("after_seq" = Option<i64>, Query, minimum = 0, description = "Number of the last event that the client received; `Last-Event-ID` takes precedence"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "Number of the last event that the client received"),
     ),
     responses(
         (status = 200, description = "The events", body = Event<'static>, content_type = "text/event-stream"),
-        (status = 204, description = "The last event seen was the final one: there is nothing to come back for"),
-        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        Refusals,
+        (status = 204, description = "The client has already received the final event"),
+        RunNotFound,
+        CallerRefusals,
     )
 )]
 async fn read_events(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, run_id)): Path<(Uuid, Uuid)>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let after = live::after_of(&headers, &Params::of(&uri)?)?;
-    let reading = live::begin(&app, caller.user_id).await;
-    Ok(
-        match RunSubscription::begin(&app, caller.user_id, run_id, after).await? {
-            Some((follow, first)) => live::respond(Streamed::new(app, reading, follow, first)),
-            None => StatusCode::NO_CONTENT.into_response(),
-        },
-    )
+    let after = live::last_seen_event(&headers, &Params::of(&uri)?)?;
+    let events = live::subscribe(&app.live, caller.user_id).await;
+    let resumed = RunSubscription::resume(&app.live, caller.user_id, run_id, after).await?;
+    Ok(match resumed {
+        Some((subscription, first)) => {
+            let stream = RunStream::new(app.live.clone(), events, subscription, first);
+            live::event_stream_response(stream)
+        }
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }

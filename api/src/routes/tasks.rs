@@ -1,4 +1,4 @@
-//! `/api/{user_id}/tasks`: the to-do list itself, under the same rules as the agent's tools.
+//! `/api/{user_id}/tasks`: the to-do list, with the same validation rules as the agent's tools.
 
 use axum::{
     Json,
@@ -17,134 +17,148 @@ use crate::{
     http::{
         error::ApiError,
         extract::Json as JsonBody,
-        openapi::{BodyRefusals, Refusals},
-        problem::Problem,
+        openapi::{BodyRefusals, CallerRefusals, TaskNotFound},
         query::Query,
     },
-    state::App,
+    state::AppState,
 };
 
 mod wire;
 
-use wire::{ChangeTask, NewTask, TaskPage, Which};
+use wire::{ChangeTask, NewTask, TaskPage, TaskQuery};
 
-/// The routes of tasks.
-pub(crate) fn router() -> OpenApiRouter<App> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_tasks, add_task))
         .routes(routes!(read_task, change_task, delete_task))
 }
 
-/// List the tasks in the order they were added.
+/// List the tasks, oldest first.
 #[utoipa::path(
     get, path = "/api/{user_id}/tasks", tag = "tasks", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
-        ("completed" = Option<bool>, Query, description = "Only completed ones, or only open ones; all if absent"),
-        ("search" = Option<String>, Query, max_length = 255, description = "Only those with this text in title or description, whatever its case"),
-        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Tasks on the page, at most; 50 if absent"),
-        ("offset" = Option<i64>, Query, minimum = 0, description = "Tasks to pass over; 0 if absent"),
-        ("cursor" = Option<String>, Query, min_length = 1, description = "`next_cursor` of the page after which to go on, in place of `offset`; the filter is to be given again"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
+        ("completed" = Option<bool>, Query, description = "Only completed tasks (true) or only open ones (false)"),
+        ("search" = Option<String>, Query, max_length = 255, description = "Only tasks with this text in their title or description, ignoring case"),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Maximum number of tasks on the page; 50 by default"),
+        ("offset" = Option<i64>, Query, minimum = 0, description = "Number of tasks to skip; 0 by default"),
+        ("cursor" = Option<String>, Query, min_length = 1, description = "`next_cursor` of the previous page, instead of `offset`. The filters must be repeated"),
     ),
-    responses((status = 200, description = "The page", body = TaskPage), Refusals)
+    responses((status = 200, description = "The page", body = TaskPage), CallerRefusals)
 )]
 async fn list_tasks(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
-    Query(which): Query<Which>,
+    Query(query): Query<TaskQuery>,
 ) -> Result<Json<TaskPage>, ApiError> {
     let filter = Filter {
-        completed: which.completed,
-        search: which.search.as_deref(),
+        completed: query.completed,
+        search: query.search.as_deref(),
     };
-    let found = tasks::list(&app.pool, caller.user_id, filter, which.limit, which.offset);
-    let (items, total) = app.database(found).await?;
-    Ok(Json(TaskPage::new(items, total, which.offset)))
+    let found = tasks::list(
+        &app.database.pool,
+        caller.user_id,
+        filter,
+        query.limit,
+        query.offset,
+    );
+    let (items, total) = app.database.run(found).await?;
+    Ok(Json(TaskPage::new(items, total, query.offset)))
 }
 
 /// Add a task.
 #[utoipa::path(
     post, path = "/api/{user_id}/tasks", tag = "tasks", security(("bearer" = [])),
-    params(("user_id" = Uuid, Path, description = "The caller's own id")),
+    params(("user_id" = Uuid, Path, description = "The id of the caller")),
     request_body = NewTask,
     responses(
-        (status = 201, description = "The task", body = Task, headers(("Location" = String, description = "The task"))),
-        Refusals, BodyRefusals,
+        (status = 201, description = "The task", body = Task, headers(("Location" = String, description = "The URL of the task"))),
+        CallerRefusals, BodyRefusals,
     )
 )]
 async fn add_task(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     JsonBody(new): JsonBody<NewTask>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Task>), ApiError> {
     let title = rules::title(&new.title)?;
     let description = new.description.as_deref().map(rules::description).transpose()?;
     let task = app
-        .database(tasks::add(&app.pool, caller.user_id, title, description))
+        .database
+        .run(tasks::add(&app.database.pool, caller.user_id, title, description))
         .await?;
     let location = format!("/api/{}/tasks/{}", caller.user_id, task.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(task)))
 }
 
-/// Read a task.
+/// Get a task.
 #[utoipa::path(
     get, path = "/api/{user_id}/tasks/{task_id}", tag = "tasks", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
-        ("task_id" = i64, Path, minimum = 1, description = "The task's number"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
+        ("task_id" = i64, Path, minimum = 1, description = "The id of the task"),
     ),
     responses(
         (status = 200, description = "The task", body = Task),
-        (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
-        Refusals,
+        TaskNotFound,
+        CallerRefusals,
     )
 )]
 async fn read_task(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, task_id)): Path<(Uuid, i64)>,
 ) -> Result<Json<Task>, ApiError> {
     found(
         task_id,
-        app.database(tasks::get(&app.pool, caller.user_id, task_id))
+        app.database
+            .run(tasks::get(&app.database.pool, caller.user_id, task_id))
             .await?,
     )
     .map(Json)
 }
 
-/// Change a task.
+/// Update a task.
 ///
-/// Members that are absent stay as they are; at least one must be there.
+/// Absent fields are not changed. At least one field is required.
 #[utoipa::path(
     patch, path = "/api/{user_id}/tasks/{task_id}", tag = "tasks", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
-        ("task_id" = i64, Path, minimum = 1, description = "The task's number"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
+        ("task_id" = i64, Path, minimum = 1, description = "The id of the task"),
     ),
     request_body = ChangeTask,
     responses(
-        (status = 200, description = "The task as it is now", body = Task),
-        (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
-        Refusals, BodyRefusals,
+        (status = 200, description = "The updated task", body = Task),
+        TaskNotFound,
+        CallerRefusals, BodyRefusals,
     )
 )]
 async fn change_task(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, task_id)): Path<(Uuid, i64)>,
-    JsonBody(asked): JsonBody<ChangeTask>,
+    JsonBody(request): JsonBody<ChangeTask>,
 ) -> Result<Json<Task>, ApiError> {
     let change = Change {
-        title: asked.title.as_deref().map(rules::title).transpose()?,
-        description: asked.description.as_deref().map(rules::description).transpose()?,
-        completed: asked.completed,
+        title: request.title.as_deref().map(rules::title).transpose()?,
+        description: request
+            .description
+            .as_deref()
+            .map(rules::description)
+            .transpose()?,
+        completed: request.completed,
     };
     if change == Change::default() {
-        return Err(ApiError::invalid("", "give a title, a description or completed"));
+        return Err(ApiError::invalid(
+            "",
+            "at least one of title, description and completed is required",
+        ));
     }
     found(
         task_id,
-        app.database(tasks::update(&app.pool, caller.user_id, task_id, change))
+        app.database
+            .run(tasks::update(&app.database.pool, caller.user_id, task_id, change))
             .await?,
     )
     .map(Json)
@@ -154,23 +168,24 @@ async fn change_task(
 #[utoipa::path(
     delete, path = "/api/{user_id}/tasks/{task_id}", tag = "tasks", security(("bearer" = [])),
     params(
-        ("user_id" = Uuid, Path, description = "The caller's own id"),
-        ("task_id" = i64, Path, minimum = 1, description = "The task's number"),
+        ("user_id" = Uuid, Path, description = "The id of the caller"),
+        ("task_id" = i64, Path, minimum = 1, description = "The id of the task"),
     ),
     responses(
-        (status = 204, description = "It is gone; its number is never used again"),
-        (status = 404, description = "No such task", body = Problem, content_type = "application/problem+json"),
-        Refusals,
+        (status = 204, description = "The task is deleted. Its id is not reused"),
+        TaskNotFound,
+        CallerRefusals,
     )
 )]
 async fn delete_task(
-    State(app): State<App>,
+    State(app): State<AppState>,
     caller: Caller,
     Path((_user_id, task_id)): Path<(Uuid, i64)>,
 ) -> Result<StatusCode, ApiError> {
     found(
         task_id,
-        app.database(tasks::delete(&app.pool, caller.user_id, task_id))
+        app.database
+            .run(tasks::delete(&app.database.pool, caller.user_id, task_id))
             .await?,
     )?;
     Ok(StatusCode::NO_CONTENT)

@@ -189,7 +189,7 @@ async fn the_queue_is_seen_when_nobody_works() {
         .await;
     let api = app.api_metrics().await;
     for (series, expected) in [
-        ("errand_book_readable", 1),
+        ("errand_database_readable", 1),
         ("errand_runs{status=\"queued\"}", 2),
         ("errand_queue_depth", 1),
         ("errand_workers{state=\"alive\"}", 0),

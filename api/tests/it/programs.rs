@@ -156,7 +156,7 @@ impl Server {
     fn address(&self) -> Option<String> {
         self.logged().lines().find_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
-            let serves = line["message"] == "the API serves";
+            let serves = line["message"] == "API listening";
             serves.then(|| line["address"].as_str().unwrap().to_owned())
         })
     }
@@ -344,7 +344,7 @@ async fn the_queue_is_rebuilt_from_postgres() {
             .env("REDIS_URL", redis_url()),
     )
     .await;
-    assert_eq!(said, "2 runs rung\n", "not the one behind another");
+    assert_eq!(said, "2 notifications sent\n", "not the one behind another");
     let mut ids = rung(connection.clone()).await;
     ids.sort_unstable();
     let mut ready =
@@ -384,7 +384,7 @@ async fn a_server_that_is_told_to_stop_answers_who_waits_and_ends_well() {
         format!("/api/{}/runs/{}", user.id, pending.text("run_id"))
     );
     assert_eq!(server.exit_code().await, Some(0), "{}", server.logged());
-    assert!(server.logged().contains("the API has stopped"));
+    assert!(server.logged().contains("API stopped"));
     std::fs::remove_file(&server.log).unwrap();
     let gone = app.http().get(format!("{}/healthz", server.url())).send().await;
     assert!(gone.is_err(), "nobody listens any more");

@@ -149,10 +149,7 @@ async fn one_trace_leads_from_the_post_to_every_model_and_tool_call() {
     assert_eq!(model_calls, 2);
 
     // The same request can be found in the log and in the book.
-    let stored = log
-        .lines()
-        .find(|line| line.contains("a message was stored"))
-        .unwrap();
+    let stored = log.lines().find(|line| line.contains("message stored")).unwrap();
     assert!(stored.contains("find-me-again"), "{stored}");
     let named = "SELECT count(*) FROM runs WHERE request_id = 'find-me-again'";
     assert_eq!(app.database.count(named).await, 1);

@@ -72,7 +72,7 @@ async fn real_chats_keep_every_promise() {
         "{said}{}",
         text(&verified.stderr)
     );
-    assert!(said.ends_with("\nAll promises hold.\n"), "{said}");
+    assert!(said.ends_with("\nNo violations found.\n"), "{said}");
     assert_eq!(
         text(&verified.stderr),
         "",
@@ -133,7 +133,7 @@ async fn a_broken_promise_is_named_and_ends_the_program_with_1() {
         shown.contains(&format!("replies: 1 violations\n  run {run_id}\n")),
         "{shown}"
     );
-    assert!(shown.ends_with("\nNot all promises hold.\n"), "{shown}");
+    assert!(shown.ends_with("\nViolations found.\n"), "{shown}");
 
     let verified = verify(&app, &["--json"]).await;
     assert_eq!(verified.status.code(), Some(1));

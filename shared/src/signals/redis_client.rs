@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use redis::{
     AsyncConnectionConfig, Client, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection, PubSub},
@@ -9,6 +10,9 @@ use redis::{
 use uuid::Uuid;
 
 use crate::service::config::RedisSettings;
+
+/// The longest pause before subscribing again.
+const MAX_SUBSCRIBE_PAUSE: Duration = Duration::from_secs(2);
 
 /// A client of a Redis that may be unavailable at any time: each connection is opened on first use and again after an error.
 #[derive(Clone)]
@@ -79,6 +83,43 @@ impl RedisClient {
     /// If Redis cannot be reached within the time limit.
     pub async fn subscriber(&self) -> Result<PubSub, RedisError> {
         self.with_timeout(self.client.get_async_pubsub()).await
+    }
+
+    /// Runs `session` with a new connection for subscriptions, and again with another one whenever it ends. The pauses in
+    /// between grow with every failure. Never returns; `name` describes the subscription in the log.
+    ///
+    /// `on_disconnect` is called after every session and returns whether the session had subscribed successfully, in which
+    /// case the pauses start over.
+    pub async fn subscribe_forever<F>(
+        &self,
+        name: &str,
+        mut session: impl FnMut(PubSub) -> F,
+        mut on_disconnect: impl FnMut() -> bool,
+    ) where
+        F: Future<Output = Result<(), RedisError>>,
+    {
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(MAX_SUBSCRIBE_PAUSE)
+            .without_max_times()
+            .with_jitter();
+        let mut pauses = backoff.build();
+        loop {
+            let ended = match self.subscriber().await {
+                Ok(connection) => session(connection).await,
+                Err(error) => Err(error),
+            };
+            match ended {
+                Ok(()) => tracing::warn!(subscription = name, "Redis subscription ended; subscribing again"),
+                Err(error) => {
+                    tracing::warn!(%error, subscription = name, "Redis subscription failed; subscribing again");
+                }
+            }
+            if on_disconnect() {
+                pauses = backoff.build();
+            }
+            tokio::time::sleep(pauses.next().unwrap_or(MAX_SUBSCRIBE_PAUSE)).await;
+        }
     }
 
     /// The prefix of the per-user queues of notifications.

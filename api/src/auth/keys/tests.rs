@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::auth::fixtures::{TemporaryFile, fixture, jwk, outside, own, settings};
+use crate::auth::fixtures::{TemporaryFile, external, fixture, jwk, own, settings};
 
-/// The line that a program with these settings ends with.
+/// The error line for these settings, or `ok`.
 fn refusal(settings: &AuthSettings) -> String {
     match Keys::new(settings) {
         Ok(_) => "ok".to_owned(),
@@ -23,7 +23,7 @@ fn of_set(keys: &[Value]) -> String {
 }
 
 #[test]
-fn secrets_are_long_and_one_is_required() {
+fn a_long_secret_is_required() {
     let secret = |text: &str| Some(Secret::new(text));
     assert_eq!(refusal(&own()), "ok");
     assert!(refusal(&settings()).starts_with("error: JWT_SECRET: required"));
@@ -43,7 +43,7 @@ fn secrets_are_long_and_one_is_required() {
 }
 
 #[test]
-fn there_is_one_issuer() {
+fn only_one_issuer_may_be_configured() {
     let pem = Some(fixture("test-only-ec.public.pem"));
     let both = AuthSettings {
         jwt_public_key_file: pem.clone(),
@@ -64,13 +64,13 @@ fn there_is_one_issuer() {
 }
 
 #[test]
-fn a_public_key_file_holds_one_strong_public_key() {
+fn a_public_key_file_contains_one_strong_public_key() {
     for name in [
         "test-only-rsa.public.pem",
         "test-only-ec.public.pem",
         "test-only-ed25519.public.pem",
     ] {
-        assert_eq!(refusal(&outside(name)), "ok", "{name}");
+        assert_eq!(refusal(&external(name)), "ok", "{name}");
     }
     for name in [
         "test-only-rsa-1024.public.pem",
@@ -78,21 +78,21 @@ fn a_public_key_file_holds_one_strong_public_key() {
         "test-only-ec-secp256k1.public.pem",
         "../fixtures.rs",
     ] {
-        let text = refusal(&outside(name));
+        let text = refusal(&external(name));
         assert!(
             text.starts_with("error: JWT_PUBLIC_KEY_FILE: must hold one public key"),
             "{name}: {text}"
         );
     }
-    assert!(refusal(&outside("test-only-rsa.private.pem")).contains("holds a private key"));
+    assert!(refusal(&external("test-only-rsa.private.pem")).contains("contains a private key"));
     assert_eq!(
-        refusal(&outside("no-such-file")),
+        refusal(&external("no-such-file")),
         "error: JWT_PUBLIC_KEY_FILE: the file it names can't be read: entity not found"
     );
 }
 
 #[test]
-fn a_key_set_holds_public_keys_that_can_be_told_apart() {
+fn a_key_set_contains_public_keys_with_different_ids() {
     let ec = |kid| jwk(Algorithm::ES256, kid);
     let with = |mut jwk: Value, name: &str, value: &str| {
         jwk[name] = json!(value);
@@ -100,20 +100,20 @@ fn a_key_set_holds_public_keys_that_can_be_told_apart() {
     };
     assert_eq!(of_set(&[ec(None)]), "ok");
     assert_eq!(of_set(&[ec(Some("a")), jwk(Algorithm::EdDSA, Some("b"))]), "ok");
-    // What is meant for something else is passed over.
+    // Keys for other purposes are ignored.
     let elsewhere = [
         with(ec(Some("a")), "use", "enc"),
         with(jwk(Algorithm::RS256, Some("b")), "alg", "PS256"),
     ];
     assert_eq!(of_set(&[&elsewhere[..], &[ec(Some("c"))]].concat()), "ok");
-    assert!(of_set(&elsewhere).contains("holds no key"));
-    assert!(of_set(&[]).contains("holds no key"));
+    assert!(of_set(&elsewhere).contains("contains no key"));
+    assert!(of_set(&[]).contains("contains no key"));
     assert!(of_set(&[ec(Some("a")), jwk(Algorithm::EdDSA, Some("a"))]).contains("two keys with the same"));
     assert!(of_set(&[ec(None), jwk(Algorithm::EdDSA, None)]).contains("two keys with the same"));
     assert!(of_set(&[ec(None), jwk(Algorithm::EdDSA, Some("a"))]).contains("one has no `kid`"));
-    assert!(of_set(&[jwk(Algorithm::HS256, Some("a"))]).contains("holds a secret key"));
+    assert!(of_set(&[jwk(Algorithm::HS256, Some("a"))]).contains("contains a secret key"));
     let small = with(jwk(Algorithm::RS256, Some("a")), "n", &"A".repeat(171));
-    assert!(of_set(&[small]).contains("holds no key"));
+    assert!(of_set(&[small]).contains("contains no key"));
     let file = TemporaryFile::new("no set");
     let text = refusal(&AuthSettings {
         jwt_jwks_file: Some(file.0.clone()),

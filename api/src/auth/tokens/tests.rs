@@ -3,11 +3,11 @@ use serde_json::json;
 
 use super::*;
 use crate::auth::fixtures::{
-    NOW, PREVIOUS, SECRET, TemporaryFile, claims, jwk, now, outside, own, settings, sign, sign_with_header,
+    NOW, PREVIOUS, SECRET, TemporaryFile, claims, external, jwk, now, own, settings, sign, sign_with_header,
 };
 
-fn check(settings: &AuthSettings, token: &str) -> Result<Checked, &'static str> {
-    Tokens::new(settings).unwrap().check(token, now())
+fn check(settings: &AuthSettings, token: &str) -> Result<VerifiedClaims, &'static str> {
+    Tokens::new(settings).unwrap().verify(token, now())
 }
 
 fn user_id() -> Uuid {
@@ -15,30 +15,30 @@ fn user_id() -> Uuid {
 }
 
 #[test]
-fn a_token_of_ours_comes_back_as_it_was_issued() {
+fn an_issued_token_is_valid() {
     let tokens = Tokens::new(&own()).unwrap();
     let token = tokens
         .issue(user_id(), Role::Admin, now(), Duration::from_mins(1))
         .unwrap();
     let expires_at = now() + TimeDelta::seconds(60);
-    let expected = Checked {
+    let expected = VerifiedClaims {
         subject: Subject::Own(user_id()),
         role: Role::Admin,
         expires_at,
     };
-    assert_eq!(tokens.check(&token, now()), Ok(expected.clone()));
+    assert_eq!(tokens.verify(&token, now()), Ok(expected.clone()));
     assert_eq!(
-        tokens.check(&token, expires_at + TimeDelta::seconds(9)),
+        tokens.verify(&token, expires_at + TimeDelta::seconds(9)),
         Ok(expected)
     );
     assert_eq!(
-        tokens.check(&token, expires_at + TimeDelta::seconds(10)),
+        tokens.verify(&token, expires_at + TimeDelta::seconds(10)),
         Err(EXPIRED)
     );
 }
 
 #[test]
-fn claims_decide() {
+fn a_token_with_an_invalid_claim_is_rejected() {
     let cases = [
         ("as they are", json!({}), Ok(())),
         ("expired within the leeway", json!({"exp": NOW - 9}), Ok(())),
@@ -79,7 +79,7 @@ fn claims_decide() {
 }
 
 #[test]
-fn the_header_decides() {
+fn a_token_with_an_invalid_header_is_rejected() {
     let cases = [
         ("as it is", json!({"alg": "HS256", "typ": "JWT"}), true),
         ("no typ", json!({"alg": "HS256"}), true),
@@ -108,7 +108,7 @@ fn the_header_decides() {
 }
 
 #[test]
-fn what_is_no_token_is_refused() {
+fn malformed_tokens_are_rejected() {
     let good = sign(Algorithm::HS256, &claims(json!({})));
     let (message, signature) = good.rsplit_once('.').unwrap();
     let unsigned = sign_with_header(&json!({"alg": "none"}), &claims(json!({})));
@@ -132,7 +132,7 @@ fn what_is_no_token_is_refused() {
 }
 
 #[test]
-fn the_secret_before_still_checks_but_another_does_not() {
+fn the_previous_secret_still_verifies_tokens() {
     let sign = |secret: &str| {
         let key = EncodingKey::from_secret(secret.as_bytes());
         encode(&Header::new(Algorithm::HS256), &claims(json!({})), &key).unwrap()
@@ -143,7 +143,7 @@ fn the_secret_before_still_checks_but_another_does_not() {
         check(&own(), &sign("mallory's secret is also 32 bytes")),
         Err(INVALID)
     );
-    // The new one signs.
+    // Only the new secret signs.
     let without_previous = AuthSettings {
         jwt_secret_previous: None,
         ..own()
@@ -155,7 +155,7 @@ fn the_secret_before_still_checks_but_another_does_not() {
 }
 
 #[test]
-fn a_public_key_is_good_for_its_one_algorithm() {
+fn a_public_key_verifies_only_its_own_algorithm() {
     let keys = [
         ("test-only-rsa.public.pem", Algorithm::RS256),
         ("test-only-ec.public.pem", Algorithm::ES256),
@@ -172,21 +172,21 @@ fn a_public_key_is_good_for_its_one_algorithm() {
         for algorithm in algorithms {
             let token = sign(algorithm, &claims(json!({})));
             assert_eq!(
-                check(&outside(file), &token).is_ok(),
+                check(&external(file), &token).is_ok(),
                 algorithm == its_own,
                 "{file}, {algorithm:?}"
             );
         }
-        // The oldest trick: the public key, which everybody has, taken for a secret.
+        // A well-known attack: the public key is used as an HMAC secret.
         let public = std::fs::read(crate::auth::fixtures::fixture(file)).unwrap();
         let key = EncodingKey::from_secret(&public);
         let token = encode(&Header::new(Algorithm::HS256), &claims(json!({})), &key).unwrap();
-        assert_eq!(check(&outside(file), &token), Err(INVALID), "{file}");
+        assert_eq!(check(&external(file), &token), Err(INVALID), "{file}");
     }
 }
 
 #[test]
-fn keys_of_a_set_are_found_by_their_names() {
+fn keys_of_a_set_are_selected_by_key_id() {
     let set = json!({"keys": [
         jwk(Algorithm::RS256, Some("rsa")), jwk(Algorithm::ES256, Some("ec")), jwk(Algorithm::EdDSA, Some("ed")),
     ]});
@@ -226,7 +226,7 @@ fn keys_of_a_set_are_found_by_their_names() {
 }
 
 #[test]
-fn a_set_with_one_key_needs_no_name() {
+fn a_single_key_needs_no_key_id() {
     for kid in [None, Some("only")] {
         let file = TemporaryFile::new(&json!({"keys": [jwk(Algorithm::ES256, kid)]}).to_string());
         let settings = AuthSettings {
@@ -238,7 +238,7 @@ fn a_set_with_one_key_needs_no_name() {
 }
 
 #[test]
-fn an_outside_user_is_named_as_well_as_the_token_can() {
+fn an_external_user_gets_the_best_name_in_the_token() {
     let long = "ä".repeat(200);
     let cases = [
         (json!({"name": "Ann", "email": "ann@example.com"}), "Ann"),
@@ -254,20 +254,20 @@ fn an_outside_user_is_named_as_well_as_the_token_can() {
             .unwrap()
             .extend(changes.as_object().unwrap().clone());
         let token = sign(Algorithm::ES256, &claims(all));
-        let checked = check(&outside("test-only-ec.public.pem"), &token).unwrap();
-        let Subject::Outside { name, .. } = checked.subject else {
-            panic!("not outside")
+        let checked = check(&external("test-only-ec.public.pem"), &token).unwrap();
+        let Subject::External { name, .. } = checked.subject else {
+            panic!("expected an external user")
         };
         assert_eq!((name.as_str(), checked.role), (expected, Role::User));
     }
 }
 
 #[test]
-fn an_outside_subject_must_be_storable() {
+fn an_external_subject_must_be_storable() {
     for subject in ["", "a\0b", &"a".repeat(256)] {
         let token = sign(Algorithm::ES256, &claims(json!({"sub": subject})));
         assert_eq!(
-            check(&outside("test-only-ec.public.pem"), &token),
+            check(&external("test-only-ec.public.pem"), &token),
             Err(INVALID),
             "{subject:?}"
         );
@@ -275,8 +275,8 @@ fn an_outside_subject_must_be_storable() {
 }
 
 #[test]
-fn with_an_outside_issuer_none_are_issued() {
-    let tokens = Tokens::new(&outside("test-only-ec.public.pem")).unwrap();
+fn no_tokens_are_issued_with_an_external_issuer() {
+    let tokens = Tokens::new(&external("test-only-ec.public.pem")).unwrap();
     let issued = tokens.issue(user_id(), Role::User, now(), Duration::from_mins(1));
     assert!(matches!(issued, Err(ApiError::NotFound(_))));
 }

@@ -1,4 +1,4 @@
-//! The document and its page.
+//! Tests of the `OpenAPI` document and of Swagger UI.
 
 use std::collections::HashSet;
 
@@ -23,10 +23,10 @@ fn document() -> Value {
         .merge(routes::tasks::router())
         .merge(routes::admin::router())
         .merge(routes::health::router());
-    serde_json::to_value(gather(router.into_openapi())).unwrap()
+    serde_json::to_value(whole_document(router.into_openapi())).unwrap()
 }
 
-/// Method with path, and the operation.
+/// Every operation with its method and path.
 fn operations(document: &Value) -> Vec<(String, &Value)> {
     let paths = document["paths"].as_object().unwrap();
     paths
@@ -54,7 +54,7 @@ async fn get_page(path: &str) -> (StatusCode, Vec<(String, String)>, String) {
 }
 
 #[test]
-fn the_document_says_what_and_who_it_is() {
+fn document_has_a_version_and_the_bearer_scheme() {
     let document = document();
     assert_eq!(document["openapi"], "3.1.0");
     assert_eq!(document["info"]["title"], "Errand");
@@ -66,7 +66,7 @@ fn the_document_says_what_and_who_it_is() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_resolves() {
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
         match value {
             Value::Object(members) => {
@@ -90,7 +90,7 @@ fn every_reference_leads_somewhere() {
 }
 
 #[test]
-fn operations_have_a_name_of_their_own_a_summary_and_a_known_tag() {
+fn every_operation_has_a_unique_id_a_summary_and_a_known_tag() {
     let document = document();
     let tags: HashSet<_> = document["tags"]
         .as_array()
@@ -111,7 +111,7 @@ fn operations_have_a_name_of_their_own_a_summary_and_a_known_tag() {
 }
 
 #[test]
-fn operations_name_the_parameters_of_their_path() {
+fn every_operation_documents_its_path_parameters() {
     for (name, operation) in operations(&document()) {
         let none = Vec::new();
         let given = operation["parameters"].as_array().unwrap_or(&none);
@@ -130,7 +130,7 @@ fn operations_name_the_parameters_of_their_path() {
 }
 
 #[test]
-fn routes_of_a_user_tell_of_every_refusal() {
+fn every_route_of_a_user_documents_its_errors() {
     let document = document();
     let own: Vec<_> = operations(&document)
         .into_iter()
@@ -161,7 +161,7 @@ fn routes_of_a_user_tell_of_every_refusal() {
 }
 
 #[test]
-fn routes_of_admins_tell_of_every_refusal() {
+fn every_route_of_admins_documents_its_errors() {
     let document = document();
     let admins: Vec<_> = operations(&document)
         .into_iter()
@@ -182,7 +182,7 @@ fn routes_of_admins_tell_of_every_refusal() {
 }
 
 #[tokio::test]
-async fn the_page_is_found_with_and_without_the_slash() {
+async fn swagger_ui_is_served_with_and_without_the_trailing_slash() {
     let (status, headers, _) = get_page("/docs").await;
     assert_eq!(status, StatusCode::PERMANENT_REDIRECT);
     assert!(headers.contains(&("location".to_owned(), "docs/".to_owned())));
@@ -194,9 +194,12 @@ async fn the_page_is_found_with_and_without_the_slash() {
 }
 
 #[tokio::test]
-async fn the_page_loads_only_what_this_server_gives() {
+async fn swagger_ui_loads_only_files_of_this_server() {
     let (_, headers, index) = get_page("/docs/").await;
-    assert!(headers.contains(&("content-security-policy".to_owned(), PAGE_POLICY.to_owned())));
+    assert!(headers.contains(&(
+        "content-security-policy".to_owned(),
+        CONTENT_SECURITY_POLICY.to_owned()
+    )));
     let parts: Vec<_> = ["src=\"", "href=\""]
         .iter()
         .flat_map(|attribute| {
@@ -221,7 +224,7 @@ async fn the_page_loads_only_what_this_server_gives() {
 }
 
 #[tokio::test]
-async fn the_document_is_served_and_what_is_not_there_is_a_problem() {
+async fn document_is_served_and_a_missing_file_is_a_problem() {
     let (status, headers, body) = get_page("/openapi.json").await;
     assert_eq!(status, StatusCode::OK);
     assert!(headers.contains(&("content-type".to_owned(), "application/json".to_owned())));
@@ -232,7 +235,7 @@ async fn the_document_is_served_and_what_is_not_there_is_a_problem() {
 }
 
 #[test]
-fn what_the_document_allows_is_taken() {
+fn document_describes_optional_bodies_and_length_limits() {
     let document = document();
     let paths = &document["paths"];
     for path in ["/auth/refresh", "/auth/logout"] {

@@ -54,23 +54,23 @@ fn logged(seq: i64, data: EventData<'_>) -> LogEntry {
     }
 }
 
-fn seq_of(told: &Told<'_>) -> i64 {
-    match told {
-        Told::Logged(entry) => entry.seq,
-        Told::Made(event) => event.seq,
+fn seq_of(event: &SnapshotEvent<'_>) -> i64 {
+    match event {
+        SnapshotEvent::Logged(entry) => entry.seq,
+        SnapshotEvent::Made(event) => event.seq,
     }
 }
 
 fn kinds(snapshot: &Snapshot<'_>) -> Vec<&'static str> {
-    let kind = |told: &Told<'_>| match told {
-        Told::Logged(entry) => entry.parse().unwrap().data.name(),
-        Told::Made(event) => event.data.name(),
+    let kind = |event: &SnapshotEvent<'_>| match event {
+        SnapshotEvent::Logged(entry) => entry.parse().unwrap().data.name(),
+        SnapshotEvent::Made(event) => event.data.name(),
     };
-    snapshot.told.iter().map(kind).collect()
+    snapshot.events.iter().map(kind).collect()
 }
 
 #[test]
-fn numbers_grow_from_what_was_seen_and_leave_room_for_what_comes() {
+fn numbers_ascend_and_never_collide_with_later_events() {
     let started = started_seq(1);
     let again = started + 7 + ROOM_AFTER_LOSS;
     let logs: [Vec<LogEntry>; 5] = [
@@ -79,9 +79,9 @@ fn numbers_grow_from_what_was_seen_and_leave_room_for_what_comes() {
             logged(started, EventData::Started {}),
             logged(started + 1, EventData::Delta { text: "a".into() }),
         ],
-        // Begun anew after a loss.
+        // Started again after the log was lost.
         vec![logged(again, EventData::Reset { text: "a".into() })],
-        // Begun by the rescuer, of a second attempt.
+        // Started by the rescuer, with a second attempt.
         vec![
             logged(queued_seq(2), EventData::Queued {}),
             logged(started_seq(3), EventData::Started {}),
@@ -116,7 +116,7 @@ fn numbers_grow_from_what_was_seen_and_leave_room_for_what_comes() {
         .filter(|(_, view, after)| *after < final_seq(view.epoch))
     {
         let snapshot = snapshot(view, Some(log), after, NOW);
-        let numbers: Vec<_> = snapshot.told.iter().map(seq_of).collect();
+        let numbers: Vec<_> = snapshot.events.iter().map(seq_of).collect();
         let what = format!(
             "{:?} {} after {after}: {numbers:?}",
             view.response.status,
@@ -148,12 +148,12 @@ fn numbers_grow_from_what_was_seen_and_leave_room_for_what_comes() {
 }
 
 #[test]
-fn what_the_log_lacks_is_told_from_the_journal_and_nothing_twice() {
+fn calls_missing_from_the_log_come_from_recorded_steps_once() {
     let running = view(RunStatus::Running, 1, 1, 2);
     let none = snapshot(&running, Some(&[]), 0, NOW);
     let both = ["tool.started", "tool.finished"].repeat(2);
     assert_eq!(kinds(&none), [vec!["run.queued"], both].concat());
-    assert!(none.is_lacking && none.from_journal.len() == 2);
+    assert!(none.needs_resend && none.from_steps.len() == 2);
 
     let call = EventData::ToolFinished {
         tool_call_id: "call_1".into(),
@@ -168,12 +168,12 @@ fn what_the_log_lacks_is_told_from_the_journal_and_nothing_twice() {
         kinds(&half),
         ["run.queued", "tool.started", "tool.finished", "tool.finished"]
     );
-    assert_eq!(half.from_journal.iter().collect::<Vec<_>>(), ["call_0"]);
+    assert_eq!(half.from_steps.iter().collect::<Vec<_>>(), ["call_0"]);
 
     let whole = [logged(started_seq(1), EventData::Started {})];
     let all = snapshot(&running, Some(&whole), 0, NOW);
     assert_eq!(kinds(&all), ["run.queued", "run.started"]);
-    assert!(!all.is_lacking && all.from_journal.is_empty());
+    assert!(!all.needs_resend && all.from_steps.is_empty());
 
     let unknown = snapshot(&running, None, started_seq(1), NOW);
     assert_eq!(
@@ -184,16 +184,16 @@ fn what_the_log_lacks_is_told_from_the_journal_and_nothing_twice() {
 }
 
 #[test]
-fn a_run_that_waits_again_says_so_before_what_it_did() {
+fn a_requeued_run_starts_with_a_queued_event() {
     let queued = view(RunStatus::Queued, 1, 2, 1);
     let told = snapshot(&queued, Some(&[]), started_seq(1) + 4, NOW);
     let expected = ["run.queued", "message.reset", "tool.started", "tool.finished"];
     assert_eq!(kinds(&told), expected);
-    assert_eq!(seq_of(&told.told[0]), queued_seq(2));
+    assert_eq!(seq_of(&told.events[0]), queued_seq(2));
 }
 
 #[test]
-fn a_log_that_knows_of_an_end_is_ahead_of_a_row_that_does_not() {
+fn a_log_with_an_end_is_ahead_of_an_open_row() {
     let end = [LogEntry {
         seq: final_seq(1),
         event: Vec::new(),

@@ -1,57 +1,58 @@
-//! How many workers the load of the last hour calls for.
+//! Estimates the number of workers that the load of the last hour requires.
 
 use errand_shared::storage::{queue::workers::WorkerInfo, stats::RecentRuns};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The share of a worker's places that is to be in use on average: the rest is for bursts.
+use crate::metrics::DEAD_AFTER_SECONDS;
+
+/// The share of a worker's slots that should be in use on average. The rest is for bursts.
 const TARGET_USE: f64 = 0.7;
-/// What a worker takes at once if nobody says otherwise.
+/// The default of the setting `WORKER_CONCURRENCY`.
 const DEFAULT_CONCURRENCY: f64 = 1000.0;
-/// Age of a heartbeat in seconds up to which a worker counts here.
-const ALIVE_SECONDS: f64 = 10.0;
-/// Seconds of the two windows.
+/// The two windows, in seconds.
 const WINDOWS: [f64; 2] = [300.0, 3600.0];
 
-/// What the load calls for, and how that was reckoned.
+/// The number of workers that the load requires, and its calculation.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct Capacity {
-    /// Runs that came a second, on average over the last 5 minutes.
-    pub(crate) arrivals_per_second_5_min: f64,
-    /// The same over the last 60 minutes.
-    pub(crate) arrivals_per_second_60_min: f64,
-    /// How long a worker was busy with a run, in seconds on average.
-    pub(crate) service_seconds: f64,
-    /// Runs that a worker takes at once: the average over those alive, or the setting's default if none is.
-    pub(crate) concurrency: f64,
-    /// Which share of that is to be in use.
-    pub(crate) target_use: f64,
-    /// How many workers are alive.
-    pub(crate) workers_alive: usize,
-    /// How many the load calls for.
-    pub(crate) workers: u64,
-    /// The reckoning, with its numbers.
-    pub(crate) formula: String,
-    /// How many runs were looked at.
-    pub(crate) sample_runs: i64,
-    /// Over how many seconds, which are fewer than 3600 when too many runs came.
-    pub(crate) sample_seconds: f64,
+pub(super) struct Capacity {
+    /// New runs per second, on average over the last 5 minutes.
+    pub(super) arrivals_per_second_5_min: f64,
+    /// New runs per second, on average over the last 60 minutes.
+    pub(super) arrivals_per_second_60_min: f64,
+    /// The average time in seconds for which a worker executes a run.
+    pub(super) service_seconds: f64,
+    /// The number of runs that a worker executes at the same time: the average of the alive workers, or the default if there are
+    /// none.
+    pub(super) concurrency: f64,
+    /// The share of `concurrency` that should be in use on average.
+    pub(super) target_use: f64,
+    /// The number of alive workers.
+    pub(super) workers_alive: usize,
+    /// The number of workers that the load requires.
+    pub(super) workers: u64,
+    /// The calculation with its numbers.
+    pub(super) formula: String,
+    /// The number of runs in the sample.
+    pub(super) sample_runs: i64,
+    /// The period of the sample in seconds: 3600, or less under very high load.
+    pub(super) sample_seconds: f64,
 }
 
-/// Reckons from the newest runs, of which at most `most` were looked at, and the workers.
-pub(crate) fn reckon(recent: &RecentRuns, most: i64, workers: &[WorkerInfo]) -> Capacity {
-    // A full sample reaches only as far back as its oldest run.
-    let reach = match recent.oldest_seconds {
-        Some(oldest) if recent.runs >= most => oldest.max(1.0),
+/// Estimates from the newest runs, of which at most `max_runs` were read, and from the workers.
+pub(super) fn estimate(recent: &RecentRuns, max_runs: i64, workers: &[WorkerInfo]) -> Capacity {
+    // A sample that is full covers only the time since its oldest run.
+    let covered = match recent.oldest_seconds {
+        Some(oldest) if recent.runs >= max_runs => oldest.max(1.0),
         _ => f64::INFINITY,
     };
-    let [short, long] = WINDOWS.map(|window| window.min(reach));
+    let [short, long] = WINDOWS.map(|window| window.min(covered));
     let arrivals_5 = count(recent.last_5_min) / short;
     let arrivals_60 = count(recent.runs) / long;
     let service = recent.service_seconds.unwrap_or_default().max(0.0);
     let alive: Vec<_> = workers
         .iter()
-        .filter(|worker| worker.heartbeat_age_seconds <= ALIVE_SECONDS)
+        .filter(|worker| worker.heartbeat_age_seconds <= DEAD_AFTER_SECONDS)
         .map(|worker| f64::from(worker.concurrency))
         .collect();
     let concurrency = if alive.is_empty() {
@@ -87,7 +88,7 @@ const fn count(number: i64) -> f64 {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a whole number not below zero; a cast takes the nearest there is"
+    reason = "the value is whole and not negative; the cast saturates"
 )]
 const fn whole(number: f64) -> u64 {
     number as u64
@@ -127,43 +128,43 @@ mod tests {
     }
 
     #[test]
-    fn a_rise_counts_at_once_and_a_fall_after_an_hour() {
-        // 10 a second for five minutes, 2 s each: 20 at once, of 10 × 0.7 a worker.
-        let rise = reckon(&recent(3000, 3000, 2.0), 9000, &[worker(10, 1.0)]);
+    fn a_rise_in_load_counts_immediately_and_a_fall_after_an_hour() {
+        // 10 runs per second for five minutes, 2 s each: 20 at the same time, and a worker executes 10 × 0.7.
+        let rise = estimate(&recent(3000, 3000, 2.0), 9000, &[worker(10, 1.0)]);
         assert_eq!(rise.workers, 3);
         assert!(
             rise.formula.ends_with("= ceil(10.000 × 2.000 / (10 × 0.7)) = 3"),
             "{}",
             rise.formula
         );
-        let fall = reckon(&recent(7200, 0, 7.0), 9000, &[worker(10, 1.0)]);
+        let fall = estimate(&recent(7200, 0, 7.0), 9000, &[worker(10, 1.0)]);
         assert_eq!(fall.workers, 2, "{}", fall.formula);
     }
 
     #[test]
-    fn a_full_sample_reaches_as_far_as_its_oldest_run() {
+    fn a_full_sample_covers_the_time_since_its_oldest_run() {
         // 4000 runs in the last 40 s.
-        let capacity = reckon(&recent(4000, 4000, 1.0), 4000, &[worker(100, 1.0)]);
+        let capacity = estimate(&recent(4000, 4000, 1.0), 4000, &[worker(100, 1.0)]);
         assert!((capacity.arrivals_per_second_60_min - 100.0).abs() < 1e-9);
         assert!((capacity.sample_seconds - 40.0).abs() < 1e-9);
         assert_eq!(capacity.workers, 2);
     }
 
     #[test]
-    fn dead_workers_do_not_count_and_none_are_called_for_by_no_runs() {
+    fn dead_workers_do_not_count_and_no_runs_require_no_workers() {
         let workers = [worker(10, 1.0), worker(30, 2.0), worker(1, 3600.0)];
         let idle = RecentRuns {
             oldest_seconds: None,
             service_seconds: None,
             ..recent(0, 0, 0.0)
         };
-        let capacity = reckon(&idle, 10, &workers);
+        let capacity = estimate(&idle, 10, &workers);
         assert_eq!((capacity.workers, capacity.workers_alive), (0, 2));
         assert!((capacity.concurrency - 20.0).abs() < 1e-9);
         assert_eq!(
-            reckon(&recent(1, 1, 0.1), 10, &[]).workers,
+            estimate(&recent(1, 1, 0.1), 10, &[]).workers,
             1,
-            "one run calls for one"
+            "one run requires one worker"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! `/admin/runs`: everybody's runs, the dead letters among them; try again, cancel.
+//! `/admin/runs`: list, read, retry and cancel the runs of all users.
 
 use axum::{
     Json,
@@ -8,11 +8,7 @@ use axum::{
 use errand_shared::{
     Uuid,
     domain::run::RunStatus,
-    service::failpoints::{self, Failpoint},
-    storage::{
-        admin_runs::{self, RunDetails, RunFilter, StepSummary},
-        runs::{self, RetryOutcome},
-    },
+    storage::admin_runs::{self, RunDetails, RunFilter, StepSummary},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,19 +16,17 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     auth::Admin,
-    chat::{self, cancel},
+    chat::{cancel, retry},
     http::{
         cursor::BeforeRun,
         error::ApiError,
-        openapi::AdminRefusals,
-        problem::Problem,
+        openapi::{AdminRefusals, RunNotFound, RunNotRetryable},
         query::{FromQuery, Params, Query},
     },
-    routes::runs::not_retryable,
-    state::App,
+    state::AppState,
 };
 
-pub(crate) fn router() -> OpenApiRouter<App> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_runs))
         .routes(routes!(read_run))
@@ -43,38 +37,39 @@ pub(crate) fn router() -> OpenApiRouter<App> {
 /// A page of runs.
 #[derive(Debug, Serialize, ToSchema)]
 struct RunPage {
-    /// The runs, the newest first.
+    /// The runs, newest first.
     items: Vec<RunDetails>,
-    /// `cursor` of the next page, or null at the end.
+    /// The `cursor` of the next page, or null on the last page.
     #[schema(required = true)]
     next_cursor: Option<String>,
 }
 
 /// A run with its steps.
 #[derive(Debug, Serialize, ToSchema)]
-struct RunInFull {
+#[schema(as = RunInFull)]
+struct RunWithSteps {
     #[serde(flatten)]
     run: RunDetails,
-    /// What is journalled of it, in order.
+    /// The recorded steps of the run, in order.
     steps: Vec<StepSummary>,
 }
 
-/// Which runs, and how many.
+/// The query of `list_runs`.
 #[derive(Debug)]
-struct Wanted {
-    which: RunFilter,
+struct RunQuery {
+    filter: RunFilter,
     limit: i64,
 }
 
-impl FromQuery for Wanted {
+impl FromQuery for RunQuery {
     fn from_query(params: &Params) -> Result<Self, ApiError> {
-        let status = params.parsed("status", "must be a state of a run", |text| {
+        let status = params.parsed("status", "must be the status of a run", |text| {
             text.parse::<RunStatus>().ok()
         })?;
         let user_id = params.parsed("user_id", "must be a UUID", |text| Uuid::try_parse(text).ok())?;
         let before = params.cursor("cursor", BeforeRun::decode)?;
         Ok(Self {
-            which: RunFilter {
+            filter: RunFilter {
                 status,
                 user_id,
                 before: before.map(|before| before.id),
@@ -84,117 +79,111 @@ impl FromQuery for Wanted {
     }
 }
 
-/// List everybody's runs, the newest first.
-///
-/// With `status=failed` these are the dead letters.
+/// List the runs of all users, newest first.
 #[utoipa::path(
     get, path = "/admin/runs", tag = "admin", security(("bearer" = [])),
     params(
-        ("status" = Option<RunStatus>, Query, description = "Only runs of this state"),
+        ("status" = Option<RunStatus>, Query, description = "Only runs with this status"),
         ("user_id" = Option<Uuid>, Query, description = "Only runs of this user"),
-        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Runs on the page, at most; 50 if absent"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page after which to go on"),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "Maximum number of runs on the page; 50 by default"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page"),
     ),
     responses((status = 200, description = "The page", body = RunPage), AdminRefusals)
 )]
 async fn list_runs(
-    State(app): State<App>,
+    State(app): State<AppState>,
     _admin: Admin,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<RunQuery>,
 ) -> Result<Json<RunPage>, ApiError> {
-    // One more than asked for tells whether there are more.
-    let found = admin_runs::page(&app.pool, wanted.which, wanted.limit + 1);
-    let mut items = app.database(found).await?;
-    let limit = usize::try_from(wanted.limit).unwrap_or(usize::MAX);
-    let more = items.len() > limit;
+    // One more run than the page has shows whether there is a next page.
+    let found = admin_runs::page(&app.database.pool, query.filter, query.limit + 1);
+    let mut items = app.database.run(found).await?;
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let has_more = items.len() > limit;
     items.truncate(limit);
-    let last = items.last().filter(|_| more);
+    let last = items.last().filter(|_| has_more);
     let next_cursor = last.map(|last| BeforeRun { id: last.run_id }.encode());
     Ok(Json(RunPage { items, next_cursor }))
 }
 
-/// Read a run with its steps.
+/// Get a run with its steps.
 #[utoipa::path(
     get, path = "/admin/runs/{run_id}", tag = "admin", security(("bearer" = [])),
     params(("run_id" = Uuid, Path, description = "The run")),
     responses(
-        (status = 200, description = "The run", body = RunInFull),
-        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The run", body = RunWithSteps),
+        RunNotFound,
         AdminRefusals,
     )
 )]
 async fn read_run(
-    State(app): State<App>,
+    State(app): State<AppState>,
     _admin: Admin,
     Path(run_id): Path<Uuid>,
-) -> Result<Json<RunInFull>, ApiError> {
-    let run = dossier(&app, run_id).await?;
-    let steps = app.database(admin_runs::steps(&app.pool, run_id)).await?;
-    Ok(Json(RunInFull { run, steps }))
+) -> Result<Json<RunWithSteps>, ApiError> {
+    let run = find_run(&app, run_id).await?;
+    let steps = app
+        .database
+        .run(admin_runs::steps(&app.database.pool, run_id))
+        .await?;
+    Ok(Json(RunWithSteps { run, steps }))
 }
 
-/// Try a failed or cancelled run again.
+/// Retry a failed or cancelled run.
 ///
-/// By the rule that its user has: only the last run of its conversation, so that the order is kept.
+/// As for users, only the last run of a conversation can be retried, so that messages are answered in order.
 #[utoipa::path(
     post, path = "/admin/runs/{run_id}/retry", tag = "admin", security(("bearer" = [])),
     params(("run_id" = Uuid, Path, description = "The run")),
     responses(
-        (status = 202, description = "Queued again", body = RunDetails),
-        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It has not failed, or is not the last of its conversation", body = Problem, content_type = "application/problem+json"),
+        (status = 202, description = "The run is queued again", body = RunDetails),
+        RunNotFound,
+        RunNotRetryable,
         AdminRefusals,
     )
 )]
 async fn admin_retry_run(
-    State(app): State<App>,
+    State(app): State<AppState>,
     admin: Admin,
     Path(run_id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<RunDetails>), ApiError> {
-    let owner = dossier(&app, run_id).await?.user_id;
-    match app.database(runs::retry(&app.pool, owner, run_id)).await? {
-        RetryOutcome::Queued(queued) => {
-            failpoints::hit(Failpoint::RetryCommitted);
-            app.notifier.publish_queued(&queued, app.clock.now());
-            app.notifier.notify_ready(owner, run_id);
-        }
-        RetryOutcome::NotRetryable => return Err(not_retryable()),
-        RetryOutcome::NotFound => return Err(chat::no_run(run_id)),
-    }
-    tracing::info!(admin.id = %admin.user_id, run.id = %run_id, "an admin has queued a run again");
-    Ok((StatusCode::ACCEPTED, Json(dossier(&app, run_id).await?)))
+    let owner = find_run(&app, run_id).await?.user_id;
+    retry::retry(&app.chat, owner, run_id).await?;
+    tracing::info!(admin.id = %admin.user_id, run.id = %run_id, "admin retried a run");
+    Ok((StatusCode::ACCEPTED, Json(find_run(&app, run_id).await?)))
 }
 
 /// Cancel a run.
 ///
-/// A queued run ends at once, a running one as soon as its worker hears of it.
+/// A queued run ends immediately, a running one as soon as its worker receives the request.
 #[utoipa::path(
     post, path = "/admin/runs/{run_id}/cancel", tag = "admin", security(("bearer" = [])),
     params(("run_id" = Uuid, Path, description = "The run")),
     responses(
-        (status = 200, description = "The run was final already and stays as it is", body = RunDetails),
-        (status = 202, description = "The run ends", body = RunDetails),
-        (status = 404, description = "No such run", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The run had already finished and is unchanged", body = RunDetails),
+        (status = 202, description = "The run is being cancelled", body = RunDetails),
+        RunNotFound,
         AdminRefusals,
     )
 )]
 async fn admin_cancel_run(
-    State(app): State<App>,
+    State(app): State<AppState>,
     admin: Admin,
     Path(run_id): Path<Uuid>,
 ) -> Result<(StatusCode, Json<RunDetails>), ApiError> {
-    let owner = dossier(&app, run_id).await?.user_id;
-    let status = if cancel::cancel(&app, owner, run_id).await?.is_final() {
+    let owner = find_run(&app, run_id).await?.user_id;
+    let status = if cancel::cancel(&app.chat, owner, run_id).await?.is_final() {
         StatusCode::OK
     } else {
         StatusCode::ACCEPTED
     };
-    tracing::info!(admin.id = %admin.user_id, run.id = %run_id, "an admin has cancelled a run");
-    Ok((status, Json(dossier(&app, run_id).await?)))
+    tracing::info!(admin.id = %admin.user_id, run.id = %run_id, "admin cancelled a run");
+    Ok((status, Json(find_run(&app, run_id).await?)))
 }
 
-async fn dossier(app: &App, run_id: Uuid) -> Result<RunDetails, ApiError> {
-    app.database(admin_runs::find(&app.pool, run_id))
+async fn find_run(app: &AppState, run_id: Uuid) -> Result<RunDetails, ApiError> {
+    app.database
+        .run(admin_runs::find(&app.database.pool, run_id))
         .await?
-        .ok_or_else(|| chat::no_run(run_id))
+        .ok_or_else(|| ApiError::run_not_found(run_id))
 }

@@ -1,4 +1,4 @@
-//! What the task routes take and give.
+//! Queries, bodies and pages of the task routes.
 
 use errand_shared::storage::tasks::Task;
 use errand_task_tools::rules;
@@ -14,17 +14,17 @@ use crate::http::{
 /// A page of tasks.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TaskPage {
-    /// The tasks in the order they were added.
+    /// The tasks, oldest first.
     items: Vec<Task>,
-    /// How many there are over all pages.
+    /// The number of tasks on all pages.
     total: i64,
-    /// `cursor` of the next page, or null at the end.
+    /// The `cursor` of the next page, or null on the last page.
     #[schema(required = true)]
     next_cursor: Option<String>,
 }
 
 impl TaskPage {
-    /// The page that begins at an offset.
+    /// The page that starts at `offset`.
     pub(super) fn new(items: Vec<Task>, total: i64, offset: i64) -> Self {
         let end = offset.saturating_add(i64::try_from(items.len()).unwrap_or(i64::MAX));
         let next_cursor = (end < total).then(|| TaskOffset { offset: end }.encode());
@@ -36,23 +36,23 @@ impl TaskPage {
     }
 }
 
-/// Which tasks.
+/// The query of `list_tasks`.
 #[derive(Debug)]
-pub(super) struct Which {
+pub(super) struct TaskQuery {
     pub(super) completed: Option<bool>,
     pub(super) search: Option<String>,
     pub(super) limit: i64,
     pub(super) offset: i64,
 }
 
-impl FromQuery for Which {
+impl FromQuery for TaskQuery {
     fn from_query(params: &Params) -> Result<Self, ApiError> {
         let search = params.text("search")?.map(rules::search).transpose()?.flatten();
         let offset = match (
             params.cursor("cursor", TaskOffset::decode)?,
             params.integer("offset")?,
         ) {
-            (Some(_), Some(_)) => return Err(ApiError::invalid("cursor", "must not be given beside offset")),
+            (Some(_), Some(_)) => return Err(ApiError::invalid("cursor", "cannot be combined with offset")),
             (Some(cursor), None) => cursor.offset,
             (None, offset) => rules::offset(offset)?,
         };
@@ -65,43 +65,43 @@ impl FromQuery for Which {
     }
 }
 
-/// A task to add.
+/// A new task.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct NewTask {
-    /// 1 to 255 characters, not all of them white space, without U+0000.
+    /// The title: 1 to 255 characters, not blank, without U+0000.
     #[schema(min_length = 1, max_length = 255)]
     pub(super) title: String,
-    /// Up to 2000 characters without U+0000; an empty one is none.
+    /// The description: at most 2000 characters, without U+0000. An empty description is stored as null.
     #[serde(default)]
     #[schema(max_length = 2000)]
     pub(super) description: Option<String>,
 }
 
-/// What to change of a task: at least one of these.
+/// Changes to a task. At least one field is required.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(min_properties = 1)]
 pub(super) struct ChangeTask {
-    /// 1 to 255 characters, not all of them white space, without U+0000.
-    #[serde(default, deserialize_with = "given")]
+    /// The title: 1 to 255 characters, not blank, without U+0000.
+    #[serde(default, deserialize_with = "present")]
     #[schema(min_length = 1, max_length = 255, nullable = false)]
     pub(super) title: Option<String>,
-    /// Up to 2000 characters without U+0000; null or an empty one clears it.
-    #[serde(default, deserialize_with = "given_or_null")]
+    /// The description: at most 2000 characters, without U+0000. Null or an empty string removes it.
+    #[serde(default, deserialize_with = "present_or_null")]
     #[schema(max_length = 2000)]
     pub(super) description: Option<String>,
-    /// Whether it is done.
-    #[serde(default, deserialize_with = "given")]
+    /// Whether the task is completed.
+    #[serde(default, deserialize_with = "present")]
     #[schema(nullable = false)]
     pub(super) completed: Option<bool>,
 }
 
-/// Reads a member that is there, so that null is not taken for an absent one.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(member: D) -> Result<Option<T>, D::Error> {
+/// Deserializes a present field, so that null is an error and not an absent field.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(member: D) -> Result<Option<T>, D::Error> {
     T::deserialize(member).map(Some)
 }
 
-/// Reads a text that is there, null as an empty one.
-fn given_or_null<'de, D: Deserializer<'de>>(member: D) -> Result<Option<String>, D::Error> {
+/// Deserializes a present field, and null as an empty string.
+fn present_or_null<'de, D: Deserializer<'de>>(member: D) -> Result<Option<String>, D::Error> {
     Option::deserialize(member).map(|text| Some(text.unwrap_or_default()))
 }
 
@@ -109,9 +109,9 @@ fn given_or_null<'de, D: Deserializer<'de>>(member: D) -> Result<Option<String>,
 mod tests {
     use super::*;
 
-    fn which(query: &str) -> Result<Which, String> {
+    fn parse(query: &str) -> Result<TaskQuery, String> {
         let params = Params::of(&format!("/tasks?{query}").parse().unwrap()).unwrap();
-        Which::from_query(&params).map_err(|error| match error {
+        TaskQuery::from_query(&params).map_err(|error| match error {
             ApiError::Invalid(errors) => errors[0].field.clone(),
             other => panic!("{other:?}"),
         })
@@ -131,22 +131,22 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_asked_for_by_filter_and_place() {
-        let all = which("").unwrap();
+    fn a_query_has_filters_and_a_position() {
+        let all = parse("").unwrap();
         assert_eq!(
             (all.completed, all.search, all.limit, all.offset),
             (None, None, 50, 0)
         );
-        let some = which("completed=false&search=milk&limit=5&offset=7&x=y").unwrap();
+        let some = parse("completed=false&search=milk&limit=5&offset=7&x=y").unwrap();
         assert_eq!((some.completed, some.limit, some.offset), (Some(false), 5, 7));
         assert_eq!(some.search.as_deref(), Some("milk"));
-        assert_eq!(which("search=%20").unwrap().search, None);
+        assert_eq!(parse("search=%20").unwrap().search, None);
         let cursor = TaskOffset { offset: 20 }.encode();
-        assert_eq!(which(&format!("cursor={cursor}")).unwrap().offset, 20);
+        assert_eq!(parse(&format!("cursor={cursor}")).unwrap().offset, 20);
     }
 
     #[test]
-    fn a_parameter_that_breaks_a_rule_is_named() {
+    fn an_invalid_parameter_is_named() {
         let cursor = TaskOffset { offset: 20 }.encode();
         let cases = [
             ("completed=maybe".to_owned(), "completed"),
@@ -159,12 +159,12 @@ mod tests {
             (format!("cursor={cursor}&offset=20"), "cursor"),
         ];
         for (query, field) in cases {
-            assert_eq!(which(&query).unwrap_err(), field, "{query}");
+            assert_eq!(parse(&query).unwrap_err(), field, "{query}");
         }
     }
 
     #[test]
-    fn pages_follow_each_other_to_the_end() {
+    fn pages_continue_until_the_end() {
         let next = |page: &TaskPage| page.next_cursor.as_deref().and_then(TaskOffset::decode);
         assert_eq!(
             next(&TaskPage::new(tasks(2), 5, 0)),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn null_clears_a_description_and_is_no_title() {
+    fn null_removes_a_description_and_is_invalid_as_a_title() {
         let change = |json| serde_json::from_str::<ChangeTask>(json);
         let described = |json| change(json).unwrap().description;
         assert_eq!(described("{}"), None);

@@ -60,7 +60,7 @@ pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
                     woken.spawn(waiters.wait(Uuid::nil(), id));
                     tokio::task::yield_now().await;
                     let told = Instant::now();
-                    waiters.tell(end(Uuid::nil(), id));
+                    waiters.report_finished(end(Uuid::nil(), id));
                     drop(woken.join_next().await);
                     took += told.elapsed();
                 }
@@ -79,7 +79,7 @@ pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
                     tokio::task::yield_now().await;
                     let told = Instant::now();
                     for id in ids {
-                        waiters.tell(end(Uuid::nil(), id));
+                        waiters.report_finished(end(Uuid::nil(), id));
                     }
                     while waits.join_next().await.is_some() {}
                     took += told.elapsed();
