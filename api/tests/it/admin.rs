@@ -1,4 +1,4 @@
-//! `/admin`: who gets in, what is seen, what can be done.
+//! `/admin`: access, the overview, and changes to runs, the queue and workers.
 
 use errand_fake_model::{Behaviour, Script};
 use errand_shared::Uuid;
@@ -6,7 +6,7 @@ use errand_testkit::{Reply, TestApp, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// Every route, with an id for the whole world in it.
+/// Every admin route, with this id where it needs one.
 fn routes(id: &str) -> Vec<(Method, String)> {
     let get = ["overview", "capacity", "runs"].map(|path| (Method::GET, path.to_owned()));
     let post = ["queue/pause", "queue/resume"].map(|path| (Method::POST, path.to_owned()));
@@ -27,7 +27,7 @@ fn routes_of_one(id: &str) -> Vec<(Method, String)> {
 }
 
 #[tokio::test]
-async fn only_an_admin_gets_in() {
+async fn only_admins_have_access() {
     let app = TestApp::builder().workers(0).start().await;
     let (user, admin) = (app.user("Ada").await, app.admin().await);
     let send = async |method: &Method, path: &str, token: Option<&str>| {
@@ -73,15 +73,11 @@ async fn only_an_admin_gets_in() {
         );
     }
     let paused = "SELECT count(*) FROM queue_control WHERE paused_at IS NOT NULL";
-    assert_eq!(
-        app.database.count(paused).await,
-        0,
-        "nobody else has done anything"
-    );
+    assert_eq!(app.database.count(paused).await, 0, "no other run has changed");
 }
 
 #[tokio::test]
-async fn the_overview_tells_what_is_open_who_works_and_what_has_ended() {
+async fn overview_shows_open_runs_workers_and_finished_runs() {
     let app = TestApp::builder().workers(0).start().await;
     let (user, admin) = (app.user("Ada").await, app.admin().await);
     let idle = admin.admin_get("/overview").await;
@@ -134,7 +130,7 @@ async fn the_overview_tells_what_is_open_who_works_and_what_has_ended() {
 }
 
 #[tokio::test]
-async fn runs_are_listed_by_state_and_user_page_by_page() {
+async fn runs_are_filtered_by_status_and_user_and_paged() {
     let app = TestApp::builder().workers(0).start().await;
     let (ada, eve, admin) = (app.user("Ada").await, app.user("Eve").await, app.admin().await);
     let mut runs = Vec::new();
@@ -199,7 +195,7 @@ async fn runs_are_listed_by_state_and_user_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_run_is_read_step_by_step_without_what_was_said() {
+async fn a_run_shows_its_steps_without_message_content() {
     let app = TestApp::start().await;
     let (user, admin) = (app.user("Ada").await, app.admin().await);
     let run = user.chat("Add a task to buy milk").await.id("run_id");
@@ -231,7 +227,7 @@ async fn a_run_is_read_step_by_step_without_what_was_said() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_says_why_and_is_tried_again_only_while_it_is_the_last() {
+async fn a_failed_run_has_a_reason_and_only_the_last_can_be_retried() {
     let app = TestApp::start().await;
     let (user, admin) = (app.user("Ada").await, app.admin().await);
     let refused = || Behaviour::status(400);
@@ -276,7 +272,7 @@ async fn a_dead_letter_says_why_and_is_tried_again_only_while_it_is_the_last() {
 }
 
 #[tokio::test]
-async fn what_is_said_twice_to_the_queue_or_to_a_worker_stays_as_it_is() {
+async fn pausing_and_draining_twice_changes_nothing() {
     let mut app = TestApp::start().await;
     let admin = app.admin().await;
     let paused = admin.admin_post("/queue/pause").await;

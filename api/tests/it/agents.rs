@@ -1,11 +1,11 @@
-//! The file of agents at the program's start.
+//! The agents file at startup.
 
 use errand_shared::Uuid;
 
 use crate::programs::{SECRET, program, run, text};
 
 #[tokio::test]
-async fn a_file_with_an_error_ends_the_program_with_one_line_that_says_where() {
+async fn an_invalid_agents_file_ends_the_program_with_one_line() {
     let path = std::env::temp_dir().join(format!("errand-agents-{}.toml", Uuid::now_v7()));
     std::fs::write(&path, "[agents.a]\n\nmodle = \"x\"\n").unwrap();
     let start = async || {

@@ -1,4 +1,4 @@
-//! How a person gets in, stays in and gets out, and whom no token lets in.
+//! Registration, login, refresh, logout, and invalid tokens.
 
 use errand_shared::domain::clock::Clock;
 use errand_testkit::{Database, Reply, TestApp, User};
@@ -28,7 +28,7 @@ async fn refresh(app: &TestApp, token: &str) -> Reply {
     post(app, "/auth/refresh", json!({"refresh_token": token})).await
 }
 
-/// What a login, a registration and a refresh answer alike.
+/// Asserts the response of a login, a registration or a refresh.
 fn is_session(reply: &Reply, email: &str, name: &str) {
     let user = &reply.body["user"];
     assert_eq!(user["email"], email, "{}", reply.body);
@@ -54,7 +54,7 @@ fn is_session(reply: &Reply, email: &str, name: &str) {
 }
 
 #[tokio::test]
-async fn who_registers_is_in_and_an_e_mail_is_taken_whatever_its_case() {
+async fn registering_logs_in_and_emails_are_unique_ignoring_case() {
     let app = TestApp::builder().workers(0).start().await;
     let body = json!({"email": "Ann@Example.com", "password": "12345678", "name": "Ann 李"});
     let registered = post(&app, "/auth/register", body).await;
@@ -74,7 +74,7 @@ async fn who_registers_is_in_and_an_e_mail_is_taken_whatever_its_case() {
 }
 
 #[tokio::test]
-async fn of_a_registration_every_bad_member_is_told_at_once() {
+async fn registration_reports_every_invalid_field() {
     let app = TestApp::builder().workers(0).start().await;
     for (body, fields) in [
         (json!({}), vec!["email", "name", "password"]),
@@ -112,7 +112,7 @@ async fn of_a_registration_every_bad_member_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_wrong_e_mail_and_a_wrong_password_are_answered_alike() {
+async fn unknown_email_and_wrong_password_get_the_same_response() {
     let app = TestApp::builder().workers(0).start().await;
     let ada = app.user("Ada").await;
     let right = log_in(&app, &ada.email.to_uppercase(), User::PASSWORD).await;
@@ -143,7 +143,7 @@ async fn a_wrong_e_mail_and_a_wrong_password_are_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_good_once_and_a_second_use_ends_its_login() {
+async fn reusing_a_refresh_token_revokes_the_login() {
     let app = TestApp::builder().workers(0).start().await;
     let ada = app.user("Ada").await;
     let first = log_in(&app, &ada.email, User::PASSWORD).await;
@@ -174,11 +174,11 @@ async fn a_refresh_token_is_good_once_and_a_second_use_ends_its_login() {
         );
     }
     let other = refresh(&app, other_login.text("refresh_token")).await;
-    assert_eq!(other.status, 200, "another login of the same user goes on");
+    assert_eq!(other.status, 200, "another login of the same user remains valid");
 }
 
 #[tokio::test]
-async fn of_many_who_refresh_at_once_with_one_token_at_most_one_gets_through() {
+async fn only_one_of_many_concurrent_refreshes_succeeds() {
     let app = TestApp::builder().workers(0).start().await;
     let ada = app.user("Ada").await;
     let login = log_in(&app, &ada.email, User::PASSWORD).await;
@@ -199,7 +199,7 @@ async fn of_many_who_refresh_at_once_with_one_token_at_most_one_gets_through() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_comes_in_a_cookie_that_no_script_sees() {
+async fn the_refresh_cookie_is_hidden_from_scripts() {
     let app = TestApp::builder().workers(0).start().await;
     let ada = app.user("Ada").await;
     let login = log_in(&app, &ada.email, User::PASSWORD).await;
@@ -240,7 +240,7 @@ async fn a_refresh_token_comes_in_a_cookie_that_no_script_sees() {
 }
 
 #[tokio::test]
-async fn who_logs_out_is_out_however_often() {
+async fn logging_out_is_idempotent() {
     let app = TestApp::builder().workers(0).start().await;
     let ada = app.user("Ada").await;
     let first = log_in(&app, &ada.email, User::PASSWORD).await;
@@ -278,7 +278,7 @@ async fn who_logs_out_is_out_however_often() {
 }
 
 #[tokio::test]
-async fn only_tokens_of_ours_that_still_count_are_taken() {
+async fn only_valid_tokens_are_accepted() {
     const SECRET: &str = "a secret of this test's own, 32 bytes or more";
     let app = TestApp::builder()
         .workers(0)
@@ -301,11 +301,11 @@ async fn only_tokens_of_ours_that_still_count_are_taken() {
     let token = signed(SECRET, Algorithm::HS256, json!({}));
     assert_eq!(me(&app, &token).await.status, 200);
 
-    let other_secret = "another secret that nobody here has ever seen";
+    let other_secret = "another secret that this server does not know";
     let mut bad = vec![
         signed(other_secret, Algorithm::HS256, json!({})),
         signed(SECRET, Algorithm::HS512, json!({})),
-        // {"alg":"none","typ":"JWT"} with the claims of a good token.
+        // {"alg":"none","typ":"JWT"} with the claims of a valid token.
         format!(
             "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.",
             token.split('.').nth(1).unwrap()
@@ -341,7 +341,7 @@ async fn only_tokens_of_ours_that_still_count_are_taken() {
 }
 
 #[tokio::test]
-async fn a_user_who_is_deleted_is_out() {
+async fn a_deleted_user_has_no_access() {
     let mut app = TestApp::builder().workers(0).start().await;
     let ada = app.user("Ada").await;
     let login = log_in(&app, &ada.email, User::PASSWORD).await;
@@ -350,7 +350,7 @@ async fn a_user_who_is_deleted_is_out() {
 
     assert_eq!(refresh(&app, login.text("refresh_token")).await.status, 401);
     assert_eq!(log_in(&app, &ada.email, User::PASSWORD).await.status, 401);
-    // The first API remembers for a few seconds that there was such a user; another one has never heard of them.
+    // The first API caches the user for a few seconds; another API has never seen the user.
     let other = app.add_api().await;
     let at_other = ada.at(app.url_of(other));
     assert_eq!(at_other.get("/tasks").await.status, 401);
@@ -359,7 +359,7 @@ async fn a_user_who_is_deleted_is_out() {
 }
 
 #[tokio::test]
-async fn too_many_attempts_are_429_with_the_time_to_wait() {
+async fn too_many_attempts_are_429_with_retry_after() {
     let app = TestApp::builder()
         .workers(0)
         .api("--rate-limit-auth-per-minute=6")
@@ -376,7 +376,7 @@ async fn too_many_attempts_are_429_with_the_time_to_wait() {
         assert!(limit.contains(";r=0;t="), "{limit}");
     };
     let ada = app.user("Ada").await;
-    // One account has a sixth of what an address has.
+    // The limit of an account is a sixth of the limit of an address.
     limited(log_in(&app, &ada.email.to_uppercase(), User::PASSWORD).await);
     for number in 2..6 {
         let reply = log_in(&app, &format!("{number}@example.com"), User::PASSWORD).await;
@@ -388,10 +388,10 @@ async fn too_many_attempts_are_429_with_the_time_to_wait() {
     assert_eq!(me(&app, &ada.token).await.status, 200, "who is in is not held up");
 }
 
-/// The texts that only the database may know.
+/// Secrets that may only appear in the database.
 async fn hashes(database: &Database) -> Vec<String> {
     let mut texts = database.texts("SELECT password_hash FROM users").await;
-    // The hash alone, without its parameters, tells too.
+    // Also without its parameters, the hash is secret.
     let bare: Vec<_> = texts
         .iter()
         .map(|hash| hash.rsplit('$').next().unwrap().to_owned())
@@ -402,7 +402,7 @@ async fn hashes(database: &Database) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn neither_an_answer_nor_the_log_tells_a_password_or_its_hash() {
+async fn passwords_and_hashes_never_appear_in_responses_or_logs() {
     let app = TestApp::builder().workers(0).start().await;
     let server = Server::start(&app, "trace").await;
     let ada = User::register(app.http(), server.url(), "Ada").await;
@@ -434,7 +434,7 @@ async fn neither_an_answer_nor_the_log_tells_a_password_or_its_hash() {
         assert!(log.contains(part), "{log}");
     }
     for token in ["access_token", "refresh_token"] {
-        assert!(!log.contains(login.text(token)), "the log tells the {token}");
+        assert!(!log.contains(login.text(token)), "the log contains the {token}");
     }
     for secret in secrets {
         for reply in &replies {

@@ -1,4 +1,4 @@
-//! Every row of the chat's table of answers.
+//! Every response of `POST …/chat`.
 
 use errand_fake_model::{Behaviour, FinishReason, Gate, Script};
 use errand_testkit::{Reply, TestApp, User, eventually};
@@ -12,7 +12,7 @@ async fn stored(app: &TestApp) -> i64 {
 }
 
 #[tokio::test]
-async fn bad_requests_are_refused_and_store_nothing() {
+async fn invalid_requests_are_rejected_and_store_nothing() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let post = |body: &str| {
@@ -106,7 +106,7 @@ async fn an_unknown_conversation_is_404_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_wait_that_ends_first_is_202_with_the_way_to_the_answer() {
+async fn a_timed_out_wait_is_202_with_the_location_of_the_run() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -134,7 +134,7 @@ async fn a_wait_that_ends_first_is_202_with_the_way_to_the_answer() {
 }
 
 #[tokio::test]
-async fn a_pending_answer_tells_what_is_known() {
+async fn a_pending_response_has_the_current_state() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -148,7 +148,7 @@ async fn a_pending_answer_tells_what_is_known() {
     let queued = user.chat_async(None, "two steps").await;
     assert_eq!(queued.status, 202);
     assert_eq!(queued.text("status"), "queued");
-    // The model is asked again before the step is committed.
+    // The model is called again before the step is committed.
     gate.wait_arrived(1).await;
     eventually("the step is committed", async || {
         app.database.count("SELECT count(*) FROM steps").await == 1
@@ -180,7 +180,7 @@ async fn failed(app: &TestApp, user: &User, script: Script, reason: &str) -> Rep
 }
 
 #[tokio::test]
-async fn a_run_that_failed_is_502_and_its_message_stays_and_can_be_retried() {
+async fn a_failed_run_is_502_and_can_be_retried() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let provider_down = Script::new().otherwise(Behaviour::status(500));
@@ -229,7 +229,7 @@ async fn a_run_that_failed_is_502_and_its_message_stays_and_can_be_retried() {
 }
 
 #[tokio::test]
-async fn passing_faults_of_the_model_are_not_seen() {
+async fn transient_model_errors_are_retried() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     app.model.script(Script::new().then([
@@ -280,7 +280,7 @@ async fn a_cancelled_run_is_409() {
 }
 
 #[tokio::test]
-async fn a_queued_run_is_cancelled_at_once_and_the_next_goes_on() {
+async fn a_queued_run_is_cancelled_immediately_and_the_next_starts() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let first = user.chat_async(None, "Add a task to buy milk").await;

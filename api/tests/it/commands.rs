@@ -1,4 +1,4 @@
-//! The commands that make users and tokens, as an operator runs them.
+//! `create-user` and `token`, as an operator runs them.
 
 use std::{
     process::{Output, Stdio},
@@ -13,7 +13,7 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::programs::{SECRET, named, printed, program, run, text};
 
-/// `create-user`, with what comes over standard input.
+/// Runs `create-user` with this standard input.
 async fn create_user(app: &TestApp, arguments: &[&str], input: Option<&str>) -> Output {
     let mut command = program();
     command
@@ -43,7 +43,7 @@ async fn log_in(app: &TestApp, email: &str, password: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_user_is_made_with_a_password_from_standard_input() {
+async fn create_user_reads_the_password_from_standard_input() {
     let app = TestApp::builder().workers(0).start().await;
     let arguments = ["--email=ann@example.com", "--name=Ann 李"];
     let made = create_user(&app, &arguments, Some(" pass word é \r\nnot this line\n")).await;
@@ -73,7 +73,7 @@ async fn a_user_is_made_with_a_password_from_standard_input() {
 }
 
 #[tokio::test]
-async fn a_password_that_nobody_gives_is_made_and_printed() {
+async fn a_missing_password_is_generated_and_printed() {
     let app = TestApp::builder().workers(0).start().await;
     for (input, email) in [(None, "root@example.com"), (Some("\n"), "toor@example.com")] {
         let email_argument = format!("--email={email}");
@@ -90,14 +90,14 @@ async fn a_password_that_nobody_gives_is_made_and_printed() {
     assert_eq!(app.database.count(admins).await, 2);
 }
 
-/// What a token says.
+/// The claims of a token.
 fn claims(token: &str) -> Value {
     let claims = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()
 }
 
 #[tokio::test]
-async fn a_token_is_issued_that_lets_its_user_in() {
+async fn an_issued_token_is_accepted() {
     let app = TestApp::builder()
         .workers(0)
         .api(format!("--jwt-secret={SECRET}"))

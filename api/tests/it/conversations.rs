@@ -1,4 +1,4 @@
-//! Conversations and their messages: lists, pages, names and ends.
+//! Conversations and their messages: listing, paging, renaming and deleting.
 
 use chrono::{DateTime, Utc};
 use errand_fake_model::{Behaviour, Gate, Script};
@@ -15,7 +15,7 @@ async fn delete(user: &User, path: &str) -> Reply {
     Reply::read(user.request(Method::DELETE, path)).await
 }
 
-/// Every page from the first to the last: their sizes, and the values of a member of what is on them.
+/// Reads all pages. Returns their sizes and the values of one field of their items.
 async fn pages(user: &User, path: &str, cursor: &str, member: &str) -> (Vec<usize>, Vec<Value>) {
     let (mut sizes, mut values) = (Vec::new(), Vec::new());
     let mut next = path.to_owned();
@@ -37,7 +37,7 @@ fn time(reply: &Reply, member: &str) -> DateTime<Utc> {
     reply.text(member).parse().unwrap()
 }
 
-/// Ends what is open, so that the app can stop.
+/// Deletes all conversations, which ends their open runs.
 async fn delete_all(user: &User) {
     for item in user.get("/conversations?limit=100").await.body["items"]
         .as_array()
@@ -49,7 +49,7 @@ async fn delete_all(user: &User) {
 }
 
 #[tokio::test]
-async fn the_list_has_the_newest_first_and_its_pages_have_no_gap_and_no_repeat() {
+async fn conversations_are_listed_newest_first_without_gaps_or_repeats() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let empty = user.get("/conversations").await;
@@ -85,7 +85,7 @@ async fn the_list_has_the_newest_first_and_its_pages_have_no_gap_and_no_repeat()
 }
 
 #[tokio::test]
-async fn a_page_that_was_read_stays_read_while_others_come_in() {
+async fn new_conversations_do_not_change_later_pages() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let mut ids = Vec::new();
@@ -102,7 +102,7 @@ async fn a_page_that_was_read_stays_read_while_others_come_in() {
 }
 
 #[tokio::test]
-async fn a_bad_limit_or_cursor_is_422() {
+async fn an_invalid_limit_or_cursor_is_422() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let queued = user.chat_async(None, "hi").await;
@@ -136,7 +136,7 @@ async fn a_bad_limit_or_cursor_is_422() {
 }
 
 #[tokio::test]
-async fn a_conversation_names_the_run_that_is_open() {
+async fn a_conversation_names_its_open_run() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let first = user.chat_async(None, "Hello").await;
@@ -163,7 +163,7 @@ async fn a_conversation_names_the_run_that_is_open() {
 }
 
 #[tokio::test]
-async fn a_conversation_is_renamed_within_the_rules() {
+async fn a_conversation_can_be_renamed_to_a_valid_title() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let queued = user.chat_async(None, "hi").await;
@@ -193,7 +193,7 @@ async fn a_conversation_is_renamed_within_the_rules() {
 }
 
 #[tokio::test]
-async fn a_conversation_that_is_deleted_is_gone_everywhere() {
+async fn a_deleted_conversation_is_not_found_anywhere() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let kept = user.chat_async(None, "keep me").await;
@@ -206,7 +206,7 @@ async fn a_conversation_that_is_deleted_is_gone_everywhere() {
         assert_eq!(delete(&user, &path).await.status, 204);
     };
     let (waited, ()) = tokio::join!(waits, deletes);
-    // Whoever came before the end is told of it; who came after finds nothing.
+    // A subscriber from before the deletion gets a final event; a later one gets a 404.
     assert!(
         waited.text("status") == "cancelled" || waited.status == 404,
         "{}",
@@ -237,7 +237,7 @@ async fn a_conversation_that_is_deleted_is_gone_everywhere() {
 }
 
 #[tokio::test]
-async fn who_waits_for_an_answer_in_a_conversation_that_is_deleted_is_told_so() {
+async fn deleting_a_conversation_ends_waiting_requests() {
     let mut app = TestApp::start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -255,14 +255,14 @@ async fn who_waits_for_an_answer_in_a_conversation_that_is_deleted_is_told_so() 
     assert_eq!(chat.text("status"), "cancelled");
     gate.release();
     let next = user.chat("Hello").await;
-    assert_eq!(next.status, 200, "the worker goes on: {}", next.body);
+    assert_eq!(next.status, 200, "the worker continues: {}", next.body);
     app.take_worker().stop().await;
     let tasks = app.database.count("SELECT count(*) FROM tasks").await;
     assert_eq!(tasks, 0, "no task of the deleted conversation is there");
 }
 
 #[tokio::test]
-async fn messages_stand_in_order_and_those_of_tools_are_shown_if_asked_for() {
+async fn messages_are_ordered_and_tool_messages_are_optional() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let added = user.chat("Add a task to buy milk").await;

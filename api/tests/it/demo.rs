@@ -1,10 +1,10 @@
-//! The demo model through the whole system: its own chats, judged by the tools that were called and by the database.
+//! The demo model in the whole system: its own chats, checked by the called tools and by the database.
 
 use errand_testkit::{Reply, TestApp, User};
 use reqwest::Method;
 use serde_json::json;
 
-/// The chats that the demo model's own tests play on a pretended list; see there for their form.
+/// The chats of the demo model's own tests, which describe their format.
 const CHATS: [&str; 5] = [
     include_str!("../../../dev/demo-model/tests/it/dialogues/deleting_asks_for_confirmation.txt"),
     include_str!("../../../dev/demo-model/tests/it/dialogues/replies_follow_tool_results.txt"),
@@ -13,7 +13,7 @@ const CHATS: [&str; 5] = [
     include_str!("../../../dev/demo-model/tests/it/dialogues/references_to_earlier_tasks.txt"),
 ];
 
-/// What those chats call the tools.
+/// The tool for a short name in these chats.
 fn tool(short: &str) -> &'static str {
     match short.split(' ').next().unwrap_or_default() {
         "add" => "add_task",
@@ -25,7 +25,7 @@ fn tool(short: &str) -> &'static str {
     }
 }
 
-/// The members of a chat's line, parted by a sign.
+/// The values of a line of a chat, split at a separator.
 fn members<'a>(chat: &'a str, key: &'a str, sign: &'a str) -> Vec<String> {
     chat.lines()
         .filter_map(|line| line.strip_prefix(key))
@@ -53,7 +53,7 @@ async fn play(app: &TestApp, user: &User, chat: &str) {
     let mut conversation = None;
     let mut tools = Vec::new();
     let mut reply = String::new();
-    // Lines that begin with `>` are whole messages, whatever is in them.
+    // Lines that start with `>` are whole messages.
     for said in members(chat, ">", "\u{0}") {
         let answer = user
             .post("/chat", json!({"message": said, "conversation_id": conversation}))
@@ -80,7 +80,7 @@ async fn play(app: &TestApp, user: &User, chat: &str) {
 }
 
 #[tokio::test]
-async fn its_chats_end_in_the_database_as_they_should() {
+async fn demo_chats_have_the_expected_effect_on_the_database() {
     let app = TestApp::builder()
         .api("--rate-limit-chat-per-minute=0")
         .start()

@@ -1,4 +1,4 @@
-//! The edges of HTTP: callers that send slowly, or nothing, or too many at once.
+//! Limits of HTTP: slow clients, silent clients and too many connections.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ async fn connect(app: &TestApp) -> TcpStream {
         .unwrap()
 }
 
-/// Everything that the server says before it closes.
-async fn last_words(mut stream: TcpStream) -> String {
+/// Reads until the server closes the connection.
+async fn read_to_end(mut stream: TcpStream) -> String {
     let mut words = Vec::new();
     timeout(Duration::from_secs(10), stream.read_to_end(&mut words))
         .await
@@ -27,7 +27,7 @@ async fn last_words(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn silent_and_dripping_connections_are_closed() {
+async fn silent_and_slow_connections_are_closed() {
     let app = TestApp::builder()
         .workers(0)
         .api("--http-header-timeout-ms=300")
@@ -37,14 +37,14 @@ async fn silent_and_dripping_connections_are_closed() {
     let user = app.user("Ada").await;
 
     let silent = connect(&app).await;
-    last_words(silent).await;
+    read_to_end(silent).await;
 
     let mut half_a_head = connect(&app).await;
     half_a_head
         .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow")
         .await
         .unwrap();
-    last_words(half_a_head).await;
+    read_to_end(half_a_head).await;
 
     let mut half_a_body = connect(&app).await;
     let head = format!(
@@ -53,13 +53,13 @@ async fn silent_and_dripping_connections_are_closed() {
         user.id, user.token
     );
     half_a_body.write_all(head.as_bytes()).await.unwrap();
-    let words = last_words(half_a_body).await;
+    let words = read_to_end(half_a_body).await;
     assert!(words.starts_with("HTTP/1.1 408"), "{words}");
     assert!(words.contains("application/problem+json"), "{words}");
 }
 
 #[tokio::test]
-async fn connections_beyond_the_cap_wait_for_a_place() {
+async fn connections_beyond_the_limit_wait() {
     let lone = TestApp::builder()
         .workers(0)
         .api("--max-connections=2")
@@ -72,12 +72,12 @@ async fn connections_beyond_the_cap_wait_for_a_place() {
     third.write_all(ask).await.unwrap();
     second.write_all(ask).await.unwrap();
     drop(first);
-    assert!(last_words(second).await.starts_with("HTTP/1.1 200"));
-    assert!(last_words(third).await.starts_with("HTTP/1.1 200"));
+    assert!(read_to_end(second).await.starts_with("HTTP/1.1 200"));
+    assert!(read_to_end(third).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
-async fn every_answer_has_a_request_id_and_a_sane_one_is_the_callers() {
+async fn every_response_has_a_request_id() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     for (sent, kept) in [
@@ -102,7 +102,7 @@ async fn every_answer_has_a_request_id_and_a_sane_one_is_the_callers() {
 }
 
 #[tokio::test]
-async fn the_documentation_is_served_and_complete() {
+async fn the_api_documentation_is_served_and_complete() {
     let app = TestApp::builder().workers(0).start().await;
     let document = Reply::read(app.http().get(format!("{}/openapi.json", app.url()))).await;
     assert_eq!(document.status, 200);

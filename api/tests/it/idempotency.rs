@@ -14,7 +14,7 @@ async fn send(user: &User, key: &str, body: Value) -> Reply {
 }
 
 #[tokio::test]
-async fn a_repeated_request_acts_once_and_is_answered_alike() {
+async fn a_repeated_request_has_one_effect_and_one_response() {
     let app = TestApp::builder().apis(2).start().await;
     let user = app.user("Ada").await;
     let body = json!({"message": "Add a task to buy milk"});
@@ -37,7 +37,7 @@ async fn a_repeated_request_acts_once_and_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn many_requests_with_one_key_at_once_make_one_run() {
+async fn concurrent_requests_with_one_key_create_one_run() {
     let app = TestApp::builder().apis(2).start().await;
     let user = app.user("Ada").await;
     let other = user.at(app.url_of(1));
@@ -65,7 +65,7 @@ async fn many_requests_with_one_key_at_once_make_one_run() {
 }
 
 #[tokio::test]
-async fn a_key_whose_message_was_refused_is_free_again() {
+async fn the_key_of_a_rejected_message_can_be_reused() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let unknown = errand_shared::Uuid::now_v7();
@@ -90,7 +90,7 @@ async fn a_key_whose_message_was_refused_is_free_again() {
 }
 
 #[tokio::test]
-async fn a_key_outlives_the_conversation_it_began() {
+async fn a_key_outlives_its_conversation() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let first = send(&user, "k", json!({"message": "hi"})).await;

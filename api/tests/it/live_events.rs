@@ -1,4 +1,4 @@
-//! A run's events as server-sent events: what comes, and that nothing is missed or comes twice.
+//! The events of a run as server-sent events: no event is missing, and none is repeated.
 
 use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{TestApp, kind_of, kinds_of, seq_of, text_of};
@@ -13,7 +13,7 @@ fn id_of(event: &Value, member: &str) -> errand_shared::Uuid {
 }
 
 #[tokio::test]
-async fn a_chat_is_told_from_its_queue_to_its_end() {
+async fn a_chat_streams_events_from_queued_to_final() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let both = Behaviour::ReplyWithToolCalls {
@@ -89,11 +89,11 @@ async fn a_chat_is_told_from_its_queue_to_its_end() {
             assert_eq!(event["run_id"], stored.body["run_id"]);
             assert_eq!(event["conversation_id"], stored.body["conversation_id"]);
         }
-        // Who comes when it is over is told the same.
+        // A subscriber after the end receives the same events.
         let again = user.events(run_id, 0).await.rest().await;
         assert_eq!(again[1..], events[1..], "{message}");
         assert_eq!(again[0]["seq"], events[0]["seq"]);
-        // And where it was left, it goes on: no gap, no repeat.
+        // A resumed stream has no gap and no repeat.
         for (seen, event) in events.iter().enumerate() {
             let rest = user.events(run_id, seq_of(event)).await;
             if seen + 1 == events.len() {

@@ -1,6 +1,6 @@
-//! What reading along costs: time to the first word, memory of a reader. `ERRAND_LIVE_READERS=2000` measures with as many
-//! WebSockets and as many streams as that, `ERRAND_LIVE_OF_A_USER=2` with one of each a user, and with `--nocapture` the
-//! figures are printed.
+//! The cost of streaming: time to the first word and memory per subscriber. `ERRAND_LIVE_READERS=2000` measures with that many
+//! WebSockets and that many streams, `ERRAND_LIVE_OF_A_USER=2` with one of each per user, and `--nocapture` prints the
+//! figures.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use futures::{StreamExt, future::join_all, stream};
 
 use crate::programs::Server;
 
-/// Bytes that a reader may cost.
+/// Maximum memory of a subscriber in bytes.
 const MOST: u64 = 50 * 1024;
-/// Readers that one user has, half of them WebSockets, if nothing else is asked for.
+/// Default number of subscribers per user, half of them WebSockets.
 const OF_A_USER: usize = 20;
-/// Connections that are opened at once.
+/// Number of connections that are opened concurrently.
 const AT_ONCE: usize = 32;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_word_is_there_soon_after_the_model_has_said_it() {
+async fn the_first_word_arrives_soon_after_the_model_sent_it() {
     let app = TestApp::builder()
         .model(Options {
             token_delay: Duration::from_millis(60),
@@ -38,7 +38,7 @@ async fn the_first_word_is_there_soon_after_the_model_has_said_it() {
         let released = Instant::now();
         gate.release();
         stream.until("message.delta").await;
-        // The model sends the first word after two pauses: its role comes first.
+        // The model sends the first word after two pauses: it sends its role first.
         delays.push(released.elapsed().saturating_sub(Duration::from_millis(120)));
         stream.rest().await;
     }
@@ -57,7 +57,7 @@ async fn socket(server: &str, user: &User) -> Socket {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_costs_little_memory_and_a_stuck_one_delays_nobody() {
+async fn a_subscriber_needs_little_memory_and_a_stuck_one_delays_no_other() {
     open_files::raise(20_000);
     let number = |name, default| variable(name).map_or(default, |number| number.parse().unwrap());
     let readers: usize = number("ERRAND_LIVE_READERS", 300);
@@ -80,7 +80,7 @@ async fn a_reader_costs_little_memory_and_a_stuck_one_delays_nobody() {
         runs.push(user.at(server.url()).chat_async(None, "hi").await.id("run_id"));
     }
     gate.wait_arrived(users.len()).await;
-    // What is made once is there before anything is counted.
+    // Allocate everything that is allocated only once before measuring.
     drop(socket(&server.url(), &users[0]).await);
     drop(users[0].at(server.url()).events(runs[0], 0).await);
 
@@ -115,7 +115,7 @@ async fn a_reader_costs_little_memory_and_a_stuck_one_delays_nobody() {
     assert!(a_socket < MOST, "a WebSocket takes {a_socket} bytes");
     assert!(a_stream < MOST, "a stream takes {a_stream} bytes");
 
-    // One of each never reads again.
+    // One WebSocket and one stream stop reading.
     let stuck = sockets.pop();
     let released = Instant::now();
     gate.release();
@@ -123,7 +123,7 @@ async fn a_reader_costs_little_memory_and_a_stuck_one_delays_nobody() {
     let streamed = streams.into_iter().map(last_of_stream).collect::<Vec<_>>();
     let (of_sockets, of_streams) = tokio::join!(join_all(all), join_all(streamed));
     println!(
-        "the last of {} readers was told after {:?}",
+        "the last of {} subscribers received the end after {:?}",
         readers * 2,
         released.elapsed()
     );

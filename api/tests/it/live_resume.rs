@@ -1,4 +1,4 @@
-//! Readers who come late, go and come back: during the run, after it, and when Redis has lost its log.
+//! Subscribers who connect late, disconnect and reconnect: during a run, after it, and after Redis has lost its log.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn add_milk() -> Behaviour {
     Behaviour::tool_call("add_task", r#"{"title":"milk"}"#)
 }
 
-/// A model that takes its time for each word.
+/// A model that pauses after each word.
 fn slowly() -> Options {
     Options {
         token_delay: Duration::from_millis(15),
@@ -48,58 +48,61 @@ async fn log_of(app: &TestApp, run_id: Uuid) -> i64 {
 }
 
 #[tokio::test]
-async fn whoever_joins_while_words_come_has_the_same_text_in_the_end() {
+async fn a_subscriber_who_joins_late_ends_with_the_same_text() {
     let app = TestApp::builder().apis(2).model(slowly()).start().await;
     let user = app.user("Ada").await;
     app.model
         .script(Script::new().when("go", [Behaviour::reply(ANSWER)]));
     let mut first = user.chat_events(None, "go").await;
-    let mut told = first.until("message.delta").await;
-    let run_id = run_of(&told[0]);
+    let mut received = first.until("message.delta").await;
+    let run_id = run_of(&received[0]);
     let mut late: Vec<Events> = Vec::new();
     let mut back: Vec<(Vec<Value>, Events)> = Vec::new();
-    // At every further event somebody joins from the beginning, and somebody comes back elsewhere from here.
+    // At every event, one subscriber starts from the beginning and another one resumes at another API.
     while let Some(event) = first.next().await {
-        told.push(event);
+        received.push(event);
         late.push(user.events(run_id, 0).await);
-        let last = seq_of(told.last().unwrap());
-        back.push((told.clone(), user.at(app.url_of(1)).events(run_id, last).await));
+        let last = seq_of(received.last().unwrap());
+        back.push((
+            received.clone(),
+            user.at(app.url_of(1)).events(run_id, last).await,
+        ));
     }
-    assert!(late.len() > 5, "{told:#?}");
-    assert_eq!(text_of(&told), ANSWER);
+    assert!(late.len() > 5, "{received:#?}");
+    assert_eq!(text_of(&received), ANSWER);
     for joined in late {
-        assert_eq!(joined.rest().await[1..], told[1..]);
+        assert_eq!(joined.rest().await[1..], received[1..]);
     }
     for (mut seen, resumed) in back {
         seen.extend(resumed.rest().await);
-        assert_eq!(seen, told);
+        assert_eq!(seen, received);
     }
 }
 
 #[tokio::test]
-async fn a_stream_whose_api_goes_away_is_gone_on_with_at_another() {
+async fn a_stream_continues_at_another_api_after_a_shutdown() {
     let mut app = TestApp::builder().apis(2).model(slowly()).start().await;
     let user = app.user("Ada").await;
     let elsewhere = user.at(app.url_of(1));
     app.model
         .script(Script::new().when("go", [Behaviour::reply(ANSWER)]));
     let mut stream = user.chat_events(None, "go").await;
-    let mut told = stream.until("message.delta").await;
+    let mut received = stream.until("message.delta").await;
     let (rest, ()) = tokio::join!(stream.rest(), app.stop_api(0));
-    told.extend(rest);
+    received.extend(rest);
     assert!(
-        !kind_of(told.last().unwrap()).starts_with("run.succ"),
-        "{told:#?}"
+        !kind_of(received.last().unwrap()).starts_with("run.succ"),
+        "{received:#?}"
     );
-    let last = seq_of(told.last().unwrap());
-    told.extend(elsewhere.events(run_of(&told[0]), last).await.rest().await);
-    let stored = elsewhere.wait(run_of(&told[0])).await;
-    assert_eq!(text_of(&told), stored.text("message"));
-    assert_eq!(told.last().unwrap()["data"]["response"], stored.body);
+    let last = seq_of(received.last().unwrap());
+    received.extend(elsewhere.events(run_of(&received[0]), last).await.rest().await);
+    let stored = elsewhere.wait(run_of(&received[0])).await;
+    assert_eq!(text_of(&received), stored.text("message"));
+    assert_eq!(received.last().unwrap()["data"]["response"], stored.body);
 }
 
 #[tokio::test]
-async fn nobody_hears_words_that_nobody_asked_for_and_who_comes_hears_them_all() {
+async fn deltas_are_published_only_with_subscribers_who_get_all_of_them() {
     let app = TestApp::builder().model(slowly()).start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -111,37 +114,37 @@ async fn nobody_hears_words_that_nobody_asked_for_and_who_comes_hears_them_all()
     );
     let alone = user.chat("alone").await;
     assert_eq!(log_of(&app, alone.id("run_id")).await, 2, "its start and its end");
-    let told = user.events(alone.id("run_id"), 0).await.rest().await;
+    let received = user.events(alone.id("run_id"), 0).await.rest().await;
     assert_eq!(
-        kinds_of(&told),
+        kinds_of(&received),
         ["run.queued", "run.started", "message.reset", "run.succeeded"]
     );
-    assert_eq!(text_of(&told), ANSWER);
+    assert_eq!(text_of(&received), ANSWER);
 
     let posted = user.chat_async(None, "joined").await;
     gate.wait_arrived(1).await;
-    // The worker knows by now that nobody listens.
+    // By now the worker knows that there are no subscribers.
     eventually("the start is logged", || async {
         log_of(&app, posted.id("run_id")).await == 1
     })
     .await;
     gate.release();
-    let told = user.events(posted.id("run_id"), 0).await.rest().await;
+    let received = user.events(posted.id("run_id"), 0).await.rest().await;
     assert_eq!(
-        kinds_of(&told),
+        kinds_of(&received),
         ["run.queued", "run.started", "message.delta", "run.succeeded"]
     );
-    assert_eq!(text_of(&told), ANSWER);
+    assert_eq!(text_of(&received), ANSWER);
 }
 
 #[tokio::test]
-async fn a_run_whose_log_is_lost_is_told_from_the_book() {
+async fn a_run_with_a_lost_log_is_streamed_from_postgres() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     app.model
         .script(Script::new().when("milk", [add_milk(), Behaviour::reply("Milk is on the list.")]));
-    let told = user.chat_events(None, "milk").await.rest().await;
-    let run_id = run_of(&told[0]);
+    let received = user.chat_events(None, "milk").await.rest().await;
+    let run_id = run_of(&received[0]);
     forget_log(&app, run_id).await;
     let all = user.events(run_id, 0).await.rest().await;
     let expected = [
@@ -158,25 +161,30 @@ async fn a_run_whose_log_is_lost_is_told_from_the_book() {
         event["data"].clone()
     };
     for kind in ["tool.started", "tool.finished", "run.succeeded"] {
-        assert_eq!(data(&all, kind), data(&told, kind), "{kind}");
+        assert_eq!(data(&all, kind), data(&received, kind), "{kind}");
     }
-    // Wherever a reader comes back to, its text is the stored one, its numbers grow, and there is an end.
-    for seen in 1..told.len() {
-        let mut events = told[..seen].to_vec();
-        events.extend(user.events(run_id, seq_of(&told[seen - 1])).await.rest().await);
+    // Wherever a subscriber resumes, it gets the stored text, ascending numbers and a final event.
+    for seen in 1..received.len() {
+        let mut events = received[..seen].to_vec();
+        events.extend(
+            user.events(run_id, seq_of(&received[seen - 1]))
+                .await
+                .rest()
+                .await,
+        );
         assert_eq!(
             text_of(&events),
             "Milk is on the list.",
             "after {seen}: {events:#?}"
         );
-        assert_eq!(events.last(), told.last());
+        assert_eq!(events.last(), received.last());
     }
-    let last = user.events(run_id, seq_of(told.last().unwrap())).await;
+    let last = user.events(run_id, seq_of(received.last().unwrap())).await;
     assert_eq!(last.status, 204);
 }
 
 #[tokio::test]
-async fn when_redis_is_emptied_in_the_middle_nothing_is_missing_in_the_end() {
+async fn emptying_redis_during_a_run_loses_no_text() {
     let redis = Redis::ephemeral().await.unwrap();
     let app = TestApp::builder()
         .redis_url(redis.url())
@@ -187,19 +195,19 @@ async fn when_redis_is_emptied_in_the_middle_nothing_is_missing_in_the_end() {
     app.model
         .script(Script::new().when("go", [add_milk(), Behaviour::reply(ANSWER)]));
     let mut stays = user.chat_events(None, "go").await;
-    let mut told = stays.until("message.delta").await;
-    told.push(stays.next().await.unwrap());
-    let run_id = run_of(&told[0]);
-    let comes_back = told.clone();
+    let mut received = stays.until("message.delta").await;
+    received.push(stays.next().await.unwrap());
+    let run_id = run_of(&received[0]);
+    let comes_back = received.clone();
     let emptied: String = redis::cmd("FLUSHALL")
         .query_async(&mut app.redis().await)
         .await
         .unwrap();
     assert_eq!(emptied, "OK");
     let late = user.events(run_id, 0).await;
-    let back = user.events(run_id, seq_of(told.last().unwrap())).await;
-    told.extend(stays.rest().await);
-    assert_eq!(text_of(&told), ANSWER);
+    let back = user.events(run_id, seq_of(received.last().unwrap())).await;
+    received.extend(stays.rest().await);
+    assert_eq!(text_of(&received), ANSWER);
     let late = late.rest().await;
     assert_eq!(text_of(&late), ANSWER, "{late:#?}");
     let tools = late
@@ -210,29 +218,29 @@ async fn when_redis_is_emptied_in_the_middle_nothing_is_missing_in_the_end() {
     let mut comes_back = comes_back;
     comes_back.extend(back.rest().await);
     assert_eq!(text_of(&comes_back), ANSWER, "{comes_back:#?}");
-    let resets = told
+    let resets = received
         .iter()
         .filter(|event| kind_of(event) == "message.reset")
         .count();
-    assert!(resets > 0, "the text so far is told once more: {told:#?}");
+    assert!(resets > 0, "the text so far is sent again: {received:#?}");
 }
 
 #[tokio::test]
-async fn without_redis_a_reader_still_has_the_end() {
-    // The API listens to a Redis that nobody writes to; the worker's news go elsewhere.
+async fn a_subscriber_gets_the_final_event_without_redis() {
+    // The API subscribes at a Redis to which the worker does not publish.
     let app = TestApp::builder()
         .api("--redis-prefix=nobody-writes-here:")
         .api("--wait-sweep-ms=40")
         .start()
         .await;
     let user = app.user("Ada").await;
-    let told = user
+    let received = user
         .chat_events(None, "Add a task to buy milk")
         .await
         .rest()
         .await;
     assert_eq!(
-        kinds_of(&told),
+        kinds_of(&received),
         [
             "run.queued",
             "tool.started",
@@ -241,13 +249,13 @@ async fn without_redis_a_reader_still_has_the_end() {
             "run.succeeded"
         ]
     );
-    let response = &told[4]["data"]["response"];
+    let response = &received[4]["data"]["response"];
     assert_eq!(response["tool_calls"][0]["tool_name"], "add_task");
-    assert_eq!(text_of(&told), response["message"]);
+    assert_eq!(text_of(&received), response["message"]);
 }
 
 #[tokio::test]
-async fn a_failed_run_that_is_tried_again_is_told_on() {
+async fn a_retried_run_continues_its_events() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let refused = Behaviour::Finish {
@@ -256,13 +264,13 @@ async fn a_failed_run_that_is_tried_again_is_told_on() {
     };
     app.model
         .script(Script::new().when("go", [refused, Behaviour::reply("A whole answer.")]));
-    let mut told = user.chat_events(None, "go").await.rest().await;
-    assert_eq!(kind_of(told.last().unwrap()), "run.failed");
-    let (run_id, end) = (run_of(&told[0]), seq_of(told.last().unwrap()));
+    let mut received = user.chat_events(None, "go").await.rest().await;
+    assert_eq!(kind_of(received.last().unwrap()), "run.failed");
+    let (run_id, end) = (run_of(&received[0]), seq_of(received.last().unwrap()));
     let retry = user.post(&format!("/runs/{run_id}/retry"), Value::Null).await;
     assert_eq!(retry.status, 202);
     let again = user.events(run_id, end).await.rest().await;
-    // What is said of the text in between hangs on whether the run has ended by now; the text itself does not.
+    // The events for the text depend on whether the run has finished by now; the resulting text does not.
     let kinds = kinds_of(&again);
     assert!(
         kinds.starts_with(&["run.queued", "run.started", "message.reset"]),
@@ -275,9 +283,9 @@ async fn a_failed_run_that_is_tried_again_is_told_on() {
         "{kinds:?}"
     );
     assert!(again.is_sorted_by_key(seq_of), "{again:#?}");
-    told.extend(again);
-    assert_eq!(text_of(&told), "A whole answer.");
-    let attempts: Vec<_> = told
+    received.extend(again);
+    assert_eq!(text_of(&received), "A whole answer.");
+    let attempts: Vec<_> = received
         .iter()
         .map(|event| event["attempt"].as_i64().unwrap())
         .collect();
@@ -285,7 +293,7 @@ async fn a_failed_run_that_is_tried_again_is_told_on() {
         attempts.is_sorted() && attempts.last() == Some(&2),
         "{attempts:?}"
     );
-    // From the beginning, the end before is not told: a final event is the last.
+    // From the beginning, the earlier end is not sent: a final event is always the last.
     let all = user.events(run_id, 0).await.rest().await;
     assert_eq!(
         all.iter()
@@ -304,9 +312,12 @@ async fn a_deleted_conversation_ends_its_streams() {
     app.model
         .script(Script::new().when("milk", [add_milk(), Behaviour::reply("Too late.").behind(&gate)]));
     let mut stream = user.chat_events(None, "milk").await;
-    let told = stream.until("tool.finished").await;
+    let received = stream.until("tool.finished").await;
     gate.wait_arrived(1).await;
-    let path = format!("/conversations/{}", told[0]["conversation_id"].as_str().unwrap());
+    let path = format!(
+        "/conversations/{}",
+        received[0]["conversation_id"].as_str().unwrap()
+    );
     let deleted = user
         .at(app.url_of(1))
         .request(Method::DELETE, &path)
@@ -339,10 +350,10 @@ async fn a_cancel_at_another_instance_ends_a_hanging_model_call_within_a_second(
     app.model
         .script(Script::new().when("milk", [add_milk(), Behaviour::Hang.behind(&gate)]));
     let mut stream = user.chat_events(None, "milk").await;
-    let told = stream.until("tool.finished").await;
+    let received = stream.until("tool.finished").await;
     gate.wait_arrived(1).await;
     gate.release();
-    let cancel = format!("/runs/{}/cancel", told[0]["run_id"].as_str().unwrap());
+    let cancel = format!("/runs/{}/cancel", received[0]["run_id"].as_str().unwrap());
     let asked = std::time::Instant::now();
     let elsewhere = user.at(app.url_of(1));
     assert_eq!(elsewhere.post(&cancel, Value::Null).await.status, 202);
@@ -355,7 +366,7 @@ async fn a_cancel_at_another_instance_ends_a_hanging_model_call_within_a_second(
 }
 
 #[tokio::test]
-async fn a_quiet_stream_is_kept_open_by_comments() {
+async fn comments_keep_an_idle_stream_open() {
     let app = TestApp::builder().api("--sse-keepalive-seconds=1").start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -369,7 +380,7 @@ async fn a_quiet_stream_is_kept_open_by_comments() {
 }
 
 #[tokio::test]
-async fn only_its_user_reads_a_run_and_only_from_a_number() {
+async fn only_the_owner_streams_a_run_from_a_valid_number() {
     let app = TestApp::start().await;
     let (user, other) = (app.user("Ada").await, app.user("Bob").await);
     let done = user.chat("hello").await;
@@ -385,7 +396,7 @@ async fn only_its_user_reads_a_run_and_only_from_a_number() {
         let header = user.request(Method::GET, &path).header("last-event-id", bad);
         assert_eq!(errand_testkit::Reply::read(header).await.status, 422, "{bad}");
     }
-    // A number that was never given out is none.
+    // A number that was never used is treated as 0.
     let beyond = user.events(done.id("run_id"), 1 << 52).await.rest().await;
     assert_eq!(text_of(&beyond), done.text("message"));
     let refused = user.chat_events(Some(Uuid::now_v7()), "hello").await;
@@ -405,7 +416,7 @@ async fn rejecting(user: &User, conversation_id: &Value, key: Option<&str>) -> e
 }
 
 #[tokio::test]
-async fn a_message_that_does_not_wait_is_refused_while_another_is_answered() {
+async fn if_running_reject_is_409_while_a_run_is_open() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -444,7 +455,7 @@ async fn a_message_that_does_not_wait_is_refused_while_another_is_answered() {
 }
 
 #[tokio::test]
-async fn of_messages_that_do_not_wait_and_come_at_once_one_is_taken() {
+async fn one_of_concurrent_rejecting_messages_is_accepted() {
     let app = TestApp::builder().apis(2).start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();

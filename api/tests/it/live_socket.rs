@@ -1,4 +1,4 @@
-//! The WebSocket: what goes over it, and how it ends.
+//! WebSockets: their frames, and how they are closed.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn add_milk() -> Behaviour {
 }
 
 #[tokio::test]
-async fn a_chat_over_the_socket_is_accepted_and_told_on_every_device() {
+async fn a_chat_over_a_websocket_reaches_every_device() {
     let app = TestApp::builder().apis(2).start().await;
     let user = app.user("Ada").await;
     let stranger = app.user("Bob").await;
@@ -52,7 +52,7 @@ async fn a_chat_over_the_socket_is_accepted_and_told_on_every_device() {
     let heard = laptop.until("run.succeeded").await;
     assert_eq!(heard[1..], events[1..]);
 
-    // The key stands for the first message, whichever way it is sent again.
+    // The key belongs to the first message, whether it is sent again over HTTP or a WebSocket.
     let body = json!({"message": "Buy milk"});
     let request = user
         .request(reqwest::Method::POST, "/chat")
@@ -67,7 +67,7 @@ async fn a_chat_over_the_socket_is_accepted_and_told_on_every_device() {
     assert_eq!(frames[0]["run_id"], accepted["run_id"]);
     assert_eq!(app.database.count("SELECT count(*) FROM tasks").await, 1);
 
-    // A run that was started otherwise is told as well.
+    // The events of a run that was started over HTTP arrive too.
     let posted = user.chat("hello").await;
     let frames = laptop.until("run.succeeded").await;
     assert!(
@@ -80,12 +80,12 @@ async fn a_chat_over_the_socket_is_accepted_and_told_on_every_device() {
     assert_eq!(
         other.json().await,
         json!({"type": "pong"}),
-        "nothing of anybody else's"
+        "no events of another user"
     );
 }
 
 #[tokio::test]
-async fn a_socket_that_comes_late_is_told_what_it_missed() {
+async fn a_late_websocket_receives_missed_events() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -93,7 +93,7 @@ async fn a_socket_that_comes_late_is_told_what_it_missed() {
         .script(Script::new().when("milk", [add_milk(), Behaviour::reply("Done.").behind(&gate)]));
     let posted = user.chat_async(None, "milk").await;
     gate.wait_arrived(1).await;
-    let (mut told, mut asking) = (open(&app, 0, &user).await, open(&app, 0, &user).await);
+    let (mut late, mut asking) = (open(&app, 0, &user).await, open(&app, 0, &user).await);
     asking
         .say(json!({"type": "subscribe", "run_id": posted.body["run_id"]}))
         .await;
@@ -105,18 +105,18 @@ async fn a_socket_that_comes_late_is_told_what_it_missed() {
     gate.release();
     let rest = asking.until("run.succeeded").await;
     assert_eq!(kinds_of(&rest), ["message.delta", "run.succeeded"]);
-    // Who has not asked is told from the beginning when the run is next heard of.
-    let all = told.until("run.succeeded").await;
+    // Without a subscription, the run is sent from the beginning at its next event.
+    let all = late.until("run.succeeded").await;
     assert_eq!(all, [seen.clone(), rest.clone()].concat());
 
     let last = seq_of(seen.last().unwrap());
-    told.say(json!({"type": "subscribe", "run_id": posted.body["run_id"], "after_seq": last}))
+    late.say(json!({"type": "subscribe", "run_id": posted.body["run_id"], "after_seq": last}))
         .await;
-    assert_eq!(told.until("run.succeeded").await, rest);
+    assert_eq!(late.until("run.succeeded").await, rest);
 }
 
 #[tokio::test]
-async fn a_run_is_cancelled_over_the_socket() {
+async fn a_run_can_be_cancelled_over_a_websocket() {
     let app = TestApp::builder()
         .worker("--heartbeat-ms=60000")
         .worker("--worker-dead-after-ms=200000")
@@ -141,7 +141,7 @@ async fn a_run_is_cancelled_over_the_socket() {
     let last = &frames.last().unwrap()["data"];
     assert_eq!(last["done"][0]["tool_name"], "add_task");
     assert!(last["usage"]["total_tokens"].as_i64() > Some(0));
-    // Once more is no fault, and says nothing new.
+    // Cancelling again is not an error and sends no event.
     socket
         .say(json!({"type": "cancel", "run_id": accepted["run_id"]}))
         .await;
@@ -150,7 +150,7 @@ async fn a_run_is_cancelled_over_the_socket() {
 }
 
 #[tokio::test]
-async fn frames_that_are_none_get_a_problem_and_the_socket_lives() {
+async fn an_invalid_frame_gets_a_problem_and_the_websocket_stays_open() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let mut socket = open(&app, 0, &user).await;
@@ -214,7 +214,7 @@ async fn frames_that_are_none_get_a_problem_and_the_socket_lives() {
 }
 
 #[tokio::test]
-async fn what_was_too_much_says_when_to_try_again() {
+async fn a_rate_limited_frame_has_retry_after() {
     let app = TestApp::builder()
         .api("--rate-limit-chat-per-minute=1")
         .start()
@@ -235,7 +235,7 @@ async fn what_was_too_much_says_when_to_try_again() {
 }
 
 #[tokio::test]
-async fn the_handshake_lets_in_who_may_come_in() {
+async fn the_handshake_requires_a_valid_caller_and_origin() {
     let app = TestApp::builder()
         .api("--cors-allowed-origins=https://app.example")
         .api("--ws-connections-per-user=3")
@@ -299,7 +299,7 @@ async fn the_handshake_lets_in_who_may_come_in() {
 }
 
 #[tokio::test]
-async fn a_token_that_expires_ends_its_socket() {
+async fn an_expired_token_closes_its_websocket() {
     let app = TestApp::builder().api("--jwt-ttl-seconds=2").start().await;
     let user = app.user("Ada").await;
     let socket = open(&app, 0, &user).await;
@@ -307,7 +307,7 @@ async fn a_token_that_expires_ends_its_socket() {
 }
 
 #[tokio::test]
-async fn a_stopping_api_says_so_and_the_client_goes_on_elsewhere() {
+async fn a_shutdown_closes_websockets_and_the_client_continues_elsewhere() {
     let mut app = TestApp::builder().apis(2).start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -340,7 +340,7 @@ async fn a_stopping_api_says_so_and_the_client_goes_on_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_answer_pings_is_let_go() {
+async fn a_client_without_pongs_is_disconnected() {
     let app = TestApp::builder()
         .api("--ws-ping-seconds=1")
         .api("--ws-pong-timeout-seconds=1")
@@ -348,7 +348,7 @@ async fn a_client_that_does_not_answer_pings_is_let_go() {
         .start()
         .await;
     let user = app.user("Ada").await;
-    // It reads nothing, so that it answers nothing.
+    // The client reads nothing, so it answers no pings.
     let silent = open(&app, 0, &user).await;
     let bearer = format!("Bearer {}", user.token);
     eventually("its seat is free", || async {
@@ -361,7 +361,7 @@ async fn a_client_that_does_not_answer_pings_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_sent_away_can_go_on_and_delays_nobody() {
+async fn a_slow_client_is_disconnected_and_can_continue() {
     let app = TestApp::builder()
         .api("--live-buffer-events=16")
         .worker("--delta-interval-ms=1")
@@ -373,7 +373,7 @@ async fn a_slow_reader_is_sent_away_can_go_on_and_delays_nobody() {
         .script(Script::always(Behaviour::reply(word.trim_end())));
     let (mut slow, mut quick) = (open(&app, 0, &user).await, open(&app, 0, &user).await);
     let mut runs = Vec::new();
-    // Until the kernel's buffers and ours are full.
+    // Until the buffers of the kernel and of the API are full.
     for number in 0..24 {
         quick
             .say(json!({"type": "chat", "id": number.to_string(), "message": "go"}))
@@ -391,7 +391,7 @@ async fn a_slow_reader_is_sent_away_can_go_on_and_delays_nobody() {
     assert_eq!(code, Some(1013));
     let last = seen.last().unwrap();
     let run_id = last["run_id"].clone();
-    let mut told: Vec<_> = seen
+    let mut received: Vec<_> = seen
         .iter()
         .filter(|frame| frame["run_id"] == run_id)
         .cloned()
@@ -401,12 +401,12 @@ async fn a_slow_reader_is_sent_away_can_go_on_and_delays_nobody() {
         .say(json!({"type": "subscribe", "run_id": run_id, "after_seq": seq_of(last)}))
         .await;
     if kind_of(last) != "run.succeeded" {
-        told.extend(again.until("run.succeeded").await);
+        received.extend(again.until("run.succeeded").await);
     }
     assert_eq!(
-        told.last().unwrap()["data"]["response"]["message"].as_str(),
+        received.last().unwrap()["data"]["response"]["message"].as_str(),
         Some(word.trim_end())
     );
-    assert_eq!(text_of(&told), word.trim_end());
+    assert_eq!(text_of(&received), word.trim_end());
     assert!(runs.contains(&run_id));
 }

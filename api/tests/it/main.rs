@@ -1,4 +1,4 @@
-//! The API over real services: see each file's name.
+//! Tests of the API with real Postgres and Redis, one file per subject.
 
 #[cfg(test)]
 mod admin;

@@ -1,4 +1,4 @@
-//! The main job: a message in, a stored and answered reply out.
+//! The main job: a message is stored, and its reply is returned.
 
 use errand_testkit::{TestApp, User};
 use serde_json::json;
@@ -80,7 +80,7 @@ async fn a_task_is_added_listed_and_completed_in_one_conversation() {
 }
 
 #[tokio::test]
-async fn the_answer_is_the_same_by_every_way_to_it() {
+async fn every_route_returns_the_same_reply() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let chat = user.chat("Add a task to buy milk").await;
@@ -100,7 +100,7 @@ async fn the_answer_is_the_same_by_every_way_to_it() {
 }
 
 #[tokio::test]
-async fn another_instance_goes_on_with_the_conversation_and_answers_for_its_runs() {
+async fn another_instance_continues_a_conversation() {
     let app = TestApp::builder().apis(2).start().await;
     let first = app.user("Ada").await;
     let second = first.at(app.url_of(1));
@@ -116,7 +116,7 @@ async fn another_instance_goes_on_with_the_conversation_and_answers_for_its_runs
 }
 
 #[tokio::test]
-async fn the_model_is_told_who_asks_and_never_a_user_id() {
+async fn the_model_receives_the_user_name_but_no_user_id() {
     let app = TestApp::start().await;
     let user = app.user("Grace Hopper").await;
     user.chat("Add a task to buy milk").await;
@@ -178,7 +178,7 @@ async fn a_restart_of_everything_loses_nothing() {
 }
 
 #[tokio::test]
-async fn text_is_kept_exactly() {
+async fn message_text_is_stored_exactly() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let long = "é🦀漢".repeat(666) + "xy";

@@ -1,15 +1,15 @@
-//! The tools over MCP: any client with a user's token may list and call them, and acts for that user only.
+//! The tools over MCP: a client with a user's token can list and call them, for that user only.
 
 use errand_testkit::{Reply, TestApp, User, eventually};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-/// The revision that knows no handshake: each request says what it speaks.
+/// The revision without a handshake: every request names its revision.
 const MODERN: &str = "2026-07-28";
-/// The last one with a handshake.
+/// The last revision with a handshake.
 const LEGACY: &str = "2025-11-25";
 
-/// A request to `/mcp` with all that a client sends but the message.
+/// A request to `/mcp` with all headers and no message.
 fn request(app: &TestApp, user: &User, version: &str) -> RequestBuilder {
     bare(app, version).bearer_auth(&user.token)
 }
@@ -21,7 +21,7 @@ fn bare(app: &TestApp, version: &str) -> RequestBuilder {
         .header("mcp-protocol-version", version)
 }
 
-/// A method, as a client of either revision asks it.
+/// Calls a method as a client of this revision does.
 async fn ask(app: &TestApp, user: &User, version: &str, method: &str, params: Value) -> Reply {
     let mut params = params;
     let mut request = request(app, user, version);
@@ -40,7 +40,7 @@ async fn ask(app: &TestApp, user: &User, version: &str, method: &str, params: Va
     Reply::read(request.json(&message)).await
 }
 
-/// The result of a call of a tool, which came back over HTTP in good order.
+/// Calls a tool and returns its result, which must be a 200.
 async fn call(app: &TestApp, user: &User, version: &str, name: &str, arguments: Value) -> Value {
     let reply = ask(
         app,
@@ -70,7 +70,7 @@ fn code(reply: &Reply) -> &Value {
 }
 
 #[tokio::test]
-async fn a_client_shakes_hands_lists_and_calls_all_five_tools() {
+async fn a_client_initializes_lists_and_calls_all_five_tools() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let hello = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
@@ -149,7 +149,7 @@ async fn a_client_shakes_hands_lists_and_calls_all_five_tools() {
 }
 
 #[tokio::test]
-async fn a_revision_without_handshake_is_discovered_and_an_unknown_one_is_refused() {
+async fn revisions_are_discovered_and_an_unknown_one_is_rejected() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let found = ask(&app, &user, MODERN, "server/discover", json!({})).await;
@@ -157,7 +157,7 @@ async fn a_revision_without_handshake_is_discovered_and_an_unknown_one_is_refuse
     let versions = &found.body["result"]["supportedVersions"];
     assert_eq!(*versions, json!(["2025-06-18", LEGACY, MODERN]));
 
-    // Whoever asks for another one in the handshake is offered one of ours.
+    // A handshake with another revision is answered with a supported one.
     for (asked, offered) in [
         ("2025-06-18", "2025-06-18"),
         ("2024-11-05", LEGACY),
@@ -176,7 +176,7 @@ async fn a_revision_without_handshake_is_discovered_and_an_unknown_one_is_refuse
 }
 
 #[tokio::test]
-async fn the_token_says_whose_list_it_is_and_nothing_else_does() {
+async fn only_the_token_selects_the_user() {
     let app = TestApp::builder().workers(0).start().await;
     let ada = app.user("Ada").await;
     let eve = app.user("Eve").await;
@@ -205,7 +205,7 @@ async fn the_token_says_whose_list_it_is_and_nothing_else_does() {
 }
 
 #[tokio::test]
-async fn a_tool_that_fails_is_a_result_and_a_wrong_message_is_an_error() {
+async fn a_failed_tool_is_a_result_and_an_invalid_message_an_error() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     for (tool, arguments, expected) in [
@@ -269,7 +269,7 @@ async fn a_tool_that_fails_is_a_result_and_a_wrong_message_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_as_http_is_a_problem() {
+async fn an_invalid_http_request_is_a_problem() {
     let app = TestApp::builder()
         .workers(0)
         .api("--http-body-max-bytes=4096")
@@ -304,7 +304,7 @@ async fn what_is_wrong_with_a_request_as_http_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_page_that_has_made_itself_our_neighbour_is_refused() {
+async fn dns_rebinding_is_rejected() {
     let app = TestApp::builder()
         .workers(0)
         .api("--cors-allowed-origins=https://app.example")
@@ -323,7 +323,7 @@ async fn a_page_that_has_made_itself_our_neighbour_is_refused() {
         (&own_host, Some("null"), 403),
         ("errand.example:8443", None, 200),
         ("errand.example", None, 403),
-        // A name that leads to us, and a page that was loaded from it: DNS rebinding.
+        // DNS rebinding: a page whose host name resolves to this server.
         ("evil.example", Some("http://evil.example"), 403),
         ("evil.example", None, 403),
     ];
@@ -359,7 +359,7 @@ async fn a_page_that_has_made_itself_our_neighbour_is_refused() {
 }
 
 #[tokio::test]
-async fn a_user_s_requests_are_counted() {
+async fn requests_are_rate_limited_by_user() {
     let app = TestApp::builder()
         .workers(0)
         .api("--rate-limit-mcp-per-minute=2")
@@ -377,7 +377,7 @@ async fn a_user_s_requests_are_counted() {
 }
 
 #[tokio::test]
-async fn any_instance_answers_and_calls_that_come_together_all_count() {
+async fn any_instance_answers_and_concurrent_calls_all_take_effect() {
     let mut app = TestApp::builder().workers(0).apis(2).start().await;
     let user = app.user("Ada").await;
     let second = app.url_of(1);
@@ -407,7 +407,7 @@ async fn any_instance_answers_and_calls_that_come_together_all_count() {
 }
 
 #[tokio::test]
-async fn a_stalled_database_is_a_failed_result_in_time_and_leaves_nothing_behind() {
+async fn a_stalled_database_fails_the_call_without_effect() {
     let app = TestApp::builder()
         .workers(0)
         .api("--database-request-timeout-ms=300")
@@ -425,7 +425,7 @@ async fn a_stalled_database_is_a_failed_result_in_time_and_leaves_nothing_behind
     assert!(error.starts_with("INTERNAL_ERROR"), "{error}");
     assert!(error.contains("changed nothing"), "{error}");
     stall.rollback().await.unwrap();
-    // The statement that was given up ends in Postgres without having counted.
+    // The abandoned statement is rolled back in Postgres.
     eventually("a call succeeds again", || async {
         call(&app, &user, LEGACY, "list_tasks", json!({})).await["isError"] == false
     })
@@ -436,7 +436,7 @@ async fn a_stalled_database_is_a_failed_result_in_time_and_leaves_nothing_behind
 }
 
 #[tokio::test]
-async fn a_commit_that_is_cut_off_has_an_unknown_outcome() {
+async fn an_interrupted_commit_has_an_unknown_outcome() {
     let app = TestApp::builder()
         .workers(0)
         .api("--database-request-timeout-ms=300")

@@ -1,4 +1,4 @@
-//! `/metrics` of both programs, held against `docs/METRICS.md`; and `Server-Timing` of a chat.
+//! `/metrics` of both programs, compared with `docs/METRICS.md`, and `Server-Timing` of a chat.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use reqwest::Method;
 /// Metrics by name: the type and the labels.
 type Table = BTreeMap<String, (String, BTreeSet<String>)>;
 
-/// What the document says of the programs with these headings.
+/// The metrics that the document lists under these headings.
 fn documented(headings: &[&str]) -> Table {
     let document = include_str!("../../../docs/METRICS.md");
     let mut table = Table::new();
@@ -34,7 +34,7 @@ fn documented(headings: &[&str]) -> Table {
     table
 }
 
-/// What a program shows.
+/// The metrics that a program exports.
 fn shown(text: &str) -> Table {
     let mut table = Table::new();
     for line in text.lines() {
@@ -62,7 +62,7 @@ fn shown(text: &str) -> Table {
     table
 }
 
-/// The value of one series that counts something.
+/// The value of one counter.
 fn count(text: &str, series: &str) -> u64 {
     let value = value_of(text, series);
     value.strip_suffix(".0").unwrap_or(value).parse().unwrap()
@@ -78,7 +78,7 @@ fn value_of<'a>(text: &'a str, series: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn every_metric_is_documented_and_every_documented_one_is_there() {
+async fn every_metric_is_documented_and_exported() {
     let shop = McpFixture::start();
     let file = AgentsFile::new(&shop.agents_file(""));
     let app = TestApp::builder()
@@ -99,7 +99,7 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
 }
 
 #[tokio::test]
-async fn a_chat_is_counted_on_its_way() {
+async fn a_chat_is_counted() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     assert_eq!(user.chat("Add a task to buy milk").await.tools(), ["add_task"]);
@@ -120,7 +120,7 @@ async fn a_chat_is_counted_on_its_way() {
         ),
         1
     );
-    // The worker rings for the next run after it has told of the end.
+    // The worker notifies for the next run after it has published the end.
     eventually("the attempt is counted", || async {
         let worker = app.worker_metrics().await;
         count(
@@ -157,7 +157,7 @@ async fn a_chat_is_counted_on_its_way() {
 }
 
 #[tokio::test]
-async fn faults_of_the_model_are_counted_by_their_kind() {
+async fn model_errors_are_counted_by_kind() {
     let app = TestApp::builder().worker("--model-retries=1").start().await;
     let user = app.user("Ada").await;
     app.model
@@ -180,7 +180,7 @@ async fn faults_of_the_model_are_counted_by_their_kind() {
 }
 
 #[tokio::test]
-async fn the_queue_is_seen_when_nobody_works() {
+async fn the_queue_is_visible_without_workers() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let first = user.chat_async(None, "Add milk").await;
@@ -205,7 +205,7 @@ async fn the_queue_is_seen_when_nobody_works() {
 }
 
 #[tokio::test]
-async fn a_waiting_message_is_told_its_place_and_users_take_turns() {
+async fn a_queued_message_has_a_position_and_users_are_served_in_turn() {
     let app = TestApp::builder().workers(0).start().await;
     let ada = app.user("Ada").await;
     let bob = app.user("Bob").await;
@@ -213,7 +213,7 @@ async fn a_waiting_message_is_told_its_place_and_users_take_turns() {
     for _ in 0..5 {
         runs.push(ada.chat_async(None, "Hello").await.id("run_id"));
     }
-    // What was read before is shown for two seconds.
+    // Figures are cached for two seconds.
     eventually("the five are counted", || async {
         let waiting = ada.get(&format!("/runs/{}", runs[4])).await;
         waiting.status == 202 && waiting.body["queue"]["place"] == 5
@@ -230,7 +230,7 @@ async fn a_waiting_message_is_told_its_place_and_users_take_turns() {
 }
 
 #[tokio::test]
-async fn what_callers_make_up_makes_no_series() {
+async fn unknown_paths_and_methods_create_no_series() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let made_up = Method::from_bytes(b"BREW").unwrap();
@@ -254,7 +254,7 @@ fn timing(headers: &reqwest::header::HeaderMap) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test]
-async fn a_chat_tells_where_its_time_went() {
+async fn a_chat_has_server_timing() {
     const THINKS: Duration = Duration::from_millis(60);
     let app = TestApp::builder().worker("--model-retries=0").start().await;
     let user = app.user("Ada").await;

@@ -1,4 +1,4 @@
-//! Postgres or Redis away: clear answers in time, and recovery without a restart.
+//! Postgres or Redis is unavailable: timely errors, and recovery without a restart.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::{process::Command, time::Instant};
 
-/// A chat while Postgres does not answer: 503 in time, and when to come again.
+/// Sends a chat while Postgres is unavailable, and asserts a timely 503 with `Retry-After`.
 async fn refused(user: &User) -> Reply {
     let asked = Instant::now();
     let reply = user.chat("Add a task to buy milk").await;
@@ -20,7 +20,7 @@ async fn refused(user: &User) -> Reply {
 }
 
 #[tokio::test]
-async fn with_postgres_down_a_chat_is_503_in_time_and_all_is_well_once_it_is_back() {
+async fn a_chat_is_503_while_postgres_is_down() {
     let mut postgres = Postgres::ephemeral().await.unwrap();
     let app = TestApp::builder().postgres_url(postgres.url()).start().await;
     let user = app.user("Ada").await;
@@ -45,7 +45,7 @@ async fn with_postgres_down_a_chat_is_503_in_time_and_all_is_well_once_it_is_bac
 }
 
 #[tokio::test]
-async fn with_postgres_stalled_a_chat_is_503_in_time_and_its_key_tells_what_became_of_it() {
+async fn a_chat_is_503_while_postgres_stalls_and_its_key_finds_the_run() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     assert_eq!(user.chat("Hello").await.status, 200);
@@ -69,7 +69,7 @@ async fn with_postgres_stalled_a_chat_is_503_in_time_and_its_key_tells_what_beca
     assert_eq!(app.database.count("SELECT count(*) FROM tasks").await, 1);
 }
 
-/// SIGSTOP or SIGCONT for what answers the app's API.
+/// Sends SIGSTOP or SIGCONT to the Postgres backends of the API.
 async fn signal_backends(pids: &str, signal: &str) {
     let kill = format!("kill -{signal} {pids}");
     let status = Command::new("sh").args(["-c", &kill]).status().await.unwrap();
@@ -77,12 +77,12 @@ async fn signal_backends(pids: &str, signal: &str) {
 }
 
 #[tokio::test]
-async fn with_postgres_frozen_every_request_is_503_in_time_and_all_is_well_once_it_thaws() {
+async fn every_request_is_503_while_postgres_is_frozen() {
     let mut postgres = Postgres::ephemeral().await.unwrap();
     let app = TestApp::builder().postgres_url(postgres.url()).start().await;
     let user = app.user("Ada").await;
     assert_eq!(user.chat("Hello").await.status, 200);
-    // Connections stay open, and new ones are taken by the kernel: but nobody answers.
+    // Connections stay open and the kernel accepts new ones, but no process answers.
     let pids = app
         .database
         .texts(
@@ -115,7 +115,7 @@ async fn with_postgres_frozen_every_request_is_503_in_time_and_all_is_well_once_
 }
 
 #[tokio::test]
-async fn with_redis_down_messages_are_taken_and_answered() {
+async fn messages_are_answered_without_redis() {
     let mut redis = Redis::ephemeral().await.unwrap();
     let app = TestApp::builder()
         .redis_url(redis.url())
@@ -138,7 +138,7 @@ async fn with_redis_down_messages_are_taken_and_answered() {
     );
 
     redis.start_again().await.unwrap();
-    eventually("the news to be heard again", || async {
+    eventually("the Redis subscription to be active again", || async {
         ready().await.text("status") == "ready"
     })
     .await;

@@ -1,4 +1,4 @@
-//! The program as a process: what it prints, how it ends, what its commands do.
+//! The program as a process: its output, its exit code and its subcommands.
 
 use std::{
     collections::HashMap,
@@ -19,19 +19,19 @@ use tokio::{
 const PROGRAM: &str = env!("CARGO_BIN_EXE_errand-api");
 pub(crate) const SECRET: &str = "a secret of these programs only, 32 bytes or more";
 
-/// The program, which knows nothing but what the test tells it.
+/// The program with an empty environment.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(PROGRAM);
     command
         .env_clear()
-        // Where no `.env` file lies.
+        // A folder without a `.env` file.
         .current_dir(std::env::temp_dir())
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
 }
 
-/// Runs it to its end.
+/// Runs a program until it exits.
 pub(crate) async fn run(command: &mut Command) -> Output {
     timeout(Duration::from_mins(1), command.output())
         .await
@@ -43,14 +43,14 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// What it prints when all is well.
+/// The output of a successful program.
 pub(crate) async fn printed(command: &mut Command) -> String {
     let output = run(command).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     text(&output.stdout)
 }
 
-/// The value after a name on a line of its own.
+/// The value of a `name: value` line.
 pub(crate) fn named<'a>(printed: &'a str, name: &str) -> Option<&'a str> {
     printed
         .lines()
@@ -70,14 +70,14 @@ impl Server {
         Self::start_with(app, log_filter, &[]).await
     }
 
-    /// The same with more settings.
+    /// Starts a server with additional settings.
     pub(crate) async fn start_with(app: &TestApp, log_filter: &str, settings: &[String]) -> Self {
         let log = std::env::temp_dir().join(format!("errand-test-{}.log", Uuid::now_v7().simple()));
         let more = [
             "--log-format=json".to_owned(),
             format!("--log-filter={log_filter}"),
         ];
-        // Of two of one name the last counts.
+        // The last argument with a name wins.
         let arguments: HashMap<_, _> = app
             .api_arguments()
             .iter()
@@ -105,7 +105,7 @@ impl Server {
         server
     }
 
-    /// What it has in memory.
+    /// The resident memory.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = format!("/proc/{}/status", self.child.id().unwrap());
         let status = std::fs::read_to_string(status).unwrap();
@@ -133,7 +133,7 @@ impl Server {
             .code()
     }
 
-    /// Ends it in order and gives all that it has logged.
+    /// Shuts the server down and returns its log.
     pub(crate) async fn stop(mut self) -> String {
         self.terminate().await;
         assert_eq!(self.exit_code().await, Some(0));
@@ -152,7 +152,7 @@ impl Server {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Where it says that it serves.
+    /// The address in its log.
     fn address(&self) -> Option<String> {
         self.logged().lines().find_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
@@ -177,7 +177,7 @@ async fn help_and_version_are_printed() {
     }
 }
 
-/// Good settings of a server, as the environment has them.
+/// Valid settings of a server, as environment variables.
 fn settings() -> HashMap<&'static str, String> {
     [
         ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing"),
@@ -190,7 +190,7 @@ fn settings() -> HashMap<&'static str, String> {
     .into()
 }
 
-/// Exit code 2 and one line that names the setting and does not show its value.
+/// Asserts exit code 2 and one line that names the setting without its value.
 async fn refused(command: &mut Command, name: &str, value: &str) {
     let output = run(command).await;
     let said = text(&output.stderr);
@@ -205,7 +205,7 @@ async fn refused(command: &mut Command, name: &str, value: &str) {
 }
 
 #[tokio::test]
-async fn a_setting_that_is_missing_is_named() {
+async fn a_missing_setting_is_named() {
     for name in ["DATABASE_URL", "REDIS_URL", "JWT_SECRET"] {
         let mut missing = settings();
         missing.remove(name);
@@ -233,7 +233,7 @@ async fn a_setting_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn a_bad_setting_is_named_and_its_value_is_not_shown() {
+async fn an_invalid_setting_is_named_without_its_value() {
     for (name, value) in [
         ("JWT_SECRET", "hush-too-short"),
         ("JWT_SECRET_PREVIOUS", "hush-too-short"),
@@ -275,7 +275,7 @@ async fn a_bad_setting_is_named_and_its_value_is_not_shown() {
 }
 
 #[tokio::test]
-async fn a_setting_that_is_not_utf_8_is_named() {
+async fn a_non_utf_8_setting_is_named() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
     for name in ["JWT_SECRET", "DATABASE_URL", "JWT_ISSUER"] {
         let mut command = program();
@@ -285,7 +285,7 @@ async fn a_setting_that_is_not_utf_8_is_named() {
 }
 
 #[tokio::test]
-async fn an_empty_database_is_migrated_however_often() {
+async fn migrating_is_idempotent() {
     let database = Database::new().await;
     database
         .execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
@@ -322,7 +322,7 @@ async fn the_queue_is_rebuilt_from_postgres() {
         range.arg(app.ready_key()).arg(0).arg(-1);
         range.query_async(&mut connection).await.unwrap()
     };
-    eventually("the API has rung", || async {
+    eventually("the API has notified", || async {
         rung(connection.clone()).await.len() >= 2
     })
     .await;
@@ -352,7 +352,7 @@ async fn the_queue_is_rebuilt_from_postgres() {
     ready.sort_unstable();
     assert_eq!(ids, ready);
 
-    // Its own rescuer would ring too, much later.
+    // The rescuer would also notify, but much later.
     let _worker = app.start_worker_with(&["--rescue-interval-ms=600000"]).await;
     for reply in [&first, &behind, &other] {
         let answered = user.wait(reply.id("run_id")).await;
@@ -361,7 +361,7 @@ async fn the_queue_is_rebuilt_from_postgres() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_told_to_stop_answers_who_waits_and_ends_well() {
+async fn a_shutdown_answers_waiting_requests() {
     let app = TestApp::builder().workers(0).start().await;
     let mut server = Server::start(&app, "info").await;
     let user = User::register(app.http(), server.url(), "Ada").await;
@@ -387,7 +387,7 @@ async fn a_server_that_is_told_to_stop_answers_who_waits_and_ends_well() {
     assert!(server.logged().contains("API stopped"));
     std::fs::remove_file(&server.log).unwrap();
     let gone = app.http().get(format!("{}/healthz", server.url())).send().await;
-    assert!(gone.is_err(), "nobody listens any more");
+    assert!(gone.is_err(), "the server no longer listens");
 
     let user = user.at(app.url());
     let _worker = app.start_worker().await;

@@ -1,4 +1,4 @@
-//! What a chat costs in round trips to Postgres, counted on the wire.
+//! The number of round trips to Postgres per chat, counted by a proxy.
 
 use std::sync::{
     Arc,
@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A proxy before Postgres that counts what makes a client wait: `Sync` and simple queries.
+/// A proxy for Postgres that counts the messages for which a client waits: `Sync` and simple queries.
 struct Counter {
     url: String,
     round_trips: Arc<AtomicU64>,
@@ -50,7 +50,7 @@ async fn relay(client: TcpStream, server: TcpStream, round_trips: Arc<AtomicU64>
     let (mut from_server, mut to_server) = server.into_split();
     let back = tokio::io::copy(&mut from_server, &mut to_client);
     let forth = async {
-        // The greeting has no type byte.
+        // The startup message has no type byte.
         let mut greeting = true;
         while let Some((kind, message)) = message(&mut from_client, greeting).await {
             greeting = false;
@@ -78,7 +78,7 @@ async fn message(from: &mut (impl AsyncRead + Unpin), greeting: bool) -> Option<
 #[tokio::test]
 async fn a_chat_with_one_tool_call_takes_seven_round_trips() {
     let counter = Counter::start().await;
-    // Nothing else may speak while a chat is counted, and the connections are warm: statements are prepared once.
+    // No other queries may run while a chat is counted, and all statements are prepared beforehand.
     let app = TestApp::builder()
         .database_url(&counter.url)
         .api("--database-pool-size=1")

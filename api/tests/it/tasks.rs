@@ -1,4 +1,4 @@
-//! The to-do list over HTTP, and that it is the same list that the agent's tools see.
+//! The to-do list over HTTP, which is the list that the agent's tools use.
 
 use chrono::{DateTime, Utc};
 use errand_testkit::{Reply, TestApp, User};
@@ -27,7 +27,7 @@ fn numbers(page: &Reply) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_task_is_added_read_changed_and_deleted() {
+async fn a_task_can_be_added_read_updated_and_deleted() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let body = json!({"title": "buy milk", "description": "2 litres"});
@@ -84,7 +84,7 @@ async fn a_task_is_added_read_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_number_is_a_user_s_own_and_never_used_again() {
+async fn task_numbers_belong_to_a_user_and_are_not_reused() {
     let app = TestApp::builder().workers(0).start().await;
     let ada = app.user("Ada").await;
     let eve = app.user("Eve").await;
@@ -166,7 +166,7 @@ async fn the_list_is_filtered_and_paged() {
 }
 
 #[tokio::test]
-async fn what_breaks_a_rule_is_422_and_changes_nothing() {
+async fn an_invalid_request_is_422_and_changes_nothing() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let task = add(&user, "buy milk").await;
@@ -234,7 +234,7 @@ async fn what_breaks_a_rule_is_422_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn text_of_a_task_is_kept_exactly() {
+async fn task_text_is_stored_exactly() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let family = "👩‍👩‍👧‍👦".repeat(36);
@@ -256,7 +256,7 @@ async fn text_of_a_task_is_kept_exactly() {
 }
 
 #[tokio::test]
-async fn the_chat_and_the_routes_see_one_list() {
+async fn chats_and_routes_share_one_list() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let chat = user.chat("Add a task to buy milk").await;

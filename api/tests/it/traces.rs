@@ -1,4 +1,4 @@
-//! Traces: one from the POST through the queue to every model and tool call, sent by both programs.
+//! Traces: one trace from the POST through the queue to every model and tool call, exported by both programs.
 
 use std::{
     collections::BTreeSet,
@@ -20,10 +20,10 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::programs::Server;
 
-/// The spans that were sent, each with the program that sent it.
+/// The exported spans and their programs.
 type Spans = Arc<Mutex<Vec<(String, Span)>>>;
 
-/// A collector that remembers.
+/// A collector that stores the spans.
 struct Collector {
     url: String,
     spans: Spans,
@@ -87,7 +87,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_trace_leads_from_the_post_to_every_model_and_tool_call() {
+async fn one_trace_connects_the_post_with_every_model_and_tool_call() {
     let collector = Collector::start().await;
     // The worker is in this process, the API is not.
     let settings = TraceSettings {
@@ -148,7 +148,7 @@ async fn one_trace_leads_from_the_post_to_every_model_and_tool_call() {
     let model_calls = trace.iter().filter(|span| span.1 == "model call").count();
     assert_eq!(model_calls, 2);
 
-    // The same request can be found in the log and in the book.
+    // The request id is also in the log and in the database.
     let stored = log.lines().find(|line| line.contains("message stored")).unwrap();
     assert!(stored.contains("find-me-again"), "{stored}");
     let named = "SELECT count(*) FROM runs WHERE request_id = 'find-me-again'";

@@ -1,10 +1,10 @@
-//! No user can see or change what is another's.
+//! Users cannot see or change resources of other users.
 
 use errand_testkit::{Reply, TestApp};
 use reqwest::Method;
 use serde_json::json;
 
-/// Every route below `/api/{user_id}`, with a body where it takes one.
+/// Every route below `/api/{user_id}`.
 fn routes(conversation: &str, run: &str) -> Vec<(Method, String)> {
     [
         (Method::POST, "/chat".to_owned()),
@@ -30,7 +30,7 @@ fn body() -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn every_route_wants_a_good_token_then_good_ids_then_the_right_user() {
+async fn every_route_checks_the_token_then_the_ids_then_the_user() {
     let app = TestApp::start().await;
     let ada = app.user("Ada").await;
     let eve = app.user("Eve").await;
@@ -80,7 +80,7 @@ async fn every_route_wants_a_good_token_then_good_ids_then_the_right_user() {
 }
 
 #[tokio::test]
-async fn what_is_another_users_is_not_found() {
+async fn resources_of_another_user_are_not_found() {
     let app = TestApp::start().await;
     let ada = app.user("Ada").await;
     let eve = app.user("Eve").await;

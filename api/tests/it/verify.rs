@@ -25,7 +25,7 @@ fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A user's talk: tasks come and go, runs succeed, fail to find what they look for, are cancelled and tried again.
+/// Chats of a user: tasks are added and deleted, runs succeed, are cancelled and are retried.
 async fn talk(user: &User) {
     let first = user.chat("Add a task to buy milk").await;
     assert_eq!(first.status, 200, "{}", first.body);
@@ -60,7 +60,7 @@ async fn talk(user: &User) {
 }
 
 #[tokio::test]
-async fn real_chats_keep_every_promise() {
+async fn real_chats_have_no_violations() {
     let app = TestApp::start().await;
     talk(&app.user("Ada").await).await;
     app.drained().await;
@@ -73,11 +73,7 @@ async fn real_chats_keep_every_promise() {
         text(&verified.stderr)
     );
     assert!(said.ends_with("\nNo violations found.\n"), "{said}");
-    assert_eq!(
-        text(&verified.stderr),
-        "",
-        "nothing is told of the progress unless asked"
-    );
+    assert_eq!(text(&verified.stderr), "", "progress is only reported on request");
 
     let verified = verify(&app, &["--json", "--progress"]).await;
     let report = report(&verified);
@@ -90,7 +86,7 @@ async fn real_chats_keep_every_promise() {
 }
 
 #[tokio::test]
-async fn nothing_is_reported_while_chats_are_under_way() {
+async fn running_chats_have_no_violations() {
     let app = TestApp::builder().apis(2).workers(3).start().await;
     let users: Vec<_> = join_all((0..12).map(|_| app.user("Ada"))).await;
     let under_way = AtomicBool::new(true);
@@ -119,7 +115,7 @@ async fn nothing_is_reported_while_chats_are_under_way() {
 }
 
 #[tokio::test]
-async fn a_broken_promise_is_named_and_ends_the_program_with_1() {
+async fn a_violation_is_listed_and_the_exit_code_is_1() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let said = user.chat("Add a task to buy milk").await;
@@ -143,7 +139,7 @@ async fn a_broken_promise_is_named_and_ends_the_program_with_1() {
 }
 
 #[tokio::test]
-async fn a_bad_setting_ends_it_with_2_and_a_database_that_is_away_with_1() {
+async fn an_invalid_setting_exits_with_2_and_an_unavailable_database_with_1() {
     let bad = run(program().args(["verify", "--show=0", "--database-url=postgres://127.0.0.1:1/x"])).await;
     assert_eq!(bad.status.code(), Some(2));
     assert!(
@@ -162,9 +158,9 @@ async fn a_bad_setting_ends_it_with_2_and_a_database_that_is_away_with_1() {
 
 const DEFAULT_MESSAGES: u64 = 30_000;
 
-/// `ERRAND_VERIFY_MESSAGES=300000` fills the book to that many messages; with `--no-capture` the report is printed.
+/// `ERRAND_VERIFY_MESSAGES=300000` fills the database with that many messages; `--no-capture` prints the report.
 #[tokio::test]
-async fn a_large_book_is_verified() {
+async fn a_large_database_is_verified() {
     let messages =
         variable("ERRAND_VERIFY_MESSAGES").map_or(DEFAULT_MESSAGES, |messages| messages.parse().unwrap());
     let database = Database::new().await;

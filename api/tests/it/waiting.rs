@@ -1,4 +1,4 @@
-//! Waiting: who waits is answered, whatever happens to Redis or to the API.
+//! Waiting requests are answered, whatever happens to Redis or to the API.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use redis::AsyncCommands;
 use reqwest::Method;
 
 #[tokio::test]
-async fn an_answer_whose_news_was_lost_is_found_by_the_look() {
-    // The API listens to a Redis that nobody writes to; the worker's news go elsewhere.
+async fn polling_finds_a_reply_that_redis_lost() {
+    // The API subscribes at a Redis to which the worker does not publish.
     let app = TestApp::builder()
         .api("--redis-prefix=nobody-writes-here:")
         .api("--wait-sweep-ms=40")
@@ -33,7 +33,7 @@ async fn an_answer_whose_news_was_lost_is_found_by_the_look() {
 }
 
 #[tokio::test]
-async fn a_stopping_api_turns_waits_into_202_and_the_run_goes_on() {
+async fn a_shutdown_turns_waits_into_202_and_the_run_continues() {
     let mut app = TestApp::builder().apis(2).start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -51,9 +51,9 @@ async fn a_stopping_api_turns_waits_into_202_and_the_run_goes_on() {
     assert_eq!(answered.text("message"), "Here.");
 }
 
-/// A retry takes an end back, and its news may still be under way: Redis was slow, or had stopped for a while.
+/// A retry undoes an end whose Redis message may still arrive: Redis was slow, or had stopped for a while.
 #[tokio::test]
-async fn late_news_of_an_end_that_was_taken_back_ends_no_wait() {
+async fn a_delayed_message_about_an_undone_end_ends_no_wait() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -82,7 +82,7 @@ async fn late_news_of_an_end_that_was_taken_back_ends_no_wait() {
     let late = run_finished::encode(&late).unwrap();
     let tell = async {
         let mut redis = app.redis().await;
-        // Each look goes the way of the wait that was sent before it, so some news come while it waits.
+        // The delayed messages arrive while the requests wait.
         for _ in 0..20 {
             let told: usize = redis.publish(app.finals_channel(), &late).await.unwrap();
             assert_eq!(told, 1, "the API listens");
@@ -125,11 +125,11 @@ async fn deleting_the_conversation_ends_the_wait() {
 }
 
 #[tokio::test]
-async fn a_thousand_chats_wait_at_once_on_one_worker() {
+async fn a_thousand_chats_wait_on_one_worker() {
     let app = TestApp::builder()
         .api("--max-open-runs-per-user=0")
         .api("--rate-limit-chat-per-minute=0")
-        // However slow the machine is that this runs on.
+        // Generous, because the machine may be slow.
         .api("--database-acquire-timeout-ms=60000")
         .api("--database-request-timeout-ms=60000")
         .start()
@@ -139,7 +139,7 @@ async fn a_thousand_chats_wait_at_once_on_one_worker() {
     app.model
         .script(Script::new().otherwise(Behaviour::reply("Hello!").behind(&gate)));
     let release = async {
-        // Every one of them is in the model's hands before the first is answered.
+        // All of them have called the model before the first is answered.
         tokio::time::timeout(Duration::from_mins(1), gate.wait_arrived(1000))
             .await
             .unwrap();

@@ -1,4 +1,4 @@
-//! HTTP as no library would send it: each odd request is answered or refused, and harms nobody else.
+//! HTTP that no library would send: every unusual request is answered or rejected without affecting others.
 
 use std::time::Duration;
 
@@ -15,25 +15,25 @@ async fn connect(app: &TestApp) -> TcpStream {
         .unwrap()
 }
 
-/// Everything that the server says until it closes.
+/// Reads until the server closes the connection.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut said = Vec::new();
-    // A server that refuses what it has not read resets the connection after its answer.
+    // A server that rejects an unread body resets the connection after its response.
     let ended = timeout(Duration::from_secs(10), stream.read_to_end(&mut said)).await;
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(ended.is_ok(), "the connection stays open after {said:?}");
     said
 }
 
-/// What the server says to these bytes, after which it closes.
-async fn said_to(app: &TestApp, bytes: &[u8]) -> String {
+/// The response to these bytes, after which the server closes.
+async fn response_to(app: &TestApp, bytes: &[u8]) -> String {
     let mut stream = connect(app).await;
-    // It may have heard enough before the end.
+    // The server may respond before all bytes are sent.
     drop(stream.write_all(bytes).await);
     rest(&mut stream).await
 }
 
-/// The statuses of the answers, in order.
+/// The statuses of the responses, in order.
 fn statuses(said: &str) -> Vec<u16> {
     let answers = said.split("HTTP/1.").skip(1);
     answers
@@ -52,7 +52,7 @@ async fn app() -> (TestApp, User) {
     (app, user)
 }
 
-/// The head of a post of a task, with these headers more.
+/// The head of a request that adds a task, with additional headers.
 fn post(user: &User, headers: &str) -> String {
     format!(
         "POST /api/{}/tasks HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n{headers}\r\n",
@@ -64,7 +64,7 @@ const CLOSE: &str = "connection: close\r\n";
 
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "one table")]
-async fn odd_requests_are_answered_or_refused_and_harm_nobody() {
+async fn unusual_requests_do_not_affect_others() {
     let (app, _) = app().await;
     let get = |line: &str, headers: &str| format!("{line}\r\nhost: x\r\n{headers}{CLOSE}\r\n");
     let cases = [
@@ -142,7 +142,7 @@ async fn odd_requests_are_answered_or_refused_and_harm_nobody() {
             400,
         ),
         (
-            "a length that is none",
+            "an invalid length",
             get("POST /auth/login HTTP/1.1", "content-length: many\r\n"),
             400,
         ),
@@ -167,27 +167,27 @@ async fn odd_requests_are_answered_or_refused_and_harm_nobody() {
         ("noise", "\0\0\0\0\r\n\r\n".to_owned(), 400),
     ];
     for (what, request, status) in cases {
-        let said = said_to(&app, request.as_bytes()).await;
+        let said = response_to(&app, request.as_bytes()).await;
         assert_eq!(statuses(&said), [status], "{what}: {said}");
     }
-    // Nobody here speaks HTTP/2, whose connections have other limits.
-    assert_eq!(said_to(&app, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, "");
-    let head = said_to(&app, get("HEAD /healthz HTTP/1.1", "").as_bytes()).await;
+    // HTTP/2 is not supported.
+    assert_eq!(response_to(&app, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, "");
+    let head = response_to(&app, get("HEAD /healthz HTTP/1.1", "").as_bytes()).await;
     assert!(head.ends_with("\r\n\r\n"), "no body: {head}");
 }
 
 #[tokio::test]
 async fn requests_on_one_connection_are_answered_in_order() {
     let (app, user) = app().await;
-    // All at once.
+    // Pipelined.
     let body = r#"{"title":"milk"}"#;
     let first = post(&user, &format!("content-length: {}\r\n", body.len()));
     let second = "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n";
     let last = format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{CLOSE}\r\n");
-    let said = said_to(&app, format!("{first}{body}{second}{last}").as_bytes()).await;
+    let said = response_to(&app, format!("{first}{body}{second}{last}").as_bytes()).await;
     assert_eq!(statuses(&said), [201, 404, 200], "{said}");
 
-    // One after the other; then it is silent, and the server closes.
+    // One after another, then silence until the server closes the connection.
     let mut stream = connect(&app).await;
     for _ in 0..2 {
         stream.write_all(second.as_bytes()).await.unwrap();
@@ -197,7 +197,7 @@ async fn requests_on_one_connection_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn bodies_that_are_not_as_announced_are_refused_and_store_nothing() {
+async fn bodies_that_contradict_their_headers_are_rejected() {
     let (app, user) = app().await;
     let body = r#"{"title":"milk"}"#;
     let chunked = "transfer-encoding: chunked\r\n";
@@ -246,14 +246,14 @@ async fn bodies_that_are_not_as_announced_are_refused_and_store_nothing() {
         ),
     ];
     for (what, request, expected) in cases {
-        let said = said_to(&app, request.as_bytes()).await;
+        let said = response_to(&app, request.as_bytes()).await;
         assert_eq!(statuses(&said), expected, "{what}: {said}");
     }
     assert_eq!(user.get("/tasks").await.body["total"], 0);
 
-    // Each chunk a byte: slow, but in time.
+    // One byte per chunk: slow, but within the time limit.
     let bytes: Vec<_> = body.chars().map(|byte| format!("1\r\n{byte}\r\n")).collect();
-    let said = said_to(
+    let said = response_to(
         &app,
         (post(&user, &format!("{chunked}{CLOSE}")) + &bytes.concat() + "0\r\n\r\n").as_bytes(),
     )
@@ -262,7 +262,7 @@ async fn bodies_that_are_not_as_announced_are_refused_and_store_nothing() {
 }
 
 #[tokio::test]
-async fn a_body_is_asked_for_only_from_those_who_may_send_it() {
+async fn a_body_is_only_requested_from_authorized_callers() {
     let (app, user) = app().await;
     let body = r#"{"title":"milk"}"#;
     let expect = format!(
@@ -280,18 +280,18 @@ async fn a_body_is_asked_for_only_from_those_who_may_send_it() {
 
     let mut stranger = user;
     "none".clone_into(&mut stranger.token);
-    let said = said_to(&app, post(&stranger, &expect).as_bytes()).await;
+    let said = response_to(&app, post(&stranger, &expect).as_bytes()).await;
     assert_eq!(statuses(&said), [401], "{said}");
 }
 
 #[tokio::test]
-async fn whoever_sends_byte_by_byte_has_no_more_time_than_others() {
+async fn sending_byte_by_byte_does_not_extend_the_time_limit() {
     let (app, user) = app().await;
     let drip = async |head: String, drip: &str| {
         let (mut from, mut to) = connect(&app).await.into_split();
         to.write_all(head.as_bytes()).await.unwrap();
         let dripping = async {
-            // Its slowness is what is tried; it ends when the server closes.
+            // Sends slowly until the server closes the connection.
             while to.write_all(drip.as_bytes()).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -316,7 +316,7 @@ async fn whoever_sends_byte_by_byte_has_no_more_time_than_others() {
 }
 
 #[tokio::test]
-async fn silent_connections_that_take_every_place_are_got_rid_of_by_themselves() {
+async fn silent_connections_are_closed_and_free_their_slots() {
     let full = TestApp::builder()
         .workers(0)
         .api("--max-connections=3")
@@ -329,7 +329,7 @@ async fn silent_connections_that_take_every_place_are_got_rid_of_by_themselves()
         connect(&full).await,
         connect(&full).await,
     ];
-    let said = said_to(&full, format!("GET /healthz HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await;
+    let said = response_to(&full, format!("GET /healthz HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await;
     assert_eq!(statuses(&said), [200], "{said}");
     for mut stream in silent {
         assert_eq!(rest(&mut stream).await, "");
