@@ -4,6 +4,7 @@ pub(crate) mod cursor;
 pub(crate) mod database;
 pub(crate) mod error;
 pub(crate) mod extract;
+mod lingering;
 pub(crate) mod listener;
 pub(crate) mod openapi;
 pub(crate) mod origin;

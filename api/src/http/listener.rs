@@ -19,6 +19,8 @@ use tokio::{
 };
 use tower::Layer;
 
+use super::lingering::Lingering;
+
 /// Connections that the kernel queues before they are accepted.
 const BACKLOG: u32 = 4096;
 
@@ -92,7 +94,7 @@ pub(crate) async fn serve(
                 _ => return,
             }
             let mut connection = pin!(
-                http.serve_connection(TokioIo::new(stream), service)
+                http.serve_connection(TokioIo::new(Lingering::new(stream)), service)
                     .with_upgrades()
             );
             let ended = if let Some(ended) = stopping.run_until_cancelled(connection.as_mut()).await {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use errand_shared::Uuid;
+use errand_shared::{Uuid, signals::wire::ReadyNotice};
 use errand_testkit::{Database, Reply, TestApp, User, eventually, redis_url};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -345,12 +345,17 @@ async fn the_queue_is_rebuilt_from_postgres() {
     )
     .await;
     assert_eq!(said, "2 notifications sent\n", "not the one behind another");
-    let mut ids = rung(connection.clone()).await;
-    ids.sort_unstable();
-    let mut ready =
-        [&first, &other].map(|reply| [*user.id.as_bytes(), *reply.id("run_id").as_bytes()].concat());
-    ready.sort_unstable();
-    assert_eq!(ids, ready);
+    let mut notices = rung(connection.clone()).await;
+    notices.sort_unstable();
+    let mut expected = [&first, &other].map(|reply| {
+        let notice = ReadyNotice {
+            user_id: user.id,
+            run_id: reply.id("run_id"),
+        };
+        notice.encode().to_vec()
+    });
+    expected.sort_unstable();
+    assert_eq!(notices, expected);
 
     // The rescuer would also notify, but much later.
     let _worker = app.start_worker_with(&["--rescue-interval-ms=600000"]).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use errand_devstack::Redis;
 use errand_fake_model::{Latency, Options};
-use errand_shared::Uuid;
+use errand_shared::{Uuid, signals::wire::ReadyNotice};
 use errand_testkit::{TestApp, User, eventually};
 
 /// Runs of one user that wait, each in a conversation of its own, as if they had been posted an hour ago.
@@ -25,21 +25,22 @@ async fn many(app: &TestApp, user: &User, runs: u32) {
     }
 }
 
-/// Rings for all that waits, in the order of its ids.
-async fn ring_all(app: &TestApp) {
+/// Notifies the workers of every queued run, in the order of the run IDs.
+async fn notify_all(app: &TestApp) {
     let ids = "SELECT user_id || ' ' || id FROM runs WHERE status = 'queued' ORDER BY id";
-    let hints: Vec<_> = app
+    let notices: Vec<_> = app
         .database
         .texts(ids)
         .await
         .iter()
         .map(|line| {
-            let ids = line.split(' ').map(|id| id.parse::<Uuid>().unwrap().into_bytes());
-            ids.collect::<Vec<_>>().concat()
+            let (user_id, run_id) = line.split_once(' ').unwrap();
+            let [user_id, run_id] = [user_id, run_id].map(|id| id.parse().unwrap());
+            ReadyNotice { user_id, run_id }.encode().to_vec()
         })
         .collect();
     let mut redis = app.redis().await;
-    for page in hints.chunks(1000) {
+    for page in notices.chunks(1000) {
         let () = redis::cmd("RPUSH")
             .arg(app.ready_key())
             .arg(page)
@@ -81,7 +82,7 @@ async fn message_waits_for_at_most_one_of_another_users_ten_thousand() {
     let ada = app.user("Ada").await;
     let bob = app.user("Bob").await;
     many(&app, &ada, 10_000).await;
-    ring_all(&app).await;
+    notify_all(&app).await;
     let _worker = app.start_worker_with(&["--worker-concurrency=1"]).await;
     eventually("some of Ada's are answered", || async {
         app.database
@@ -133,7 +134,7 @@ async fn queued_notifications_are_taken_by_any_worker_with_free_slots() {
     let app = TestApp::builder().workers(0).model(slow_model()).start().await;
     let ada = app.user("Ada").await;
     many(&app, &ada, 200).await;
-    ring_all(&app).await;
+    notify_all(&app).await;
     // Its own sweeps would find them as well, much later.
     let settings = ["--worker-concurrency=2", "--rescue-interval-ms=600000"];
     let first = app.start_worker_with(&settings).await;
