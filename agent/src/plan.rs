@@ -23,7 +23,7 @@ pub struct PlannedCall {
     pub id: String,
     /// 1 to 64 characters of `A-Z a-z 0-9 _ -`. The tool may not exist.
     pub name: String,
-    /// The cleaned arguments, or the reason reason the call is refused: malformed JSON, not an object, too large, or too many
+    /// The cleaned arguments, or the reason why the call is refused: malformed JSON, not an object, too large, or too many
     /// calls.
     pub arguments: Result<Map<String, Value>, String>,
 }

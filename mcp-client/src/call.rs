@@ -33,7 +33,7 @@ pub struct ReadyCall {
     arguments: Map<String, Value>,
 }
 
-/// The reason reason a call has no result.
+/// The reason why a call has no result.
 enum NoResult {
     /// The call has not reached the tool.
     NotSent(String),

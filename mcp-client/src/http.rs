@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::address;
 
-/// The reason reason a client can't be created.
+/// The reason why a client can't be created.
 #[derive(Debug, Error)]
 pub(crate) enum HttpClientError {
     #[error("url: must be an http or https URL with a host and without credentials")]

@@ -74,7 +74,7 @@ pub enum Behaviour {
         /// The value of the `Retry-After` header.
         #[serde(default)]
         retry_after: Option<String>,
-        /// The body; by default the error object that OpenAI sends with this status.
+        /// The body; by default the error object that `OpenAI` sends with this status.
         #[serde(default)]
         body: Option<String>,
     },
@@ -123,7 +123,7 @@ impl Behaviour {
         Self::ToolCalls(vec![(name.into(), arguments.into())])
     }
 
-    /// An error status with the error object that OpenAI sends.
+    /// An error status with the error object that `OpenAI` sends.
     pub fn status(code: u16) -> Self {
         Self::Status {
             code,

@@ -1,4 +1,4 @@
-//! RecordedRequest requests, in a bounded buffer, and counters that tests can wait for.
+//! Recorded requests, in a bounded buffer, and counters that tests can wait for.
 
 use std::{
     collections::VecDeque,

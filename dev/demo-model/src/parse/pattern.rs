@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `add\|create` | one of these words |
 //! | `$SET` | a word of a named set of the lexicon |
-//! | `word?`, `word*`, `word+` | an optional word, any number of words, at min one word |
+//! | `word?`, `word*`, `word+` | an optional word, any number of words, at least one word |
 //! | `#` | a number |
 //! | `:`, `:?` | a colon, an optional colon |
 //! | `<t>` | one or more tokens, captured under the letter `t` |

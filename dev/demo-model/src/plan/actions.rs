@@ -230,7 +230,7 @@ impl Planner<'_> {
         match previous.filter(|_| change.arguments.get("title").is_some()) {
             Some(previous) => self.rename(&Target::Refs(vec![Ref::Id(task.id)]), Some(&previous)),
             None => self.add_line(format!(
-                "I don't remember how task {} was before. What should I change it to?",
+                "I don't remember how task {} was before, so I can't undo that.",
                 task.id
             )),
         }

@@ -33,7 +33,7 @@ pub(super) fn with_type(status: StatusCode, content_type: HeaderValue, body: imp
     response
 }
 
-/// A response with OpenAI's error object.
+/// A response with `OpenAI`'s error object.
 pub(super) fn error(
     status: StatusCode,
     message: &str,
@@ -55,7 +55,7 @@ pub(super) fn bad_request(invalid: &InvalidRequest) -> Response {
     )
 }
 
-/// An error status with `body`, or by default the error object that OpenAI sends with this status.
+/// An error status with `body`, or by default the error object that `OpenAI` sends with this status.
 pub(super) fn error_status(code: u16, retry_after: Option<&str>, body: Option<String>) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = match body {

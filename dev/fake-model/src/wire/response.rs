@@ -213,7 +213,7 @@ impl<'a> Chunk<'a> {
     }
 }
 
-/// OpenAI's error object: `{"error": {...}}`.
+/// `OpenAI`'s error object: `{"error": {...}}`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorBody<'a> {
     error: ErrorDetail<'a>,

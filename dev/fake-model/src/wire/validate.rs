@@ -1,4 +1,4 @@
-//! Validates requests as OpenAI does, with the same error messages.
+//! Validates requests as a provider does, with `OpenAI`'s error messages.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -105,7 +105,7 @@ fn assistant(message: &Message, at: usize) -> Result<Vec<&str>, InvalidRequest> 
             ..InvalidRequest::new(
                 format!("messages[{at}].tool_calls"),
                 format!(
-                    "InvalidRequest 'messages[{at}].tool_calls': empty array. Expected an array with minimum length 1, but \
+                    "Invalid 'messages[{at}].tool_calls': empty array. Expected an array with minimum length 1, but \
                      got an empty array instead."
                 ),
             )

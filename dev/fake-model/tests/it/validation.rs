@@ -1,4 +1,4 @@
-//! Invalid requests are answered with status 400, as by OpenAI.
+//! Invalid requests are answered with status 400, as by `OpenAI`.
 
 use errand_fake_model::Behaviour;
 use serde_json::{Value, json};
