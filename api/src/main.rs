@@ -98,7 +98,7 @@ struct TokenArgs {
     /// Issue a token with the role `admin`.
     #[arg(long)]
     admin: bool,
-    /// Lifetime of the token, in seconds. The default is JWT_TTL_SECONDS.
+    /// Lifetime of the token, in seconds. The default is `JWT_TTL_SECONDS`.
     #[arg(long, value_parser = config::seconds)]
     ttl: Option<Duration>,
 }

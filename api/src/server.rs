@@ -64,7 +64,7 @@ impl Api {
         let main = bind("LISTEN_ADDR", settings.http.listen_addr)?;
         let admin = bind("ADMIN_LISTEN_ADDR", settings.http.admin_listen_addr)?;
         let after_requests = Lifecycle::new();
-        let app = build(settings, pool, redis, auth, agents, &lifecycle, &after_requests);
+        let app = build(settings, &pool, redis, auth, agents, &lifecycle, &after_requests);
         Ok(Self {
             app,
             main,
@@ -152,7 +152,7 @@ impl Api {
 
 fn build(
     settings: ApiSettings,
-    pool: Pool,
+    pool: &Pool,
     redis: RedisClient,
     auth: Authenticator,
     agents: Agents,
@@ -168,11 +168,11 @@ fn build(
     let notifier = Notifier::start(redis.clone(), after_requests);
     let sockets = TaskTracker::new();
     let mut metrics = ApiMetrics::new(&settings.http);
-    metrics.observe(&pool, &notifier, &waiter, &sockets);
+    metrics.observe(pool, &notifier, &waiter, &sockets);
     let rates = Arc::new(RateLimits::new(&settings, metrics.limited.clone()));
     let auth = Arc::new(auth);
     let posts = chat::store_in_groups(
-        &pool,
+        pool,
         settings.store.database_batch_max as usize,
         settings.chat.max_open_runs_per_user,
         after_requests,

@@ -145,7 +145,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 fn name_of(sql: &str, sources: &[(PathBuf, String)]) -> String {
     let found = sources
         .iter()
-        .find_map(|(path, text)| text.find(sql).map(|at| (path, &text[..at])));
+        .find_map(|(path, text)| text.split_once(sql).map(|(before, _)| (path, before)));
     let (path, before) = found.unwrap_or_else(|| panic!("no source has this statement: {sql}"));
     let file = path.display().to_string();
     match before.rsplit_once("fn ") {

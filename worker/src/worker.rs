@@ -201,7 +201,7 @@ async fn work(context: &Arc<Context>, redis: RedisClient, heartbeat: Pool, lifec
 
 /// Runs the queue with apalis until the claimer has stopped and the last run has ended, or the grace period is over.
 async fn run_queue(context: &Arc<Context>, redis: RedisClient, liveness: Liveness, lifecycle: &Lifecycle) {
-    let (out, claimed) = mpsc::channel(context.settings.worker_claim_batch as usize);
+    let (out, leases) = mpsc::channel(context.settings.worker_claim_batch as usize);
     let claimer = Claimer::new(Arc::clone(context), redis, out, liveness, lifecycle.token());
     lifecycle.spawn(claimer.run());
     let runs = TaskTracker::new();
@@ -209,7 +209,7 @@ async fn run_queue(context: &Arc<Context>, redis: RedisClient, liveness: Livenes
     let shared = Arc::clone(context);
     // apalis requires a unique name.
     let worker = WorkerBuilder::new(format!("errand-{}", context.worker_id))
-        .backend(LeaseQueue::new(claimed))
+        .backend(LeaseQueue::new(leases))
         .parallelize(move |run| spawner.spawn(run))
         .build(move |claimed: ClaimedRun| {
             let context = Arc::clone(&shared);

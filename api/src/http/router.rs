@@ -1,6 +1,6 @@
 //! The routers of both listeners and their middleware.
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
@@ -65,7 +65,7 @@ fn measure_and_log(
     request: Request,
     next: Next,
 ) -> impl Future<Output = Response> {
-    metrics::measure(app.metrics.http.clone(), request, |request| {
+    metrics::measure(Arc::clone(&app.metrics.http), request, |request| {
         request_id::identify_and_log(request, |request| rate_limits::add_headers(next.run(request)))
     })
 }

@@ -58,7 +58,7 @@ pub(crate) struct Socket {
     user_id: Uuid,
     /// The request of the handshake.
     request_id: RequestId,
-    socket: WebSocket,
+    stream: WebSocket,
     events: Subscription,
     runs: HashMap<Uuid, RunSubscription>,
     /// The last finished runs, oldest first, with the numbers of their final events.
@@ -78,7 +78,7 @@ pub(crate) async fn serve(live: LiveState, identity: Identity, request_id: Reque
         live,
         user_id: identity.user_id,
         request_id,
-        socket,
+        stream: socket,
         events,
         runs: HashMap::new(),
         finished: VecDeque::new(),
@@ -99,7 +99,7 @@ impl Socket {
         let stopping = self.live.chat.lifecycle.token();
         loop {
             let done = tokio::select! {
-                message = self.socket.recv() => {
+                message = self.stream.recv() => {
                     last_received = Instant::now();
                     match message {
                         Some(Ok(message)) => self.on_message(message).await,
@@ -293,7 +293,7 @@ impl Socket {
             match self.subscribe(run_id, after).await {
                 Ok(events) => return events,
                 Err(error) => {
-                    tracing::debug!(%error, run.id = %run_id, "cannot read the earlier events of a run")
+                    tracing::debug!(%error, run.id = %run_id, "cannot read the earlier events of a run");
                 }
             }
         }
@@ -343,7 +343,7 @@ impl Socket {
     /// A client that does not accept a frame within the pong time-out is considered gone.
     async fn send(&mut self, message: Message) -> Result<(), End> {
         let limit = self.live.settings.ws_pong_timeout_seconds;
-        match timeout(limit, self.socket.send(message)).await {
+        match timeout(limit, self.stream.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(End::Closed),
         }
@@ -358,7 +358,7 @@ impl Socket {
         if self.send(Message::Close(Some(frame))).await.is_err() {
             return;
         }
-        let closed = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        let closed = async { while let Some(Ok(_)) = self.stream.recv().await {} };
         if timeout(CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::debug!("client did not close in time");
         }

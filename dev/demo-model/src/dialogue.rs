@@ -207,7 +207,7 @@ impl Context {
         if let (Some(list), false) = (lists.last(), lines.is_empty()) {
             self.last_list = Some((*list).clone());
         }
-        let changed: Vec<KnownTask> = changes.iter().filter_map(|done| done.task()).collect();
+        let touched: Vec<KnownTask> = changes.iter().filter_map(|done| done.task()).collect();
         if !lines.is_empty() {
             self.shown.clone_from(&lines);
         } else if let (Some(list), true) = (lists.last(), changes.is_empty() && turn.reply.is_empty()) {
@@ -228,8 +228,8 @@ impl Context {
             .filter_map(|done| done.task().map(|task| task.id))
             .collect();
         self.shown.retain(|task| !deleted.contains(&task.id));
-        let focus = if !changed.is_empty() {
-            changed
+        let focus = if !touched.is_empty() {
+            touched
         } else if !lines.is_empty() {
             lines
         } else {

@@ -36,7 +36,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The smallest UUIDv7 of a point in time. The first 48 bits of a UUIDv7 are milliseconds since 1970.
+/// The smallest version 7 UUID of a point in time. The first 48 bits of a version 7 UUID are milliseconds since 1970.
 pub fn first_id_at(time: DateTime<Utc>) -> Uuid {
     Uuid::from_u128(u128::try_from(time.timestamp_millis()).unwrap_or_default() << 80)
 }

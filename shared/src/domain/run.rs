@@ -1,4 +1,4 @@
-//! The states of a run. docs/RUN_STATES.md draws their transitions.
+//! The states of a run. `docs/RUN_STATES.md` draws their transitions.
 
 use std::str::FromStr;
 

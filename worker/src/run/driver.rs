@@ -71,11 +71,11 @@ async fn attempt(context: Arc<Context>, lease: Lease, mut active_run: ActiveRun)
     let mut driver = RunDriver::new(&context, &lease, &active_run);
     // Boxed, as are the futures below: 10,000 runs wait for their models at the same time, and a future is as large as the
     // largest future that it may await.
-    let driven = AssertUnwindSafe(Box::pin(driver.run_loop(&mut active_run)))
+    let result = AssertUnwindSafe(Box::pin(driver.run_loop(&mut active_run)))
         .catch_unwind()
         .await;
-    let driven = driven.unwrap_or(Err(RunFailure::Panicked));
-    let outcome = match Box::pin(finish::apply_outcome(&context, &lease, driver.progress, driven)).await {
+    let result = result.unwrap_or(Err(RunFailure::Panicked));
+    let outcome = match Box::pin(finish::apply_outcome(&context, &lease, driver.progress, result)).await {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::warn!(run.id = %lease.run_id, %error, "the outcome of the run could not be stored");

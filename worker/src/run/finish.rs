@@ -295,13 +295,13 @@ async fn publish_finished(context: &Context, run_ids: &[Uuid]) -> Result<(), sql
 /// A database error.
 pub(crate) async fn finish_stuck_runs(context: &Context, finishes: &[Finish]) -> Result<usize, sqlx::Error> {
     // Six statements: begin, two locks, pending calls, finish, commit.
-    let finished = context
+    let done = context
         .pool
         .with_timeout(6, finish_under_locks(context, finishes))
         .await??;
-    let ids: Vec<_> = finished.iter().map(|run| run.run_id).collect();
+    let ids: Vec<_> = done.iter().map(|run| run.run_id).collect();
     publish_finished(context, &ids).await?;
-    Ok(finished.len())
+    Ok(done.len())
 }
 
 async fn finish_under_locks(context: &Context, finishes: &[Finish]) -> Result<Vec<Finished>, sqlx::Error> {
@@ -312,10 +312,10 @@ async fn finish_under_locks(context: &Context, finishes: &[Finish]) -> Result<Ve
     finish::lock(&mut transaction, &run_ids).await?;
     let ending_runs: Vec<_> = finishes.iter().map(EndingRun::from).collect();
     pending_calls::settle(&mut *transaction, &ending_runs).await?;
-    let finished = finish::finish_batch(&mut *transaction, finishes).await?;
+    let done = finish::finish_batch(&mut *transaction, finishes).await?;
     transaction.commit().await?;
     connection.release();
-    Ok(finished)
+    Ok(done)
 }
 
 /// Notifies the conversation's next run. If the query fails, the notification that is due later reaches it.

@@ -23,7 +23,7 @@ pub(crate) struct Heartbeat {
     pool: Pool,
     row: workers::WorkerRow,
     alive_since: watch::Sender<Option<Instant>>,
-    last_heartbeat: watch::Sender<Option<Instant>>,
+    last_success: watch::Sender<Option<Instant>>,
     draining: watch::Sender<bool>,
     /// Leases that belonged to no active run when they were last read.
     unmatched_leases: HashSet<(Uuid, Uuid)>,
@@ -33,8 +33,8 @@ impl Heartbeat {
     /// `pool` is for the heartbeat alone.
     pub(crate) fn new(context: Arc<Context>, pool: Pool, host: String) -> (Self, Liveness) {
         let (alive_since, alive_receiver) = watch::channel(None);
-        let last_heartbeat = watch::Sender::new(None);
-        context.last_heartbeat.connect(&last_heartbeat);
+        let last_success = watch::Sender::new(None);
+        context.last_heartbeat.connect(&last_success);
         let (draining, draining_receiver) = watch::channel(false);
         let row = workers::WorkerRow {
             id: context.worker_id,
@@ -47,7 +47,7 @@ impl Heartbeat {
             pool,
             row,
             alive_since,
-            last_heartbeat,
+            last_success,
             draining,
             unmatched_leases: HashSet::new(),
         };
@@ -77,7 +77,7 @@ impl Heartbeat {
                     // After a longer gap other workers may have rescued our runs, and our view of them is outdated.
                     let now = Instant::now();
                     let unbroken = self
-                        .last_heartbeat
+                        .last_success
                         .borrow()
                         .is_some_and(|last| now - last < dead_after);
                     self.alive_since.send_if_modified(|since| {
@@ -88,7 +88,7 @@ impl Heartbeat {
                         broken
                     });
                     // The start of the request: the timestamp in the database is not earlier.
-                    self.last_heartbeat.send_replace(Some(started));
+                    self.last_success.send_replace(Some(started));
                 }
                 Ok(Err(error)) => self.missed(&error),
                 Err(elapsed) => self.missed(&elapsed),

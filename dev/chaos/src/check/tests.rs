@@ -178,9 +178,9 @@ fn violations_found_by_sql_are_reported() {
     assert_eq!(
         shown,
         [
-            "only the worker with the lease writes",
+            "a conversation has one running run at a time",
             "an idempotency key has one run",
-            "a conversation has one running run at a time"
+            "only the worker with the lease writes"
         ]
     );
 }

@@ -44,7 +44,7 @@ fn end(status: RunStatus, problem: Option<RunProblem>) -> RunEnd {
 }
 
 #[test]
-fn every_form_of_an_event_is_as_promised_and_comes_back_as_it_was_sent() {
+fn every_event_type_survives_a_round_trip() {
     let call = json!({"user_id": Uuid::from_u128(3), "title": "milk"});
     let result = json!({"success": true});
     let ends = [
