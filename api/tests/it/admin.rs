@@ -250,7 +250,10 @@ async fn a_dead_letter_says_why_and_is_tried_again_only_while_it_is_the_last() {
     assert_eq!(letters["items"].as_array().unwrap().len(), 2, "{letters}");
     let letter = &letters["items"][0];
     assert_eq!(letter["run_id"], second.text("run_id"));
-    assert_eq!(letter["reason"], "the model provider answered with status 400");
+    assert_eq!(
+        letter["reason"],
+        "the model provider rejected the request; an administrator can see why (status 400)"
+    );
     assert!(
         letter["last_error"]
             .as_str()
