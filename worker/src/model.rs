@@ -84,7 +84,8 @@ impl ModelClient {
             parameters: AcceptedParameters::new(&settings, transport.url()),
             transport,
             settings,
-            tools_json: request::tools_json(tools.iter()).map_err(|error| Exit::bad_setting("tools", error))?,
+            tools_json: request::tools_json(tools.iter())
+                .map_err(|error| Exit::bad_setting("tools", error))?,
             tools,
             limit,
             metrics,
@@ -108,7 +109,8 @@ impl ModelClient {
             .with_max_delay(self.settings.model_retry_max_ms)
             .with_max_times(self.settings.model_retries as usize)
             .with_jitter();
-        let all_tools = (!mcp_tools.is_empty()).then(|| request::tools_json(self.tools.iter().chain(mcp_tools)));
+        let all_tools =
+            (!mcp_tools.is_empty()).then(|| request::tools_json(self.tools.iter().chain(mcp_tools)));
         let all_tools = all_tools
             .transpose()
             .map_err(|error| ModelError::Malformed(error.to_string()))?

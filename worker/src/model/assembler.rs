@@ -173,7 +173,10 @@ impl AnswerAssembler {
             self.count(text.len())?;
             self.text.push(text);
         }
-        for refusal in [delta.refusal.0.as_deref(), Some(&*delta.content.refusal)].into_iter().flatten() {
+        for refusal in [delta.refusal.0.as_deref(), Some(&*delta.content.refusal)]
+            .into_iter()
+            .flatten()
+        {
             self.count(refusal.len())?;
             self.refusal.push_str(refusal);
         }

@@ -87,26 +87,32 @@ pub(super) struct FunctionDelta<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TokenUsage {
-    prompt_tokens: Integer,
-    completion_tokens: Integer,
-    input_tokens: Integer,
-    output_tokens: Integer,
+    #[serde(rename = "prompt_tokens")]
+    prompt: Integer,
+    #[serde(rename = "completion_tokens")]
+    completion: Integer,
+    #[serde(rename = "input_tokens")]
+    input: Integer,
+    #[serde(rename = "output_tokens")]
+    output: Integer,
 }
 
 impl TokenUsage {
     /// The prompt tokens, if they are reported as a positive number.
     pub(super) fn prompt(&self) -> Option<u64> {
-        positive([self.prompt_tokens, self.input_tokens])
+        positive([self.prompt, self.input])
     }
 
     /// The completion tokens, if they are reported as a positive number.
     pub(super) fn completion(&self) -> Option<u64> {
-        positive([self.completion_tokens, self.output_tokens])
+        positive([self.completion, self.output])
     }
 }
 
 fn positive(counts: [Integer; 2]) -> Option<u64> {
-    let counts = counts.into_iter().filter_map(|count| u64::try_from(count.0?).ok());
+    let counts = counts
+        .into_iter()
+        .filter_map(|count| u64::try_from(count.0?).ok());
     counts.filter(|count| *count > 0).max()
 }
 
@@ -226,14 +232,22 @@ mod tests {
             ("null", "", ""),
             ("true", "", ""),
             ("4", "4", ""),
-            (r#"["a",null,{"type":"text","text":"b"},{"text":{"value":"c"}},5]"#, "abc5", ""),
+            (
+                r#"["a",null,{"type":"text","text":"b"},{"text":{"value":"c"}},5]"#,
+                "abc5",
+                "",
+            ),
             (r#"{"type":"output_text","text":"a"}"#, "a", ""),
             (
                 r#"[{"type":"thinking","thinking":[{"type":"text","text":"t"}]},{"type":"text","text":"a"}]"#,
                 "a",
                 "",
             ),
-            (r#"[{"type":"reasoning","text":"t"},{"type":"refusal","refusal":"no"}]"#, "", "no"),
+            (
+                r#"[{"type":"reasoning","text":"t"},{"type":"refusal","refusal":"no"}]"#,
+                "",
+                "no",
+            ),
             (r#"[{"type":"reference","reference_ids":[1]}]"#, "", ""),
         ] {
             let content: Content<'_> = serde_json::from_str(json).unwrap();
@@ -250,7 +264,11 @@ mod tests {
             (r#"{"prompt_tokens":{},"completion_tokens":0}"#, None, None),
         ] {
             let usage: TokenUsage = serde_json::from_str(json).unwrap();
-            assert_eq!((usage.prompt(), usage.completion()), (prompt, completion), "{json}");
+            assert_eq!(
+                (usage.prompt(), usage.completion()),
+                (prompt, completion),
+                "{json}"
+            );
         }
     }
 
@@ -259,10 +277,18 @@ mod tests {
         for value in ["null", "0", "true", "\"x\"", "[]", "[null]", "{}", "{\"a\":[1]}"] {
             for json in [
                 format!(r#"{{"model":{value},"choices":{value},"usage":{value},"x_groq":{value}}}"#),
-                format!(r#"{{"choices":[{{"index":{value},"delta":{value},"message":{value},"finish_reason":{value}}}]}}"#),
-                format!(r#"{{"choices":[{{"delta":{{"content":{value},"refusal":{value},"tool_calls":{value}}}}}]}}"#),
-                format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":{value},"id":{value},"function":{value}}}]}}}}]}}"#),
-                format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{{"function":{{"name":{value},"arguments":{value}}}}}]}}}}]}}"#),
+                format!(
+                    r#"{{"choices":[{{"index":{value},"delta":{value},"message":{value},"finish_reason":{value}}}]}}"#
+                ),
+                format!(
+                    r#"{{"choices":[{{"delta":{{"content":{value},"refusal":{value},"tool_calls":{value}}}}}]}}"#
+                ),
+                format!(
+                    r#"{{"choices":[{{"delta":{{"tool_calls":[{{"index":{value},"id":{value},"function":{value}}}]}}}}]}}"#
+                ),
+                format!(
+                    r#"{{"choices":[{{"delta":{{"tool_calls":[{{"function":{{"name":{value},"arguments":{value}}}}}]}}}}]}}"#
+                ),
             ] {
                 serde_json::from_str::<Chunk<'_>>(&json).unwrap_or_else(|error| panic!("{json}: {error}"));
             }

@@ -71,7 +71,9 @@ impl ErrorKind {
             Self::ContextTooLong => "the conversation is too long for the model; start a new one",
             Self::BadRequest => "the model provider rejected the request; an administrator can see why",
             Self::Authentication => "the model provider rejected the API key; an administrator must check it",
-            Self::UnknownModel => "the model provider does not know the model; an administrator must check its name",
+            Self::UnknownModel => {
+                "the model provider does not know the model; an administrator must check its name"
+            }
             Self::UnreadableToolCall => "the model wrote a tool call that could not be read; try again",
             Self::Malformed => "the model provider's answer could not be read",
             Self::TooLarge => "the model provider's answer was too large",

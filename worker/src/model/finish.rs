@@ -28,11 +28,12 @@ impl Finish {
             "length" | "max_tokens" | "model_length" | "model_context_window_exceeded" => {
                 Self::Complete(FinishReason::Length)
             }
-            "tool_calls" | "function_call" | "tool_use" | "tool_call" => Self::Complete(FinishReason::ToolCalls),
-            // Gemini's words, and `sensitive` of Z.ai.
-            "content_filter" | "safety" | "recitation" | "prohibited_content" | "blocklist" | "spii" | "sensitive" => {
-                Self::Complete(FinishReason::ContentFilter)
+            "tool_calls" | "function_call" | "tool_use" | "tool_call" => {
+                Self::Complete(FinishReason::ToolCalls)
             }
+            // Gemini's words, and `sensitive` of Z.ai.
+            "content_filter" | "safety" | "recitation" | "prohibited_content" | "blocklist" | "spii"
+            | "sensitive" => Self::Complete(FinishReason::ContentFilter),
             // `error` OpenRouter and Mistral, `abort` vLLM, `insufficient_system_resource` DeepSeek, `network_error` Z.ai.
             "error" | "abort" | "insufficient_system_resource" | "network_error" => {
                 Self::Failed(ErrorKind::ServerError)
@@ -56,8 +57,14 @@ mod tests {
             ("tool_use", Some(Finish::Complete(FinishReason::ToolCalls))),
             ("SAFETY", Some(Finish::Complete(FinishReason::ContentFilter))),
             ("error", Some(Finish::Failed(ErrorKind::ServerError))),
-            ("MALFORMED_FUNCTION_CALL", Some(Finish::Failed(ErrorKind::UnreadableToolCall))),
-            ("Bored", Some(Finish::Complete(FinishReason::Other("Bored".to_owned())))),
+            (
+                "MALFORMED_FUNCTION_CALL",
+                Some(Finish::Failed(ErrorKind::UnreadableToolCall)),
+            ),
+            (
+                "Bored",
+                Some(Finish::Complete(FinishReason::Other("Bored".to_owned()))),
+            ),
             ("", None),
             (" null ", None),
         ] {

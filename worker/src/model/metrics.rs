@@ -68,7 +68,10 @@ impl LimitMetrics {
     /// Registers the metrics.
     pub(crate) fn new(registry: &mut Metrics) -> Self {
         Self {
-            waiting: registry.gauge("model_limit_waiting", "Model requests waiting for the shared rate limit"),
+            waiting: registry.gauge(
+                "model_limit_waiting",
+                "Model requests waiting for the shared rate limit",
+            ),
             wait: registry.histogram(
                 "model_limit_wait_seconds",
                 "Time that model requests waited for the shared rate limit",

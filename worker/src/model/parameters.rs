@@ -10,7 +10,7 @@ use reqwest::Url;
 use crate::settings::ModelSettings;
 
 /// Models that take `max_completion_tokens` instead of `max_tokens`, and no temperature other than 1. Prefixes of the name after
-/// the last slash. Source: OpenAI's API reference on reasoning models.
+/// the last slash. Source: the API reference of `OpenAI` on reasoning models.
 const REASONING_MODELS: [&str; 4] = ["o1", "o3", "o4-", "gpt-5"];
 /// Models that reject a temperature. Source: Moonshot's documentation of its thinking models.
 const MODELS_WITHOUT_TEMPERATURE: [&str; 2] = ["kimi-k2.", "kimi-k2-thinking"];
@@ -58,7 +58,9 @@ impl AcceptedParameters {
         Self(Mutex::new(Parameters {
             max_completion_tokens: is_reasoning,
             temperature: !is_reasoning && !is_model(&MODELS_WITHOUT_TEMPERATURE),
-            stream_options: !HOSTS_WITHOUT_STREAM_OPTIONS.iter().any(|suffix| host.ends_with(suffix)),
+            stream_options: !HOSTS_WITHOUT_STREAM_OPTIONS
+                .iter()
+                .any(|suffix| host.ends_with(suffix)),
             only_max_tokens: false,
         }))
     }
@@ -81,7 +83,10 @@ impl AcceptedParameters {
         current.temperature &= accepted.temperature;
         current.stream_options &= accepted.stream_options;
         if *current != before {
-            tracing::info!(parameter, "the model provider rejects a request parameter; requests are sent without it");
+            tracing::info!(
+                parameter,
+                "the model provider rejects a request parameter; requests are sent without it"
+            );
         }
         *current != sent
     }
@@ -139,7 +144,12 @@ mod tests {
 
     /// Whether `max_completion_tokens`, `temperature` and `stream_options` are sent.
     fn sent(accepted: &AcceptedParameters) -> (bool, bool, bool) {
-        let Parameters { max_completion_tokens, temperature, stream_options, .. } = accepted.get();
+        let Parameters {
+            max_completion_tokens,
+            temperature,
+            stream_options,
+            ..
+        } = accepted.get();
         (max_completion_tokens, temperature, stream_options)
     }
 
@@ -151,17 +161,32 @@ mod tests {
         for model in ["gpt-4", "gpt-4o", "gpt-4.1-mini", "openai/gpt-4", "o", "llama-o3"] {
             assert_eq!(known(model, OPENAI), (false, true, true), "{model}");
         }
-        for model in ["o1", "o3-mini", "o4-mini-2025-04-16", "gpt-5", "gpt-5.1", "openai/gpt-5-mini"] {
+        for model in [
+            "o1",
+            "o3-mini",
+            "o4-mini-2025-04-16",
+            "gpt-5",
+            "gpt-5.1",
+            "openai/gpt-5-mini",
+        ] {
             assert_eq!(known(model, OPENAI), (true, false, true), "{model}");
         }
-        assert_eq!(known("kimi-k2.5", "https://api.moonshot.ai/v1"), (false, false, true));
-        assert_eq!(known("mistral-small", "https://api.mistral.ai/v1"), (false, true, false));
-        assert_eq!(known("x", "https://a.cloud.databricks.com/serving-endpoints"), (false, true, false));
+        assert_eq!(
+            known("kimi-k2.5", "https://api.moonshot.ai/v1"),
+            (false, false, true)
+        );
+        assert_eq!(
+            known("mistral-small", "https://api.mistral.ai/v1"),
+            (false, true, false)
+        );
+        assert_eq!(
+            known("x", "https://a.cloud.databricks.com/serving-endpoints"),
+            (false, true, false)
+        );
         assert_eq!(known("x", "https://notmistral.ai/v1"), (false, true, true));
     }
 
-    const MAX_TOKENS: &str =
-        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
+    const MAX_TOKENS: &str = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
 
     #[test]
     fn rejected_parameters_are_replaced_or_left_out() {
@@ -172,7 +197,9 @@ mod tests {
         let value = "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) value is supported.";
         assert!(learn(value));
         assert!(!learn(value), "it is not sent any more");
-        assert!(learn(r#"{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"]}]}"#));
+        assert!(learn(
+            r#"{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"]}]}"#
+        ));
         assert_eq!(sent(&accepted), (true, false, false));
         assert!(learn("Extra inputs are not permitted: max_completion_tokens"));
         assert_eq!(sent(&accepted), (false, false, false));

@@ -147,6 +147,13 @@ fn push_document(document: &mut Vec<u8>, bytes: &[u8]) -> Result<(), ModelError>
     Ok(())
 }
 
+/// The error in an event that reports one.
+fn error_in(data: &[u8]) -> ProviderError {
+    let value = serde_json::from_slice(data)
+        .unwrap_or_else(|_not_json| Value::String(String::from_utf8_lossy(data).into_owned()));
+    ProviderError::in_event(&value)
+}
+
 impl PartialAnswer {
     fn is_complete(&self) -> bool {
         self.is_done || self.assembler.is_finished() || self.assembler.has_final_usage()
@@ -162,7 +169,7 @@ impl PartialAnswer {
             return Ok(());
         }
         if is_error {
-            return Err(self.error_in(data).into());
+            return Err(error_in(data).into());
         }
         match data.first() {
             Some(b'{') => {
@@ -194,7 +201,11 @@ impl PartialAnswer {
         match serde_json::from_str::<Value>(&repaired) {
             Ok(value) => self.read_value(&value),
             Err(error) => {
-                let mut lines = text.split('\n').map(str::trim).filter(|line| !line.is_empty()).peekable();
+                let mut lines = text
+                    .split('\n')
+                    .map(str::trim)
+                    .filter(|line| !line.is_empty())
+                    .peekable();
                 let first = lines.next();
                 if first.is_some() && lines.peek().is_some() {
                     return first
@@ -217,7 +228,8 @@ impl PartialAnswer {
                 None => items.iter().try_for_each(|item| self.read_value(item)),
             },
             Value::Object(_) => {
-                let chunk = Chunk::deserialize(value).map_err(|error| ModelError::Malformed(one_line(&error.to_string())))?;
+                let chunk = Chunk::deserialize(value)
+                    .map_err(|error| ModelError::Malformed(one_line(&error.to_string())))?;
                 self.add_or_fail(&chunk, || Some(value.clone()))
             }
             _ => Ok(()),
@@ -229,11 +241,17 @@ impl PartialAnswer {
     }
 
     /// Adds a chunk. One without choices and usage may be an error: then it is read again as a whole.
-    fn add_or_fail(&mut self, chunk: &Chunk<'_>, whole: impl FnOnce() -> Option<Value>) -> Result<(), ModelError> {
-        if chunk.choices.0.is_empty() && chunk.usage.0.is_none() && !self.is_complete() {
-            if let Some(error) = whole().as_ref().and_then(ProviderError::in_document) {
-                return Err(error.into());
-            }
+    fn add_or_fail(
+        &mut self,
+        chunk: &Chunk<'_>,
+        whole: impl FnOnce() -> Option<Value>,
+    ) -> Result<(), ModelError> {
+        if chunk.choices.0.is_empty()
+            && chunk.usage.0.is_none()
+            && !self.is_complete()
+            && let Some(error) = whole().as_ref().and_then(ProviderError::in_document)
+        {
+            return Err(error.into());
         }
         self.chunks += 1;
         self.assembler.add(chunk)
@@ -265,12 +283,6 @@ impl PartialAnswer {
             }
         }
         Ok(())
-    }
-
-    fn error_in(&self, data: &[u8]) -> ProviderError {
-        let value = serde_json::from_slice(data)
-            .unwrap_or_else(|_not_json| Value::String(String::from_utf8_lossy(data).into_owned()));
-        ProviderError::in_event(&value)
     }
 
     fn note_unreadable(&mut self, data: &[u8]) {
@@ -319,9 +331,17 @@ mod tests {
         let text = |result: &Result| format!("{result:?}");
         for cut in 1..body.len() {
             let (start, end) = body.split_at(cut);
-            assert_eq!(text(&read_pieces([start, end], None)), text(&whole), "cut at {cut}");
+            assert_eq!(
+                text(&read_pieces([start, end], None)),
+                text(&whole),
+                "cut at {cut}"
+            );
         }
-        assert_eq!(text(&read_pieces(body.chunks(1), None)), text(&whole), "byte by byte");
+        assert_eq!(
+            text(&read_pieces(body.chunks(1), None)),
+            text(&whole),
+            "byte by byte"
+        );
         whole
     }
 
@@ -331,7 +351,10 @@ mod tests {
     }
 
     fn text(content: &str) -> String {
-        format!(r#"{{"choices":[{{"index":0,"delta":{{"content":{}}}}}]}}"#, serde_json::json!(content))
+        format!(
+            r#"{{"choices":[{{"index":0,"delta":{{"content":{}}}}}]}}"#,
+            serde_json::json!(content)
+        )
     }
 
     fn finished(reason: &str) -> String {
@@ -351,9 +374,20 @@ mod tests {
     fn stream_as_specified() {
         let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
         let first = r#"{"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null}"#;
-        let answer = read(stream([first, &text("Hel"), &text("lo."), &finished("stop"), usage, "[DONE]"])).unwrap();
+        let answer = read(stream([
+            first,
+            &text("Hel"),
+            &text("lo."),
+            &finished("stop"),
+            usage,
+            "[DONE]",
+        ]))
+        .unwrap();
         assert_eq!((&*answer.content, &*answer.model), ("Hello.", "m"));
-        assert_eq!((answer.usage.prompt_tokens, answer.usage.completion_tokens), (3, 2));
+        assert_eq!(
+            (answer.usage.prompt_tokens, answer.usage.completion_tokens),
+            (3, 2)
+        );
         assert_eq!((answer.finish, answer.refusal), (FinishReason::Stop, None));
     }
 
@@ -374,13 +408,20 @@ mod tests {
             r#"{"choices":[{"index":0,"content_filter_results":{}}],"error":null}"#,
             r#"{"choices":5,"model":[]}"#,
         ] {
-            assert_eq!(content([&text("a"), odd, &text("b"), &end, "[DONE]"]), "ab", "{odd}");
+            assert_eq!(
+                content([&text("a"), odd, &text("b"), &end, "[DONE]"]),
+                "ab",
+                "{odd}"
+            );
         }
     }
 
     #[test]
     fn empty_events_and_comments_are_ignored() {
-        let body = format!(": hi\n\ndata:\n\ndata: \n\nevent: ping\ndata: {{}}\n\n: ok\n\ndata: ping\n\n{}", stream([&text("a"), &finished("stop")]));
+        let body = format!(
+            ": hi\n\ndata:\n\ndata: \n\nevent: ping\ndata: {{}}\n\n: ok\n\ndata: ping\n\n{}",
+            stream([&text("a"), &finished("stop")])
+        );
         assert_eq!(read(body).unwrap().content, "a");
     }
 
@@ -421,7 +462,10 @@ mod tests {
     fn refusal_is_kept() {
         let refusal = r#"{"choices":[{"delta":{"refusal":"No."}}]}"#;
         let answer = read(stream([refusal, &finished("stop")])).unwrap();
-        assert_eq!((answer.content.as_str(), answer.refusal.as_deref()), ("", Some("No.")));
+        assert_eq!(
+            (answer.content.as_str(), answer.refusal.as_deref()),
+            ("", Some("No."))
+        );
         let empty = r#"{"choices":[{"delta":{"content":"a","refusal":""}}]}"#;
         assert_eq!(read(stream([empty, &finished("stop")])).unwrap().refusal, None);
     }
@@ -439,43 +483,93 @@ mod tests {
     #[test]
     fn usage_in_any_chunk_and_notation() {
         let usage = |data: &str| {
-            let usage = read(stream([&text("a"), data, &finished("stop"), "[DONE]"])).unwrap().usage;
+            let usage = read(stream([&text("a"), data, &finished("stop"), "[DONE]"]))
+                .unwrap()
+                .usage;
             (usage.prompt_tokens, usage.completion_tokens)
         };
         for (data, expected) in [
-            (r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2.0}}"#, (3, 2)),
-            (r#"{"x_groq":{"usage":{"prompt_tokens":3,"completion_tokens":2}}}"#, (3, 2)),
-            (r#"{"choices":[{"delta":{},"usage":{"prompt_tokens":"3","completion_tokens":2}}]}"#, (3, 2)),
-            (r#"{"usage":{"prompt_tokens":-3,"completion_tokens":null}}"#, (0, 0)),
-            (r#"{"usage":{"prompt_tokens":NaN,"completion_tokens":1e999,"total":-Infinity}}"#, (0, 0)),
+            (
+                r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2.0}}"#,
+                (3, 2),
+            ),
+            (
+                r#"{"x_groq":{"usage":{"prompt_tokens":3,"completion_tokens":2}}}"#,
+                (3, 2),
+            ),
+            (
+                r#"{"choices":[{"delta":{},"usage":{"prompt_tokens":"3","completion_tokens":2}}]}"#,
+                (3, 2),
+            ),
+            (
+                r#"{"usage":{"prompt_tokens":-3,"completion_tokens":null}}"#,
+                (0, 0),
+            ),
+            (
+                r#"{"usage":{"prompt_tokens":NaN,"completion_tokens":1e999,"total":-Infinity}}"#,
+                (0, 0),
+            ),
             (r#"{"usage":[]}"#, (0, 0)),
         ] {
             assert_eq!(usage(data), expected, "{data}");
         }
         let counts = |prompt: &str, completion: &str| {
-            format!(r#"{{"choices":[],"usage":{{"prompt_tokens":{prompt},"completion_tokens":{completion}}}}}"#)
+            format!(
+                r#"{{"choices":[],"usage":{{"prompt_tokens":{prompt},"completion_tokens":{completion}}}}}"#
+            )
         };
-        let data = [&text("a"), &counts("3", "1"), &counts("3", "2"), &finished("stop"), &counts("0", "null")];
+        let data = [
+            &text("a"),
+            &counts("3", "1"),
+            &counts("3", "2"),
+            &finished("stop"),
+            &counts("0", "null"),
+        ];
         let answer = read(stream(data.map(String::as_str))).unwrap();
-        assert_eq!((answer.usage.prompt_tokens, answer.usage.completion_tokens), (3, 2));
+        assert_eq!(
+            (answer.usage.prompt_tokens, answer.usage.completion_tokens),
+            (3, 2)
+        );
     }
 
     #[test]
     fn finish_reason_may_be_missing_empty_or_repeated() {
         let end = "[DONE]";
-        assert_eq!(read(stream([&text("a"), end])).unwrap().finish, FinishReason::Stop);
+        assert_eq!(
+            read(stream([&text("a"), end])).unwrap().finish,
+            FinishReason::Stop
+        );
         let empty = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":""}]}"#;
-        assert_eq!(read(stream([empty, empty, &finished("length")])).unwrap().finish, FinishReason::Length);
+        assert_eq!(
+            read(stream([empty, empty, &finished("length")])).unwrap().finish,
+            FinishReason::Length
+        );
         let data = [&text("a"), &finished("tool_calls"), &finished("stop")];
-        assert_eq!(read(stream(data.map(String::as_str))).unwrap().finish, FinishReason::ToolCalls);
+        assert_eq!(
+            read(stream(data.map(String::as_str))).unwrap().finish,
+            FinishReason::ToolCalls
+        );
         let late = [&*finished("stop"), &text("late"), end];
         assert_eq!(content(late), "late");
-        assert_eq!(kind(read(stream([&text("a"), &finished("error")]))), ErrorKind::ServerError);
+        assert_eq!(
+            kind(read(stream([&text("a"), &finished("error")]))),
+            ErrorKind::ServerError
+        );
     }
 
     #[test]
     fn nothing_after_done_is_read() {
-        assert_eq!(content([&text("a"), &finished("stop"), "[DONE]", &text("b"), r#"{"error":"x"}"#, "{"]), "a");
+        assert_eq!(
+            content([
+                &text("a"),
+                &finished("stop"),
+                "[DONE]",
+                &text("b"),
+                r#"{"error":"x"}"#,
+                "{"
+            ]),
+            "a"
+        );
     }
 
     #[test]
@@ -484,7 +578,11 @@ mod tests {
         let usage = r#"{"choices":[],"usage":{"completion_tokens":1}}"#;
         for end in [&*finished("stop"), usage, "[DONE]"] {
             let body = stream([&text("a"), end]);
-            assert_eq!(read_pieces([body.as_bytes()], broken()).unwrap().content, "a", "{end}");
+            assert_eq!(
+                read_pieces([body.as_bytes()], broken()).unwrap().content,
+                "a",
+                "{end}"
+            );
             let open = read_pieces([body.as_bytes()], Some(ModelError::TimedOut));
             assert_eq!(open.unwrap().content, "a", "{end}");
         }
@@ -492,13 +590,20 @@ mod tests {
         let garbled = format!("{body}data: {{\"choices\n\n");
         assert_eq!(read(garbled).unwrap().content, "a");
         let unfinished = stream([&text("a")]);
-        assert_eq!(kind(read_pieces([unfinished.as_bytes()], Some(ModelError::TimedOut))), ErrorKind::Timeout);
+        assert_eq!(
+            kind(read_pieces([unfinished.as_bytes()], Some(ModelError::TimedOut))),
+            ErrorKind::Timeout
+        );
     }
 
     #[test]
     fn cut_stream_is_a_connection_error() {
         let early_usage = r#"{"choices":[{"delta":{"content":"a"}}],"usage":{"completion_tokens":1}}"#;
-        for body in [stream([&text("a")]), stream([early_usage]), format!("{}data: {{\"choi", stream([&text("a")]))] {
+        for body in [
+            stream([&text("a")]),
+            stream([early_usage]),
+            format!("{}data: {{\"choi", stream([&text("a")])),
+        ] {
             assert_eq!(kind(read(body)), ErrorKind::Connection);
         }
     }
@@ -520,7 +625,12 @@ mod tests {
     #[test]
     fn split_surrogate_pairs_and_invalid_bytes() {
         let half = |escape: &str| format!(r#"{{"choices":[{{"delta":{{"content":"{escape}"}}}}]}}"#);
-        let data = [&half(r"a\ud83e"), &half(r"\udd80b"), &half(r"\ud83e\udd80"), &finished("stop")];
+        let data = [
+            &half(r"a\ud83e"),
+            &half(r"\udd80b"),
+            &half(r"\ud83e\udd80"),
+            &finished("stop"),
+        ];
         assert_eq!(content(data.map(String::as_str)), "a🦀b🦀");
         let mut body = b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff".to_vec();
         body.extend_from_slice(b"\"},\"finish_reason\":\"stop\"}]}\n\n");
@@ -530,7 +640,12 @@ mod tests {
     #[test]
     fn complete_json_answer() {
         let answer = r#"{"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
-        for body in [answer.to_owned(), format!("\u{feff}\n {answer}\n"), format!("[{answer}]"), stream([answer])] {
+        for body in [
+            answer.to_owned(),
+            format!("\u{feff}\n {answer}\n"),
+            format!("[{answer}]"),
+            stream([answer]),
+        ] {
             let answer = read(&body).unwrap();
             assert_eq!((&*answer.content, answer.usage.total()), ("a", 5), "{body}");
         }
@@ -540,7 +655,7 @@ mod tests {
         assert_eq!(answer.finish, FinishReason::ToolCalls);
         let lines = [text("a"), text("b"), finished("stop")].join("\n");
         assert_eq!(read(lines).unwrap().content, "ab");
-        assert_eq!(kind(read(&answer_cut(calls))), ErrorKind::Connection);
+        assert_eq!(kind(read(answer_cut(calls))), ErrorKind::Connection);
         assert_eq!(kind(read("{}")), ErrorKind::Malformed);
         assert_eq!(kind(read(r#"{"choices":[]}"#)), ErrorKind::Malformed);
     }
@@ -558,32 +673,85 @@ mod tests {
 
     #[test]
     fn old_form_of_a_tool_call() {
-        let piece = |call: &str| format!(r#"{{"choices":[{{"delta":{{"content":null,"function_call":{call}}}}}]}}"#);
-        let data = [&piece(r#"{"name":"add","arguments":""}"#), &piece(r#"{"arguments":"{}"}"#), &finished("function_call")];
+        let piece =
+            |call: &str| format!(r#"{{"choices":[{{"delta":{{"content":null,"function_call":{call}}}}}]}}"#);
+        let data = [
+            &piece(r#"{"name":"add","arguments":""}"#),
+            &piece(r#"{"arguments":"{}"}"#),
+            &finished("function_call"),
+        ];
         let answer = read(stream(data.map(String::as_str))).unwrap();
-        assert_eq!((&*answer.tool_calls[0].name, &*answer.tool_calls[0].arguments), ("add", "{}"));
+        assert_eq!(
+            (&*answer.tool_calls[0].name, &*answer.tool_calls[0].arguments),
+            ("add", "{}")
+        );
     }
 
     #[test]
     fn errors_in_every_form() {
         let start = text("a");
         for (body, expected) in [
-            (stream([r#"{"error":{"code":429,"message":"busy"}}"#]), ErrorKind::RateLimited),
-            (stream([&start, r#"{"choices":[],"error":{"code":502,"message":"gone"}}"#]), ErrorKind::ServerError),
-            (stream([&start, r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"error":{"code":502}}"#]), ErrorKind::ServerError),
-            (stream([&start, r#"{"error":"overloaded"}"#]), ErrorKind::ServerError),
-            (stream([&start, r#"[{"error":{"code":400,"message":"no"}}]"#]), ErrorKind::BadRequest),
-            (stream([&start, r#"{"object":"error","message":"no","code":401}"#]), ErrorKind::Authentication),
-            (stream([&start, r#"{"detail":"no","status":403}"#]), ErrorKind::Authentication),
             (
-                format!("{}event: error\ndata: {{\"error\":{{\"code\":\"tool_use_failed\",\"status_code\":400}}}}\n\n", stream([&start])),
+                stream([r#"{"error":{"code":429,"message":"busy"}}"#]),
+                ErrorKind::RateLimited,
+            ),
+            (
+                stream([&start, r#"{"choices":[],"error":{"code":502,"message":"gone"}}"#]),
+                ErrorKind::ServerError,
+            ),
+            (
+                stream([
+                    &start,
+                    r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"error":{"code":502}}"#,
+                ]),
+                ErrorKind::ServerError,
+            ),
+            (
+                stream([&start, r#"{"error":"overloaded"}"#]),
+                ErrorKind::ServerError,
+            ),
+            (
+                stream([&start, r#"[{"error":{"code":400,"message":"no"}}]"#]),
+                ErrorKind::BadRequest,
+            ),
+            (
+                stream([&start, r#"{"object":"error","message":"no","code":401}"#]),
+                ErrorKind::Authentication,
+            ),
+            (
+                stream([&start, r#"{"detail":"no","status":403}"#]),
+                ErrorKind::Authentication,
+            ),
+            (
+                format!(
+                    "{}event: error\ndata: {{\"error\":{{\"code\":\"tool_use_failed\",\"status_code\":400}}}}\n\n",
+                    stream([&start])
+                ),
                 ErrorKind::UnreadableToolCall,
             ),
-            (format!("{}event: error\ndata: overloaded\n\n", stream([&start])), ErrorKind::ServerError),
-            (format!("{}error: {{\"code\":500,\"message\":\"try again\"}}\n\n", stream([&start])), ErrorKind::ServerError),
-            (r#"{"error":{"code":502,"message":"gone"}}"#.to_owned(), ErrorKind::ServerError),
-            (r#"[{"error":{"code":429,"message":"busy"}}]"#.to_owned(), ErrorKind::RateLimited),
-            (r#"{"detail":"no","code":"model_not_found"}"#.to_owned(), ErrorKind::UnknownModel),
+            (
+                format!("{}event: error\ndata: overloaded\n\n", stream([&start])),
+                ErrorKind::ServerError,
+            ),
+            (
+                format!(
+                    "{}error: {{\"code\":500,\"message\":\"try again\"}}\n\n",
+                    stream([&start])
+                ),
+                ErrorKind::ServerError,
+            ),
+            (
+                r#"{"error":{"code":502,"message":"gone"}}"#.to_owned(),
+                ErrorKind::ServerError,
+            ),
+            (
+                r#"[{"error":{"code":429,"message":"busy"}}]"#.to_owned(),
+                ErrorKind::RateLimited,
+            ),
+            (
+                r#"{"detail":"no","code":"model_not_found"}"#.to_owned(),
+                ErrorKind::UnknownModel,
+            ),
         ] {
             assert_eq!(kind(read(&body)), expected, "{body}");
         }
@@ -591,7 +759,16 @@ mod tests {
 
     #[test]
     fn bodies_that_are_not_answers_are_malformed() {
-        for body in ["", "\u{feff}", "<html>\n\n</html>", "data: nonsense\n\n", "data: [DONE]\n\n", "data: {\"choices\n\n", "data: {}\n\n", "{nonsense}"] {
+        for body in [
+            "",
+            "\u{feff}",
+            "<html>\n\n</html>",
+            "data: nonsense\n\n",
+            "data: [DONE]\n\n",
+            "data: {\"choices\n\n",
+            "data: {}\n\n",
+            "{nonsense}",
+        ] {
             assert_eq!(kind(read(body)), ErrorKind::Malformed, "{body:?}");
         }
     }
@@ -602,7 +779,13 @@ mod tests {
         let body = stream([&large, &large]);
         assert_eq!(kind(read_pieces([body.as_bytes()], None)), ErrorKind::TooLarge);
         let document = format!("{{\"choices\":[{}]}}", " ".repeat(MAX_DOCUMENT_BYTES));
-        assert_eq!(kind(read_pieces([document.as_bytes()], None)), ErrorKind::TooLarge);
-        assert_eq!(kind(read_pieces([vec![b'x'; 3 << 20].as_slice()], None)), ErrorKind::TooLarge);
+        assert_eq!(
+            kind(read_pieces([document.as_bytes()], None)),
+            ErrorKind::TooLarge
+        );
+        assert_eq!(
+            kind(read_pieces([vec![b'x'; 3 << 20].as_slice()], None)),
+            ErrorKind::TooLarge
+        );
     }
 }

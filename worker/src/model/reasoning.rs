@@ -115,7 +115,9 @@ impl AnswerText {
 
     /// Leaves the state [`State::Block`] if the block is closed. The first `searched` bytes do not contain the closing tag.
     fn leave_block(&mut self, closing: &str, searched: usize) -> bool {
-        let from = self.pending.floor_char_boundary(searched.saturating_sub(closing.len()));
+        let from = self
+            .pending
+            .floor_char_boundary(searched.saturating_sub(closing.len()));
         let found = self.pending.get(from..).and_then(|text| text.find(closing));
         let Some(found) = found else { return false };
         let rest = self.pending.split_off(from + found + closing.len());
@@ -155,8 +157,12 @@ mod tests {
     /// Asserts the reasoning and the answer in a text, for every way to cut it into two pieces and into single characters.
     fn assert_parts(text: &str, reasoning: &str, answer: &str) {
         let expected = (reasoning.to_owned(), answer.to_owned());
-        let cuts = text.char_indices().map(|(at, _)| vec![text.split_at(at).0, text.split_at(at).1]);
-        let characters = text.char_indices().map(|(at, character)| &text[at..at + character.len_utf8()]);
+        let cuts = text
+            .char_indices()
+            .map(|(at, _)| vec![text.split_at(at).0, text.split_at(at).1]);
+        let characters = text
+            .char_indices()
+            .filter_map(|(at, character)| text.get(at..at + character.len_utf8()));
         for pieces in cuts.chain([characters.collect()]) {
             let mut parts = AnswerText::default();
             let mut shown = String::new();
@@ -175,21 +181,39 @@ mod tests {
 
     #[test]
     fn text_without_blocks_is_the_answer() {
-        for text in ["", " ", "Hello.", " Hello <think>world</think>", "<b>Hello</b>", "<", "<thin", "a > b", "</thinking>"] {
+        for text in [
+            "",
+            " ",
+            "Hello.",
+            " Hello <think>world</think>",
+            "<b>Hello</b>",
+            "<",
+            "<thin",
+            "a > b",
+            "</thinking>",
+        ] {
             assert_parts(text, "", text);
         }
     }
 
     #[test]
     fn blocks_at_the_start_are_reasoning() {
-        assert_parts("<think>\nHm.\n</think>\n\nHello.", "<think>\nHm.\n</think>\n\n", "Hello.");
+        assert_parts(
+            "<think>\nHm.\n</think>\n\nHello.",
+            "<think>\nHm.\n</think>\n\n",
+            "Hello.",
+        );
         assert_parts(" <reasoning>é</reasoning>é", " <reasoning>é</reasoning>", "é");
         assert_parts(
             "<think></think>\n<thought>b</thought> <think> c",
             "<think></think>\n<thought>b</thought> <think> c",
             "",
         );
-        assert_parts("<thinking>a</think></thinking>b<think>c</think>", "<thinking>a</think></thinking>", "b<think>c</think>");
+        assert_parts(
+            "<thinking>a</think></thinking>b<think>c</think>",
+            "<thinking>a</think></thinking>",
+            "b<think>c</think>",
+        );
     }
 
     #[test]
@@ -202,8 +226,15 @@ mod tests {
     fn block_opened_by_the_prompt_ends_with_a_closing_tag_on_its_own_line() {
         assert_parts("Hm.\n</think>\n\nHello.", "Hm.\n</think>\n\n", "Hello.");
         assert_parts("</think>Hello.", "</think>", "Hello.");
-        assert_parts("Hm.\n</think>\n<think>b</think>c", "Hm.\n</think>\n<think>b</think>", "c");
-        for text in ["Write </think> at the end.", "Like this:\n<think>\n</think>\nSee?"] {
+        assert_parts(
+            "Hm.\n</think>\n<think>b</think>c",
+            "Hm.\n</think>\n<think>b</think>",
+            "c",
+        );
+        for text in [
+            "Write </think> at the end.",
+            "Like this:\n<think>\n</think>\nSee?",
+        ] {
             assert_parts(text, "", text);
         }
     }

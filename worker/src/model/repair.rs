@@ -98,12 +98,17 @@ fn unicode_escape(json: &str) -> Option<(u16, &str)> {
 }
 
 fn push_escape(repaired: &mut String, unit: u16) {
-    repaired.push_str(&format!("\\u{unit:04x}"));
+    repaired.push_str("\\u");
+    for shift in [12, 8, 4, 0] {
+        let digit = u32::from(unit >> shift) & 0xf;
+        repaired.extend(char::from_digit(digit, 16));
+    }
 }
 
 /// Copies JSON that contains no string.
 fn push_without_bad_numbers(repaired: &mut String, json: &str) {
-    let is_delimiter = |character: char| matches!(character, ',' | ':' | '[' | ']' | '{' | '}') || character.is_whitespace();
+    let is_delimiter =
+        |character: char| matches!(character, ',' | ':' | '[' | ']' | '{' | '}') || character.is_whitespace();
     for token in json.split_inclusive(is_delimiter) {
         let word = token.trim_end_matches(is_delimiter);
         let is_bad = word.parse::<f64>().is_ok_and(|number| !number.is_finite());
@@ -133,7 +138,10 @@ mod tests {
     #[test]
     fn unpaired_surrogates_become_replacement_characters() {
         let events = repaired([r#""\ud83ex""#, r#""\udd80""#, r#""\ud83e\ud83e\udd80""#]);
-        assert_eq!(events, [json!("\u{fffd}x"), json!("\u{fffd}"), json!("\u{fffd}🦀")]);
+        assert_eq!(
+            events,
+            [json!("\u{fffd}x"), json!("\u{fffd}"), json!("\u{fffd}🦀")]
+        );
     }
 
     #[test]
@@ -159,7 +167,16 @@ mod tests {
 
     #[test]
     fn any_text_is_processed_without_a_panic() {
-        for text in ["\"", "\"\\", "\"\\u", "\"\\ud8", "\"\\ud83e", "\"é\\", "\\\"", "{\"a\":\"\\\u{e9}\""] {
+        for text in [
+            "\"",
+            "\"\\",
+            "\"\\u",
+            "\"\\ud8",
+            "\"\\ud83e",
+            "\"é\\",
+            "\\\"",
+            "{\"a\":\"\\\u{e9}\"",
+        ] {
             Repair::default().repair(text);
         }
     }

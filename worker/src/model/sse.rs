@@ -35,10 +35,16 @@ pub(super) struct EventReader {
     is_started: bool,
     /// The last line ended with CR: an LF that follows belongs to it.
     skip_lf: bool,
+    event: PartialEvent,
+}
+
+/// The lines of the current event.
+#[derive(Debug, Default)]
+struct PartialEvent {
     data: Vec<u8>,
     has_data: bool,
     is_error: bool,
-    /// The event in `data` has been returned.
+    /// It has been returned, and the next line starts another event.
     is_returned: bool,
 }
 
@@ -93,12 +99,12 @@ impl EventReader {
             }
             self.skip_lf = !is_lf;
             if start == end {
-                if self.has_data {
-                    return Ok(Some(self.event()));
+                if self.event.has_data {
+                    return Ok(Some(self.take_event()));
                 }
-                self.is_error = false;
+                self.event.is_error = false;
             } else if self.read_line(start, end) {
-                return Ok(Some(self.event()));
+                return Ok(Some(self.take_event()));
             }
         }
     }
@@ -112,7 +118,7 @@ impl EventReader {
         if start < end {
             self.read_line(start, end);
         }
-        self.has_data.then(|| self.event())
+        self.event.has_data.then(|| self.take_event())
     }
 
     fn skip_mark(&mut self) {
@@ -135,19 +141,19 @@ impl EventReader {
         Some(self.scanned + end)
     }
 
-    fn event(&mut self) -> Event<'_> {
-        self.is_returned = true;
+    fn take_event(&mut self) -> Event<'_> {
+        self.event.is_returned = true;
         Event {
-            is_error: self.is_error,
-            data: &self.data,
+            is_error: self.event.is_error,
+            data: &self.event.data,
         }
     }
 
     fn forget_returned(&mut self) {
-        if std::mem::take(&mut self.is_returned) {
-            self.data.clear();
-            self.has_data = false;
-            self.is_error = false;
+        if std::mem::take(&mut self.event.is_returned) {
+            self.event.data.clear();
+            self.event.has_data = false;
+            self.event.is_error = false;
         }
     }
 
@@ -160,18 +166,18 @@ impl EventReader {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match name {
             b"data" => {
-                if self.has_data {
-                    self.data.push(b'\n');
+                if self.event.has_data {
+                    self.event.data.push(b'\n');
                 }
-                self.data.extend_from_slice(value);
-                self.has_data = true;
+                self.event.data.extend_from_slice(value);
+                self.event.has_data = true;
             }
-            b"event" => self.is_error |= value == b"error",
+            b"event" => self.event.is_error |= value == b"error",
             b"error" => {
-                self.data.clear();
-                self.data.extend_from_slice(value);
-                self.has_data = true;
-                self.is_error = true;
+                self.event.data.clear();
+                self.event.data.extend_from_slice(value);
+                self.event.has_data = true;
+                self.event.is_error = true;
                 return true;
             }
             _ => {}
@@ -215,10 +221,15 @@ mod tests {
     #[test]
     fn every_line_ending_separates_events() {
         for end in ["\n", "\r", "\r\n"] {
-            let body = format!("data: a{end}{end}data:b{end}data: c{end}{end}{end}: comment{end}{end}data: {end}{end}");
+            let body = format!(
+                "data: a{end}{end}data:b{end}data: c{end}{end}{end}: comment{end}{end}data: {end}{end}"
+            );
             assert_events(&body, &[(false, "a"), (false, "b\nc"), (false, "")]);
         }
-        assert_events("data: a\r\rdata: \u{e9}\r\n\n", &[(false, "a"), (false, "\u{e9}")]);
+        assert_events(
+            "data: a\r\rdata: \u{e9}\r\n\n",
+            &[(false, "a"), (false, "\u{e9}")],
+        );
     }
 
     #[test]
@@ -243,7 +254,13 @@ mod tests {
     fn errors_are_recognized_by_event_type_or_field() {
         assert_events(
             "event: error\ndata: {}\n\ndata: a\n\nerror: {1}\ndata: b\n\nevent: error\n\ndata: c\n\n",
-            &[(true, "{}"), (false, "a"), (true, "{1}"), (false, "b"), (false, "c")],
+            &[
+                (true, "{}"),
+                (false, "a"),
+                (true, "{1}"),
+                (false, "b"),
+                (false, "c"),
+            ],
         );
     }
 
@@ -257,7 +274,9 @@ mod tests {
             lines
         };
         let fits = |pieces: &[(&'static [u8], usize)]| {
-            let pieces = pieces.iter().map(|(piece, count)| std::iter::repeat_n(*piece, *count));
+            let pieces = pieces
+                .iter()
+                .map(|(piece, count)| std::iter::repeat_n(*piece, *count));
             events(pieces.flatten()).is_ok()
         };
         assert!(fits(&[(&LINES, MAX_BODY_BYTES / KIB)]));

@@ -120,9 +120,13 @@ fn endpoint(base_url: &str) -> Option<Url> {
 fn is_azure(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     url.query_pairs().any(|(name, _)| name == "api-version")
-        || [".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"]
-            .iter()
-            .any(|suffix| host.ends_with(suffix))
+        || [
+            ".openai.azure.com",
+            ".cognitiveservices.azure.com",
+            ".services.ai.azure.com",
+        ]
+        .iter()
+        .any(|suffix| host.ends_with(suffix))
 }
 
 async fn error_of(mut response: Response) -> ProviderError {
@@ -149,11 +153,9 @@ mod tests {
     }
 
     fn to(url: &str, key: &str) -> Result<Transport, Exit> {
-        let arguments = [
-            format!("--openai-base-url={url}"),
-            format!("--openai-api-key={key}"),
-        ];
-        let program = Program::parse_from(["program".to_owned()].into_iter().chain(arguments));
+        let mut program = Program::parse_from(["program".to_owned(), format!("--openai-base-url={url}")]);
+        program.model.openai_api_key =
+            (!key.is_empty()).then(|| errand_shared::service::config::Secret::new(key));
         Transport::new(&program.model)
     }
 
@@ -171,8 +173,14 @@ mod tests {
             ("http://example.com/v1", "http://example.com/v1/chat/completions"),
             ("http://example.com/v1/", "http://example.com/v1/chat/completions"),
             ("http://example.com", "http://example.com/chat/completions"),
-            ("http://example.com/v1?key=a#b", "http://example.com/v1/chat/completions?key=a"),
-            ("http://example.com/v1/chat/completions", "http://example.com/v1/chat/completions"),
+            (
+                "http://example.com/v1?key=a#b",
+                "http://example.com/v1/chat/completions?key=a",
+            ),
+            (
+                "http://example.com/v1/chat/completions",
+                "http://example.com/v1/chat/completions",
+            ),
             (
                 "https://x.openai.azure.com/openai/deployments/gpt/?api-version=2024-10-21",
                 "https://x.openai.azure.com/openai/deployments/gpt/chat/completions?api-version=2024-10-21",

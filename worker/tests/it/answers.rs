@@ -304,13 +304,19 @@ async fn transient_errors_are_retried_before_the_run_fails() {
             },
             "did not answer in time",
         ),
-        (Behaviour::status(500), "has a problem; try again later (status 500)"),
+        (
+            Behaviour::status(500),
+            "has a problem; try again later (status 500)",
+        ),
         (Behaviour::status(503), "status 503"),
         (
             response(502, "text/html", "<html>Bad gateway</html>"),
             "status 502",
         ),
-        (error_response(200, r#"{"message":"the model is tired"}"#), "has a problem"),
+        (
+            error_response(200, r#"{"message":"the model is tired"}"#),
+            "has a problem",
+        ),
         (
             stream(b"data: {\"error\":{\"message\":\"overloaded\"}}\n\n"),
             "has a problem",
@@ -443,7 +449,8 @@ async fn malicious_calls_touch_no_tasks_of_other_users() {
     assert_eq!(app.database.texts(tasks).await, ["Ada 2 X f", "Eve 1 hers f"]);
     let requests = app.model.requests();
     assert!(
-        requests.iter()
+        requests
+            .iter()
             .all(|request| !String::from_utf8_lossy(&request.raw).contains("hers"))
     );
     assert_no_internal_failures(&app).await;

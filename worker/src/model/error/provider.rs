@@ -1,7 +1,7 @@
 //! Errors that a provider reports: reads them in every known form and classifies them.
 //!
-//! Known forms are an object `error` (OpenAI and most others), a list of such objects (Gemini), `error` as a text (xAI, TGI),
-//! `detail` as a text or a list (FastAPI), the members of the error at the top level (Mistral), and plain text. Any of them may
+//! Known forms are an object `error` (most providers), a list of such objects (Gemini), `error` as a text (xAI, TGI),
+//! `detail` as a text or a list (servers written in Python), the members of the error at the top level (Mistral), and plain text. Any of them may
 //! arrive with an error status, with status 200 in place of an answer, or in the middle of a stream.
 
 use std::{fmt, time::Duration};
@@ -26,7 +26,12 @@ pub(crate) struct ProviderError {
 
 impl fmt::Display for ProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, status, message, .. } = self;
+        let Self {
+            kind,
+            status,
+            message,
+            ..
+        } = self;
         match status {
             0 => write!(f, "{}: {message}", kind.as_str()),
             status => write!(f, "status {status} ({}): {message}", kind.as_str()),
@@ -100,7 +105,14 @@ impl ProviderError {
 
     fn classify(&mut self, value: &Value) {
         let mut words = self.message.to_ascii_lowercase();
-        for name in ["code", "type", "status", "error_type", "reason", "failed_generation"] {
+        for name in [
+            "code",
+            "type",
+            "status",
+            "error_type",
+            "reason",
+            "failed_generation",
+        ] {
             for value in [detail(value), value] {
                 match value.get(name) {
                     Some(Value::String(word)) if name == "failed_generation" || !word.is_empty() => {
@@ -157,7 +169,7 @@ const WORDS: [(ErrorKind, &[&str]); 5] = [
             "context length exceeded",
             "exceeds the context length",
             "context window",
-            "context size",
+            "available context size",
             "prompt is too long",
             "prompt too long",
             "input is too long",
@@ -193,7 +205,13 @@ const WORDS: [(ErrorKind, &[&str]); 5] = [
 const CLIENT_ERROR_WORDS: [(ErrorKind, &[&str]); 3] = [
     (
         ErrorKind::RateLimited,
-        &["rate_limit", "rate limit", "ratelimit", "too many requests", "too_many_requests"],
+        &[
+            "rate_limit",
+            "rate limit",
+            "ratelimit",
+            "too many requests",
+            "too_many_requests",
+        ],
     ),
     (
         ErrorKind::UnknownModel,
@@ -231,7 +249,9 @@ const CLIENT_ERROR_WORDS: [(ErrorKind, &[&str]); 3] = [
 /// The kind of an error. `words` are its texts in lower case, `has_wait` says that the provider asks to wait.
 fn kind(status: u16, has_wait: bool, words: &str) -> ErrorKind {
     let find = |table: &[(ErrorKind, &[&str])]| {
-        let known = table.iter().find(|(_, known)| known.iter().any(|known| words.contains(known)));
+        let known = table
+            .iter()
+            .find(|(_, known)| known.iter().any(|known| words.contains(known)));
         known.map(|(kind, _)| *kind)
     };
     if status == 401 {
@@ -253,7 +273,9 @@ fn kind(status: u16, has_wait: bool, words: &str) -> ErrorKind {
             403 => ErrorKind::Authentication,
             404 => ErrorKind::UnknownModel,
             // An error without a status is the provider's, unless it says otherwise.
-            0 if !words.contains("invalid_request") && !words.contains("bad request") => ErrorKind::ServerError,
+            0 if !words.contains("invalid_request") && !words.contains("bad request") => {
+                ErrorKind::ServerError
+            }
             _ => ErrorKind::BadRequest,
         }),
     }
@@ -282,25 +304,44 @@ fn detail(value: &Value) -> &Value {
 
 /// The status in an error that arrived with status 200.
 fn status_in(value: &Value) -> Option<u16> {
-    ["status_code", "code", "status", "raw_status_code"].into_iter().find_map(|name| {
-        let status = match value.get(name)? {
-            Value::String(text) => text.trim().parse().ok()?,
-            value => value.as_u64()?,
-        };
-        let is_error = (400..600).contains(&status);
-        u16::try_from(status).ok().filter(|_| is_error)
-    })
+    ["status_code", "code", "status", "raw_status_code"]
+        .into_iter()
+        .find_map(|name| {
+            let status = match value.get(name)? {
+                Value::String(text) => text.trim().parse().ok()?,
+                value => value.as_u64()?,
+            };
+            let is_error = (400..600).contains(&status);
+            u16::try_from(status).ok().filter(|_| is_error)
+        })
 }
 
 /// The provider's words: the message, and what an upstream server said.
 fn message(detail: &Value, whole: &Value) -> String {
-    const NAMES: [&str; 7] = ["message", "msg", "detail", "error_description", "errors", "title", "Message"];
-    let find = |value: &Value| NAMES.into_iter().find_map(|name| value.get(name).filter(|value| is_meaningful(value)).map(text));
+    const NAMES: [&str; 7] = [
+        "message",
+        "msg",
+        "detail",
+        "error_description",
+        "errors",
+        "title",
+        "Message",
+    ];
+    let find = |value: &Value| {
+        NAMES
+            .into_iter()
+            .find_map(|name| value.get(name).filter(|value| is_meaningful(value)).map(text))
+    };
     let mut message = match detail {
         Value::String(text) => text.clone(),
-        _ => find(detail).or_else(|| find(whole)).unwrap_or_else(|| text(detail)),
+        _ => find(detail)
+            .or_else(|| find(whole))
+            .unwrap_or_else(|| text(detail)),
     };
-    let upstream = detail.get("metadata").and_then(|metadata| metadata.get("raw")).filter(|raw| is_meaningful(raw));
+    let upstream = detail
+        .get("metadata")
+        .and_then(|metadata| metadata.get("raw"))
+        .filter(|raw| is_meaningful(raw));
     if let Some(upstream) = upstream {
         message.push_str(": ");
         message.push_str(&text(upstream));
@@ -325,60 +366,162 @@ mod tests {
         ProviderError::in_response(status, &HeaderMap::new(), body.as_bytes())
     }
 
+    /// Status, body and the kind of the error.
+    const ERRORS: &[(u16, &str, ErrorKind)] = &[
+        (
+            400,
+            r#"{"error":{"message":"no","type":"invalid_request_error","code":"unsupported_parameter"}}"#,
+            ErrorKind::BadRequest,
+        ),
+        (
+            422,
+            r#"{"detail":[{"type":"extra_forbidden","loc":["body","x"]}]}"#,
+            ErrorKind::BadRequest,
+        ),
+        (302, "<html>", ErrorKind::BadRequest),
+        (
+            500,
+            r#"{"error":{"code":500,"message":"tools param requires --jinja flag"}}"#,
+            ErrorKind::BadRequest,
+        ),
+        (
+            401,
+            r#"{"error":{"message":"the model does not exist"}}"#,
+            ErrorKind::Authentication,
+        ),
+        (
+            403,
+            r#"{"code":"forbidden","message":"Forbidden"}"#,
+            ErrorKind::Authentication,
+        ),
+        (
+            400,
+            r#"[{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}]"#,
+            ErrorKind::Authentication,
+        ),
+        (402, "{}", ErrorKind::Quota),
+        (
+            429,
+            r#"{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}"#,
+            ErrorKind::Quota,
+        ),
+        (
+            429,
+            r#"{"error":{"message":"You exceeded your current quota"}}"#,
+            ErrorKind::Quota,
+        ),
+        (
+            429,
+            r#"[{"error":{"message":"You exceeded your current quota","details":[{"retryDelay":"3s"}]}}]"#,
+            ErrorKind::RateLimited,
+        ),
+        (429, "slow down", ErrorKind::RateLimited),
+        (
+            400,
+            r#"{"error":{"type":"rate_limit_error","message":""}}"#,
+            ErrorKind::RateLimited,
+        ),
+        (404, r#"{"error":"Not Found"}"#, ErrorKind::UnknownModel),
+        (
+            400,
+            r#"{"object":"error","message":"Invalid model: x","type":"invalid_model","code":"1500"}"#,
+            ErrorKind::UnknownModel,
+        ),
+        (
+            400,
+            r#"{"error":{"code":"model_decommissioned","message":"gone"}}"#,
+            ErrorKind::UnknownModel,
+        ),
+        (413, "", ErrorKind::ContextTooLong),
+        (
+            400,
+            r#"{"error":{"code":"context_length_exceeded","message":"long"}}"#,
+            ErrorKind::ContextTooLong,
+        ),
+        (
+            400,
+            r#"{"error":"prompt too long; exceeded max context length by 9 tokens"}"#,
+            ErrorKind::ContextTooLong,
+        ),
+        (
+            429,
+            r#"{"error":{"message":"Request too large. The input or output tokens must be reduced."}}"#,
+            ErrorKind::ContextTooLong,
+        ),
+        (
+            400,
+            r#"{"error":{"code":"content_filter","message":"filtered"}}"#,
+            ErrorKind::ContentFilter,
+        ),
+        (
+            403,
+            r#"{"error":{"code":403,"message":"This model requires moderation, your input was flagged"}}"#,
+            ErrorKind::ContentFilter,
+        ),
+        (
+            400,
+            r#"{"error":{"code":"tool_use_failed","failed_generation":"<function"}}"#,
+            ErrorKind::UnreadableToolCall,
+        ),
+        (
+            400,
+            r#"{"error":{"message":"?","failed_generation":""}}"#,
+            ErrorKind::UnreadableToolCall,
+        ),
+        (
+            500,
+            r#"{"error":{"message":"failed to decode, try again, increasing context size"}}"#,
+            ErrorKind::ServerError,
+        ),
+        (408, "", ErrorKind::ServerError),
+        (
+            503,
+            r#"{"error":{"message":"invalid api key store"}}"#,
+            ErrorKind::ServerError,
+        ),
+        (
+            529,
+            r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
+            ErrorKind::ServerError,
+        ),
+    ];
+
     #[test]
     fn errors_are_classified_by_their_words_and_status() {
-        use ErrorKind::{
-            Authentication, BadRequest, ContentFilter, ContextTooLong, Quota, RateLimited, ServerError, UnknownModel,
-            UnreadableToolCall,
-        };
-        for (status, body, kind) in [
-            (400, r#"{"error":{"message":"no","type":"invalid_request_error","code":"unsupported_parameter"}}"#, BadRequest),
-            (422, r#"{"detail":[{"type":"extra_forbidden","loc":["body","x"]}]}"#, BadRequest),
-            (302, "<html>", BadRequest),
-            (500, r#"{"error":{"code":500,"message":"tools param requires --jinja flag"}}"#, BadRequest),
-            (401, r#"{"error":{"message":"the model does not exist"}}"#, Authentication),
-            (403, r#"{"code":"forbidden","message":"Forbidden"}"#, Authentication),
-            (400, r#"[{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT"}}]"#, Authentication),
-            (402, "{}", Quota),
-            (429, r#"{"error":{"message":"You exceeded your current quota","code":"insufficient_quota"}}"#, Quota),
-            (429, r#"{"error":{"message":"You exceeded your current quota"}}"#, Quota),
-            (
-                429,
-                r#"[{"error":{"message":"You exceeded your current quota","details":[{"retryDelay":"3s"}]}}]"#,
-                RateLimited,
-            ),
-            (429, "slow down", RateLimited),
-            (400, r#"{"error":{"type":"rate_limit_error","message":""}}"#, RateLimited),
-            (404, r#"{"error":"Not Found"}"#, UnknownModel),
-            (400, r#"{"object":"error","message":"Invalid model: x","type":"invalid_model","code":"1500"}"#, UnknownModel),
-            (400, r#"{"error":{"code":"model_decommissioned","message":"gone"}}"#, UnknownModel),
-            (413, "", ContextTooLong),
-            (400, r#"{"error":{"code":"context_length_exceeded","message":"long"}}"#, ContextTooLong),
-            (400, r#"{"error":"prompt too long; exceeded max context length by 9 tokens"}"#, ContextTooLong),
-            (429, r#"{"error":{"message":"Request too large. The input or output tokens must be reduced."}}"#, ContextTooLong),
-            (400, r#"{"error":{"code":"content_filter","message":"filtered"}}"#, ContentFilter),
-            (403, r#"{"error":{"code":403,"message":"This model requires moderation, your input was flagged"}}"#, ContentFilter),
-            (400, r#"{"error":{"code":"tool_use_failed","failed_generation":"<function"}}"#, UnreadableToolCall),
-            (400, r#"{"error":{"message":"?","failed_generation":""}}"#, UnreadableToolCall),
-            (408, "", ServerError),
-            (503, r#"{"error":{"message":"invalid api key store"}}"#, ServerError),
-            (529, r#"{"type":"error","error":{"type":"overloaded_error"}}"#, ServerError),
-        ] {
-            let error = of_status(status, body);
-            assert_eq!((error.kind, error.status), (kind, status), "{body}");
+        for (status, body, kind) in ERRORS {
+            let error = of_status(*status, body);
+            assert_eq!((error.kind, error.status), (*kind, *status), "{body}");
         }
     }
 
     #[test]
     fn errors_with_status_200_have_the_status_they_name() {
         for (document, expected) in [
-            (json!({"error": {"code": 429, "message": "busy"}}), Some((ErrorKind::RateLimited, 429))),
-            (json!({"error": {"code": "502", "message": "gone"}}), Some((ErrorKind::ServerError, 502))),
-            (json!([{"error": {"code": 400, "message": "bad"}}]), Some((ErrorKind::BadRequest, 400))),
+            (
+                json!({"error": {"code": 429, "message": "busy"}}),
+                Some((ErrorKind::RateLimited, 429)),
+            ),
+            (
+                json!({"error": {"code": "502", "message": "gone"}}),
+                Some((ErrorKind::ServerError, 502)),
+            ),
+            (
+                json!([{"error": {"code": 400, "message": "bad"}}]),
+                Some((ErrorKind::BadRequest, 400)),
+            ),
             (json!({"error": "tired"}), Some((ErrorKind::ServerError, 0))),
-            (json!({"object": "error", "message": "bad", "type": "invalid_request_error"}), Some((ErrorKind::BadRequest, 0))),
-            (json!({"detail": "Not authenticated", "status_code": 401}), Some((ErrorKind::Authentication, 401))),
-            (json!({"message": "busy", "code": 503}), Some((ErrorKind::ServerError, 503))),
+            (
+                json!({"object": "error", "message": "bad", "type": "invalid_request_error"}),
+                Some((ErrorKind::BadRequest, 0)),
+            ),
+            (
+                json!({"detail": "Not authenticated", "status_code": 401}),
+                Some((ErrorKind::Authentication, 401)),
+            ),
+            (
+                json!({"message": "busy", "code": 503}),
+                Some((ErrorKind::ServerError, 503)),
+            ),
             (json!({"error": null}), None),
             (json!({"error": {"code": 0, "message": ""}, "choices": []}), None),
             (json!({"choices": [], "message": "fine", "code": 200}), None),
@@ -399,7 +542,10 @@ mod tests {
             (r#"{"code":"The thing was not found","error":"a"}"#, "a"),
             (r#"[{"error":{"message":"a"}}]"#, "a"),
             (r#"{"detail":"a"}"#, "a"),
-            (r#"{"object":"error","message":{"detail":[1]}}"#, r#"{"detail":[1]}"#),
+            (
+                r#"{"object":"error","message":{"detail":[1]}}"#,
+                r#"{"detail":[1]}"#,
+            ),
             (r#"{"error":{"message":"a","metadata":{"raw":"b"}}}"#, "a: b"),
             (r#"{"error":{"code":7}}"#, r#"{"code":7}"#),
             ("plain text", "plain text"),

@@ -14,7 +14,8 @@ pub(super) fn retry_after_in_headers(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let milliseconds = text("retry-after-ms").and_then(|text| seconds(text.parse::<f64>().ok()? / 1000.0));
     let retry_after = text(RETRY_AFTER.as_str()).and_then(|text| {
-        text.parse::<f64>().map_or_else(|_not_a_number| until_date(text, headers), seconds)
+        text.parse::<f64>()
+            .map_or_else(|_not_a_number| until_date(text, headers), seconds)
     });
     let positive = |wait: &Duration| !wait.is_zero();
     milliseconds
@@ -24,13 +25,15 @@ pub(super) fn retry_after_in_headers(headers: &HeaderMap) -> Option<Duration> {
         .or_else(|| rate_limit_reset(headers))
 }
 
-/// The time until the limits that are used up are reset. OpenAI's form is a duration for each limit; others send one time or number
-/// of seconds.
+/// The time until the limits that are used up are reset. Some providers send a duration for each limit,
+/// others one time or number of seconds.
 fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let limits = ["requests", "tokens"].map(|limit| {
-        let is_used_up = text(&format!("x-ratelimit-remaining-{limit}")).is_none_or(|remaining| remaining == "0");
-        let reset = text(&format!("x-ratelimit-reset-{limit}")).and_then(|text| duration(text).or_else(|| number(text.parse().ok()?)));
+        let is_used_up =
+            text(&format!("x-ratelimit-remaining-{limit}")).is_none_or(|remaining| remaining == "0");
+        let reset = text(&format!("x-ratelimit-reset-{limit}"))
+            .and_then(|text| duration(text).or_else(|| number(text.parse().ok()?)));
         reset.filter(|_| is_used_up)
     });
     let single = || {
@@ -71,21 +74,32 @@ fn wait_of(value: &Value) -> Option<Duration> {
 /// A wait in a sentence such as "Please try again in 1m2.5s." or "retry after 30 seconds".
 fn in_sentence(text: &str) -> Option<Duration> {
     let text = text.to_ascii_lowercase();
-    ["try again in ", "retry in ", "retry after ", "try again after ", "wait "]
-        .into_iter()
-        .find_map(|words| {
-            let (_, rest) = text.split_once(words)?;
-            let mut words = rest.split_whitespace();
-            let first = words.next()?.trim_end_matches(['.', ',', ';']);
-            let number = first.parse::<f64>().ok();
-            match (number, words.next().map(|unit| unit.trim_end_matches(['.', ',', ';', ')']))) {
-                (None, _) => duration(first),
-                (Some(number), Some("ms" | "milliseconds")) => seconds(number / 1000.0),
-                (Some(number), Some("s" | "sec" | "second" | "seconds")) => seconds(number),
-                (Some(number), Some("minute" | "minutes")) => seconds(number * 60.0),
-                (Some(_), _) => None,
-            }
-        })
+    [
+        "try again in ",
+        "retry in ",
+        "retry after ",
+        "try again after ",
+        "wait ",
+    ]
+    .into_iter()
+    .find_map(|words| {
+        let (_, rest) = text.split_once(words)?;
+        let mut words = rest.split_whitespace();
+        let first = words.next()?.trim_end_matches(['.', ',', ';']);
+        let number = first.parse::<f64>().ok();
+        match (
+            number,
+            words
+                .next()
+                .map(|unit| unit.trim_end_matches(['.', ',', ';', ')'])),
+        ) {
+            (None, _) => duration(first),
+            (Some(number), Some("ms" | "milliseconds")) => seconds(number / 1000.0),
+            (Some(number), Some("s" | "sec" | "second" | "seconds")) => seconds(number),
+            (Some(number), Some("minute" | "minutes")) => seconds(number * 60.0),
+            (Some(_), _) => None,
+        }
+    })
 }
 
 /// A duration such as `1h2m3.5s` or `120ms`.
@@ -95,7 +109,9 @@ fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let unit = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
         let (number, unit) = rest.split_at(unit);
-        let end = unit.find(|character: char| character.is_ascii_digit()).unwrap_or(unit.len());
+        let end = unit
+            .find(|character: char| character.is_ascii_digit())
+            .unwrap_or(unit.len());
         let (unit, after) = unit.split_at(end);
         let factor = match unit {
             "ms" => 0.001,
@@ -108,7 +124,11 @@ fn duration(text: &str) -> Option<Duration> {
         total += number.parse::<f64>().ok()? * factor;
         rest = after;
     }
-    if text.trim().is_empty() { None } else { seconds(total) }
+    if text.trim().is_empty() {
+        None
+    } else {
+        seconds(total)
+    }
 }
 
 /// A number of seconds, a time since the epoch in seconds or milliseconds, or a date.
@@ -137,7 +157,11 @@ fn number(value: f64) -> Option<Duration> {
 
 /// The time until an HTTP date. The clock of the server counts, if it sends its time.
 fn until_date(text: &str, headers: &HeaderMap) -> Option<Duration> {
-    let date = |text: &str| DateTime::parse_from_rfc2822(text).ok().map(|date| seconds_of(date.timestamp_millis()));
+    let date = |text: &str| {
+        DateTime::parse_from_rfc2822(text)
+            .ok()
+            .map(|date| seconds_of(date.timestamp_millis()))
+    };
     let until = date(text)?;
     match headers.get(DATE).and_then(|now| date(now.to_str().ok()?)) {
         Some(now) => seconds((until - now).max(0.0)),
@@ -156,7 +180,9 @@ fn seconds_of(milliseconds: i64) -> f64 {
 }
 
 fn seconds(seconds: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= MAX_WAIT)
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|wait| *wait <= MAX_WAIT)
 }
 
 #[cfg(test)]
@@ -168,7 +194,10 @@ mod tests {
 
     fn headers(headers: &[(&'static str, &str)]) -> Option<f64> {
         let headers = headers.iter().map(|(name, value)| {
-            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).unwrap(),
+            )
         });
         retry_after_in_headers(&headers.collect()).map(|wait| wait.as_secs_f64())
     }
@@ -178,11 +207,23 @@ mod tests {
         assert_eq!(headers(&[("retry-after", "7")]), Some(7.0));
         assert_eq!(headers(&[("retry-after", "1.5")]), Some(1.5));
         assert_eq!(headers(&[("retry-after-ms", "250")]), Some(0.25));
-        assert_eq!(headers(&[("retry-after-ms", "0"), ("retry-after", "1")]), Some(1.0));
+        assert_eq!(
+            headers(&[("retry-after-ms", "0"), ("retry-after", "1")]),
+            Some(1.0)
+        );
         let date = ("date", "Mon, 30 Nov 2026 10:00:00 GMT");
-        assert_eq!(headers(&[("retry-after", "Mon, 30 Nov 2026 10:00:09 GMT"), date]), Some(9.0));
-        assert_eq!(headers(&[("retry-after", "Mon, 30 Nov 2026 09:59:00 GMT"), date]), Some(0.0));
-        assert_eq!(headers(&[("retry-after", "Thu, 01 Jan 2026 00:00:00 GMT")]), Some(0.0));
+        assert_eq!(
+            headers(&[("retry-after", "Mon, 30 Nov 2026 10:00:09 GMT"), date]),
+            Some(9.0)
+        );
+        assert_eq!(
+            headers(&[("retry-after", "Mon, 30 Nov 2026 09:59:00 GMT"), date]),
+            Some(0.0)
+        );
+        assert_eq!(
+            headers(&[("retry-after", "Thu, 01 Jan 2026 00:00:00 GMT")]),
+            Some(0.0)
+        );
         let openai = [
             ("x-ratelimit-remaining-requests", "0"),
             ("x-ratelimit-reset-requests", "1m2.5s"),
@@ -193,7 +234,10 @@ mod tests {
         assert_eq!(headers(&[("x-ratelimit-reset-tokens", "120ms")]), Some(0.12));
         assert_eq!(headers(&[("x-ratelimit-reset", "30")]), Some(30.0));
         for soon in [1.0, 1000.0] {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_secs_f64();
             let wait = headers(&[("x-ratelimit-reset", &((now + 20.0) * soon).to_string())]);
             assert!(wait.is_some_and(|wait| (15.0..=20.0).contains(&wait)), "{wait:?}");
         }
@@ -214,8 +258,14 @@ mod tests {
             (json!({"error": {"retryAfter": "2.5"}}), Some(2.5)),
             (json!({"details": [{"retryDelay": "34s"}]}), Some(34.0)),
             (json!({"retry_after_ms": 1500}), Some(1.5)),
-            (json!({"metadata": {"headers": {"X-RateLimit-Reset": "20"}}}), Some(20.0)),
-            (json!({"message": "Rate limit reached. Please try again in 1m2.5s. Visit …"}), Some(62.5)),
+            (
+                json!({"metadata": {"headers": {"X-RateLimit-Reset": "20"}}}),
+                Some(20.0),
+            ),
+            (
+                json!({"message": "Rate limit reached. Please try again in 1m2.5s. Visit …"}),
+                Some(62.5),
+            ),
             (json!({"message": "Please try again in 20ms."}), Some(0.02)),
             (json!({"message": "Please retry after 30 seconds."}), Some(30.0)),
             (json!("Try again in 2 minutes"), Some(120.0)),

@@ -74,7 +74,11 @@ mod tests {
         let local = Local::default();
         let rate = Rate::per_minute(600);
         let start = Instant::now();
-        let slot = |now| local.reserve_slot(now, rate, None, 1, Duration::from_mins(10)).unwrap();
+        let slot = |now| {
+            local
+                .reserve_slot(now, rate, None, 1, Duration::from_mins(10))
+                .unwrap()
+        };
         let burst = (0..60).filter(|_| slot(start).is_zero()).count();
         assert_eq!(burst, 60, "a tenth may start at once");
         let next = slot(start);
