@@ -56,7 +56,7 @@ pub enum FinishReason {
 /// A complete answer of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelAnswer {
-    /// The text, possibly empty.
+    /// The text, possibly empty. Beside tool calls it can contain reasoning blocks, which the model expects to see again.
     pub content: String,
     /// The refusal, if the provider reports it separately.
     pub refusal: Option<String>,
@@ -64,7 +64,7 @@ pub struct ModelAnswer {
     pub tool_calls: Vec<ToolCall>,
     /// The finish reason.
     pub finish: FinishReason,
-    /// Tokens used.
+    /// Tokens used, as the provider counted them; 0 if it did not.
     pub usage: Usage,
     /// The model's name as the server reports it.
     pub model: String,

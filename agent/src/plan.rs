@@ -91,18 +91,22 @@ pub(crate) fn plan(
         .zip(0_u16..)
         .map(|(call, index)| {
             let position = usize::from(index);
-            let arguments = if position < limits.max_calls_per_step {
-                arguments(&call.arguments, limits, cut_off)
-            } else {
+            let (name, is_exact) = tool_name(call.name);
+            let arguments = if position >= limits.max_calls_per_step {
                 Err(format!(
                     "at most {} tool calls are allowed at once; repeat this one later",
                     limits.max_calls_per_step
                 ))
+            } else if is_exact {
+                arguments(&call.arguments, limits, cut_off)
+            } else {
+                // The name in the transcript is another one, which may be that of a tool.
+                Err("no tool has this name; use the exact name of a tool".to_owned())
             };
             PlannedCall {
                 index,
                 id: ids.assign(&clean::text(call.id), step, position),
-                name: tool_name(&call.name),
+                name,
                 arguments,
             }
         })
@@ -121,7 +125,16 @@ fn arguments(text: &str, limits: &Limits, cut_off: bool) -> Result<Map<String, V
         // Many servers send an empty text for a call without arguments.
         return Ok(Map::new());
     }
-    match serde_json::from_str(text) {
+    let parsed = match serde_json::from_str(text) {
+        // Some servers encode the JSON text twice.
+        Ok(Value::String(encoded)) => serde_json::from_str(&encoded).or(Ok(Value::String(encoded))),
+        parsed => parsed,
+    };
+    match parsed {
+        // No arguments: Groq sends `null`, servers written in PHP an empty list.
+        Ok(Value::Null) => Ok(Map::new()),
+        Ok(Value::Array(items)) if items.is_empty() => Ok(Map::new()),
+        Ok(Value::String(text)) if text.trim().is_empty() => Ok(Map::new()),
         Ok(Value::Object(object)) if object.values().any(|value| is_deeper(value, MAX_DEPTH - 1)) => Err(
             format!("the arguments are nested more than {MAX_DEPTH} levels deep"),
         ),
@@ -144,12 +157,12 @@ fn is_deeper(value: &Value, levels: usize) -> bool {
 }
 
 /// Replaces characters that are not allowed in tool names. Providers reject transcripts with such names, so every later step
-/// of the run would fail.
-fn tool_name(name: &str) -> String {
-    let name: String = name
-        .trim_matches(|char: char| char == '\0' || char.is_whitespace())
+/// of the run would fail. Also returns whether the name is the model's, apart from U+0000 and white space around it.
+fn tool_name(written: String) -> (String, bool) {
+    let written = clean::text(written);
+    let written = written.trim();
+    let name: String = written
         .chars()
-        .filter(|&char| char != '\0')
         .map(|char| {
             if char.is_ascii_alphanumeric() || char == '-' {
                 char
@@ -160,10 +173,10 @@ fn tool_name(name: &str) -> String {
         .take(MAX_NAME_CHARS)
         .collect();
     if name.is_empty() {
-        "unnamed".to_owned()
-    } else {
-        name
+        return ("unnamed".to_owned(), false);
     }
+    let is_exact = name == written;
+    (name, is_exact)
 }
 
 #[cfg(test)]
@@ -193,7 +206,12 @@ mod tests {
             ("", Ok(json!({}))),
             (" \n", Ok(json!({}))),
             (r#"{"title":"a\u0000b"}"#, Ok(json!({"title": "ab"}))),
-            ("null", Err("not a JSON object")),
+            ("null", Ok(json!({}))),
+            ("[]", Ok(json!({}))),
+            (r#""{\"title\":\"a\"}""#, Ok(json!({"title": "a"}))),
+            (r#""null""#, Ok(json!({}))),
+            (r#""""#, Ok(json!({}))),
+            (r#""\"{}\"""#, Err("not a JSON object")),
             ("[1]", Err("not a JSON object")),
             (r#""text""#, Err("not a JSON object")),
             ("{\"title\":", Err("not valid JSON")),
@@ -264,17 +282,31 @@ mod tests {
     #[test]
     fn tool_names_contain_only_allowed_characters() {
         let cases = [
-            ("add_item", "add_item"),
-            (" add\0_item\n", "add_item"),
-            ("functions.add-item", "functions_add-item"),
-            ("удали", "_____"),
-            ("", "unnamed"),
-            ("\0", "unnamed"),
+            ("add_item", "add_item", true),
+            (" add\0_item\n", "add_item", true),
+            ("add.item", "add_item", false),
+            ("functions.add-item", "functions_add-item", false),
+            ("удали", "_____", false),
+            ("", "unnamed", false),
+            ("\0", "unnamed", false),
         ];
-        for (name, expected) in cases {
-            assert_eq!(tool_name(name), expected, "{name:?}");
+        for (written, name, is_exact) in cases {
+            assert_eq!(
+                tool_name(written.to_owned()),
+                (name.to_owned(), is_exact),
+                "{written:?}"
+            );
         }
-        assert_eq!(tool_name(&"x".repeat(1_000)).len(), 64);
+        let (name, is_exact) = tool_name("x".repeat(1_000));
+        assert_eq!((name.len(), is_exact), (64, false));
+    }
+
+    #[test]
+    fn call_is_refused_if_its_name_is_changed() {
+        let calls = vec![call("c", "add.item", "{}")];
+        let planned = plan(calls, &Limits::default(), false, 0, &mut Ids::default()).remove(0);
+        assert_eq!(planned.name, "add_item");
+        assert!(planned.refusal().unwrap().contains("no tool has this name"));
     }
 
     #[test]

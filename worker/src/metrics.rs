@@ -11,7 +11,9 @@ use errand_shared::{
 use tokio::time::Instant;
 
 use crate::{
-    model::LimitMetrics, queue::run_registry::RunRegistry, settings::WorkerSettings,
+    model::{LimitMetrics, ModelMetrics},
+    queue::run_registry::RunRegistry,
+    settings::WorkerSettings,
     upkeep::liveness::LastHeartbeat,
 };
 
@@ -52,63 +54,6 @@ errand_shared::label_values! {
 }
 
 errand_shared::label_values! {
-    /// What went wrong with a model call.
-    pub(crate) enum Fault: "kind" {
-        Connection = "connection",
-        Timeout = "timeout",
-        RateLimited = "rate_limited",
-        Quota = "quota",
-        ServerError = "server_error",
-        ClientError = "client_error",
-        Malformed = "malformed",
-        TooLarge = "too_large",
-        RunDeadline = "run_deadline",
-    }
-}
-
-errand_shared::label_values! {
-    /// How one try of a model call went.
-    pub(crate) enum Try: "outcome" {
-        Ok = "ok",
-        Abandoned = "abandoned",
-        Connection = "connection",
-        Timeout = "timeout",
-        RateLimited = "rate_limited",
-        Quota = "quota",
-        ServerError = "server_error",
-        ClientError = "client_error",
-        Malformed = "malformed",
-        TooLarge = "too_large",
-    }
-}
-
-impl Try {
-    /// A try that ended in this fault.
-    pub(crate) const fn failed(fault: Fault) -> Self {
-        match fault {
-            Fault::Connection => Self::Connection,
-            Fault::Timeout => Self::Timeout,
-            Fault::RateLimited => Self::RateLimited,
-            Fault::Quota => Self::Quota,
-            Fault::ServerError => Self::ServerError,
-            Fault::ClientError => Self::ClientError,
-            Fault::Malformed => Self::Malformed,
-            Fault::TooLarge => Self::TooLarge,
-            // Not a fault of the try.
-            Fault::RunDeadline => Self::Abandoned,
-        }
-    }
-}
-
-errand_shared::label_values! {
-    /// Which way tokens go.
-    pub(crate) enum Direction: "direction" {
-        Prompt = "prompt",
-        Completion = "completion",
-    }
-}
-
-errand_shared::label_values! {
     /// What the rescuer did with a run.
     pub(crate) enum Rescue: "action" {
         Requeued = "requeued",
@@ -116,25 +61,6 @@ errand_shared::label_values! {
         Expired = "expired",
         Notified = "notified",
     }
-}
-
-/// The metrics of the model; cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct ModelMetrics {
-    /// Tries under way.
-    pub(crate) in_flight: Gauge,
-    /// Tries.
-    pub(crate) requests: By<Try, Counter>,
-    /// Tries that were answered in full.
-    pub(crate) duration: Histogram,
-    /// Until the first text or tool call.
-    pub(crate) first_token: Histogram,
-    /// Faults.
-    pub(crate) errors: By<Fault, Counter>,
-    /// Calls made again.
-    pub(crate) retries: By<Fault, Counter>,
-    /// Tokens.
-    pub(crate) tokens: By<Direction, Counter>,
 }
 
 /// Calls of one tool.
@@ -185,38 +111,8 @@ impl WorkerMetrics {
             move || capacity,
         );
         Self {
-            model: ModelMetrics {
-                in_flight: registry.gauge("model_requests_in_flight", "Tries of model calls under way"),
-                requests: registry.counters("model_requests", "Tries of model calls"),
-                duration: registry.histogram(
-                    "model_request_duration_seconds",
-                    "A try that was answered in full",
-                    Span::Long,
-                ),
-                first_token: registry.histogram(
-                    "model_time_to_first_token_seconds",
-                    "From the request to the answer's first text or tool call",
-                    Span::Long,
-                ),
-                errors: registry.counters("model_errors", "Faults of model calls"),
-                retries: registry.counters("model_retries", "Model calls made again, by the fault before"),
-                tokens: registry.counters("model_tokens", "Tokens as the model's server counted them"),
-            },
-            limit: LimitMetrics {
-                waiting: registry.gauge(
-                    "model_limit_waiting",
-                    "Model calls that wait for the shared limit",
-                ),
-                wait: registry.histogram(
-                    "model_limit_wait_seconds",
-                    "How long model calls have waited for the shared limit",
-                    Span::Long,
-                ),
-                fallbacks: registry.counter(
-                    "model_limit_fallbacks",
-                    "Model calls let through by this worker's own share, without Redis",
-                ),
-            },
+            model: ModelMetrics::new(&mut registry),
+            limit: LimitMetrics::new(&mut registry),
             heartbeats_missed: registry.counter("heartbeats_missed", "Heartbeats that failed"),
             draining: registry.gauge(
                 "worker_draining",

@@ -1,195 +1,245 @@
-//! The model's server: one streamed call, tried again after passing faults. The only user of async-openai.
+//! The client of the model provider: sends a conversation as a streamed Chat Completions request, reads the answer and
+//! retries transient errors.
+//!
+//! It knows nothing about runs, subscribers or transactions: an [`AnswerSink`] receives the text while it arrives.
 
-mod chunks;
-mod fault;
-mod gather;
+mod assembler;
+mod attempt;
+mod calls;
+mod chunk;
+mod error;
+mod finish;
+mod lenient;
 mod limit;
+mod metrics;
+mod parameters;
+mod reader;
+mod reasoning;
+mod repair;
+mod request;
+mod sink;
+mod sse;
 mod transport;
-mod trying;
-mod wire;
 
-pub(crate) use fault::ModelFault;
+pub(crate) use error::{ErrorKind, ModelError};
 pub(crate) use limit::{LimitMetrics, ModelLimit};
+pub(crate) use metrics::ModelMetrics;
+pub(crate) use sink::AnswerSink;
 
 use std::{
     pin::{Pin, pin},
     sync::Arc,
+    time::Duration,
 };
 
 use backon::{ExponentialBuilder, Retryable};
 use errand_agent::{Message, ModelAnswer, ToolSpec};
 use errand_shared::service::{config::Exit, metrics::observe};
-use futures::StreamExt;
 use serde_json::value::RawValue;
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tracing::Instrument;
 
-use crate::{
-    metrics::{Fault, ModelMetrics},
-    run::events::EventEmitter,
-    settings::ModelSettings,
-};
-use gather::Gather;
+use crate::settings::ModelSettings;
+use attempt::ModelAttempt;
+use parameters::AcceptedParameters;
+use reader::AnswerReader;
+use request::Request;
 use transport::Transport;
-use trying::Trying;
-use wire::Request;
 
-/// A client of the model's server; connections are kept and shared.
+/// A client of one model at one server. Connections are pooled.
 #[derive(Debug)]
 pub(crate) struct ModelClient {
     transport: Transport,
+    parameters: AcceptedParameters,
     settings: ModelSettings,
     tools: Vec<ToolSpec>,
-    /// The same as JSON, written once for all requests that are offered no others. None if there are none.
-    written: Option<Box<RawValue>>,
+    /// `tools` as JSON, serialized once for all requests that offer no others. `None` if there are no tools.
+    tools_json: Option<Box<RawValue>>,
     limit: Arc<ModelLimit>,
     metrics: ModelMetrics,
 }
 
-/// Bytes of a token, by the usual estimate.
-const BYTES_A_TOKEN: usize = 4;
+/// The usual estimate of the length of a token.
+const BYTES_PER_TOKEN: usize = 4;
+/// How long to wait for more of an answer that is complete. Usage follows the finish reason within milliseconds, but some servers
+/// keep the connection open after it.
+const COMPLETE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl ModelClient {
-    /// A client that offers these tools with every call, before others that a call may bring.
+    /// A client that offers `tools` with every request.
     ///
     /// # Errors
-    /// The bad setting.
+    /// The setting that is invalid.
     pub(crate) fn new(
         settings: ModelSettings,
         tools: Vec<ToolSpec>,
         limit: Arc<ModelLimit>,
         metrics: ModelMetrics,
     ) -> Result<Self, Exit> {
+        let transport = Transport::new(&settings)?;
         Ok(Self {
-            transport: Transport::new(&settings)?,
+            parameters: AcceptedParameters::new(&settings, transport.url()),
+            transport,
             settings,
-            written: wire::offers(tools.iter()).map_err(|error| Exit::bad_setting("tools", error))?,
+            tools_json: request::tools_json(tools.iter())
+                .map_err(|error| Exit::bad_setting("tools", error))?,
             tools,
             limit,
             metrics,
         })
     }
 
-    /// Asks the model, trying again after passing faults until `deadline`; who reads the run hears the answer as it comes.
-    /// `others` are tools that are on offer this time only.
+    /// Requests an answer to `messages`. Transient errors are retried until `deadline`. `mcp_tools` are offered with this
+    /// request in addition to the client's own tools.
     ///
     /// # Errors
-    /// The last fault.
+    /// The error of the last attempt.
     pub(crate) async fn ask(
         &self,
         messages: &[Message],
-        others: &[ToolSpec],
+        mcp_tools: &[ToolSpec],
         deadline: Instant,
-        telling: &mut EventEmitter<'_>,
-    ) -> Result<ModelAnswer, ModelFault> {
+        sink: &mut impl AnswerSink,
+    ) -> Result<ModelAnswer, ModelError> {
         let backoff = ExponentialBuilder::default()
             .with_min_delay(self.settings.model_retry_base_ms)
             .with_max_delay(self.settings.model_retry_max_ms)
             .with_max_times(self.settings.model_retries as usize)
             .with_jitter();
-        let all = (!others.is_empty()).then(|| wire::offers(self.tools.iter().chain(others)));
-        let all = all
+        let all_tools =
+            (!mcp_tools.is_empty()).then(|| request::tools_json(self.tools.iter().chain(mcp_tools)));
+        let all_tools = all_tools
             .transpose()
-            .map_err(|error| ModelFault::Malformed(error.to_string()))?
+            .map_err(|error| ModelError::Malformed(error.to_string()))?
             .flatten();
-        let request = Request::new(
-            &self.settings,
-            messages,
-            all.as_deref().or(self.written.as_deref()),
-        );
-        // One try at a time: it is never waited for.
-        let telling = Mutex::new(telling);
-        let thought = self.estimate(messages);
-        let tries = (|| async {
-            let mut telling = telling.lock().await;
-            let waited = attended(pin!(self.limit.wait(thought, deadline)), *telling, "").await;
-            if let Err(fault) = &waited {
-                self.metrics.errors.of(fault.kind()).inc();
+        let tools = all_tools.as_deref().or(self.tools_json.as_deref());
+        // Attempts run one after the other, so that this lock is never contended.
+        let sink = Mutex::new(sink);
+        let estimated = self.estimate_tokens(messages);
+        let attempts = (|| async {
+            let mut sink = sink.lock().await;
+            let limited = with_flushes(pin!(self.limit.wait(estimated, deadline)), &mut **sink, "").await;
+            if let Err(error) = &limited {
+                self.metrics.errors.of(error.kind()).inc();
             }
-            waited?;
-            let answer = self.ask_once(&request, *telling).await;
-            // Who reads does not wait for another try to hear of the step before.
-            telling.wait_for_commit().await;
-            let taken = answer.as_ref().map_or(0, |answer| answer.usage.total());
-            self.limit.correct(thought, taken).await;
+            limited?;
+            let answer = self.adapted_attempt(messages, tools, &mut **sink).await;
+            sink.on_attempt_end().await;
+            let used = answer.as_ref().map_or(0, |answer| answer.usage.total());
+            self.limit.correct(estimated, used).await;
             answer
         })
         .retry(backoff)
-        .when(ModelFault::is_passing)
-        .adjust(|fault, delay| match (delay, fault.retry_after()) {
-            (Some(delay), Some(wanted)) => Some(wanted.clamp(delay, self.settings.model_retry_max_ms)),
+        .when(ModelError::is_transient)
+        .adjust(|error, delay| match (delay, error.retry_after()) {
+            (Some(delay), Some(requested)) => {
+                Some(requested.clamp(delay, self.settings.model_retry_max_ms.max(delay)))
+            }
             (delay, _) => delay,
         })
-        .notify(|fault, delay| {
-            self.metrics.retries.of(fault.kind()).inc();
-            tracing::warn!(%fault, ?delay, "the model is asked again");
+        .notify(|error, delay| {
+            self.metrics.retries.of(error.kind()).inc();
+            tracing::warn!(%error, ?delay, "retrying the model request");
         });
-        timeout_at(deadline, tries).await.unwrap_or_else(|_elapsed| {
-            self.metrics.errors.of(Fault::RunDeadline).inc();
-            Err(ModelFault::RunDeadline)
+        timeout_at(deadline, attempts).await.unwrap_or_else(|_elapsed| {
+            self.metrics.errors.of(ErrorKind::RunDeadline).inc();
+            Err(ModelError::RunDeadline)
         })
     }
 
-    /// Tokens that a call will take: what it shows the model, and half of what the answer may take.
-    fn estimate(&self, messages: &[Message]) -> u64 {
-        let shown: usize = messages.iter().map(bytes_of).sum();
-        (shown / BYTES_A_TOKEN) as u64 + u64::from(self.settings.openai_max_tokens / 2)
+    /// Estimates the tokens that a request uses: those of its messages, and half of the largest allowed answer.
+    fn estimate_tokens(&self, messages: &[Message]) -> u64 {
+        let bytes: usize = messages.iter().map(content_bytes).sum();
+        (bytes / BYTES_PER_TOKEN) as u64 + u64::from(self.settings.openai_max_tokens / 2)
     }
 
-    async fn ask_once(
+    /// Makes an attempt, and another one for each request parameter that the provider rejects.
+    async fn adapted_attempt(
+        &self,
+        messages: &[Message],
+        tools: Option<&RawValue>,
+        sink: &mut impl AnswerSink,
+    ) -> Result<ModelAnswer, ModelError> {
+        loop {
+            let parameters = self.parameters.get();
+            let request = Request::new(&self.settings, parameters, messages, tools);
+            let answer = self.attempt(&request, sink).await;
+            let rejection = answer.as_ref().err().and_then(ModelError::rejection);
+            if !rejection.is_some_and(|message| self.parameters.learn(parameters, message)) {
+                return answer;
+            }
+        }
+    }
+
+    async fn attempt(
         &self,
         request: &Request<'_>,
-        telling: &mut EventEmitter<'_>,
-    ) -> Result<ModelAnswer, ModelFault> {
-        telling.on_start();
-        let trying = Trying::begin(&self.metrics, &self.settings.openai_model);
-        let answer = timeout(self.settings.model_timeout_ms, self.stream(request, telling))
-            .instrument(trying.span())
-            .await
-            .unwrap_or(Err(ModelFault::TimedOut));
-        trying.end(&answer);
+        sink: &mut impl AnswerSink,
+    ) -> Result<ModelAnswer, ModelError> {
+        sink.on_start();
+        let attempt = ModelAttempt::start(&self.metrics, &self.settings.openai_model);
+        let answer = self.stream(request, sink).instrument(attempt.span()).await;
+        attempt.finish(&answer);
         answer
     }
 
     async fn stream(
         &self,
         request: &Request<'_>,
-        telling: &mut EventEmitter<'_>,
-    ) -> Result<ModelAnswer, ModelFault> {
+        sink: &mut impl AnswerSink,
+    ) -> Result<ModelAnswer, ModelError> {
         let idle = self.settings.model_idle_timeout_ms;
-        let asked = Instant::now();
-        let response = {
-            let opening = pin!(timeout(idle, self.transport.send(request.json()?)));
-            attended(opening, telling, "")
+        let started = Instant::now();
+        let deadline = started + self.settings.model_timeout_ms;
+        let mut response = {
+            let response = self.transport.send(request.json()?);
+            let response = pin!(timeout_at(deadline.min(started + idle), response));
+            with_flushes(response, sink, "")
                 .await
-                .map_err(|_elapsed| ModelFault::TimedOut)??
+                .map_err(|_elapsed| ModelError::TimedOut)??
         };
-        let mut chunks = chunks::chunks(response.bytes_stream());
-        let mut gather = Gather::default();
-        while let Some(chunk) = attended(pin!(timeout(idle, chunks.next())), telling, gather.content())
-            .await
-            .map_err(|_elapsed| ModelFault::TimedOut)?
-        {
-            let before = gather.content().len();
-            let began = gather.has_begun();
-            gather.add(chunk?)?;
-            if !began && gather.has_begun() {
-                observe(&self.metrics.first_token, asked.elapsed());
+        let mut reader = AnswerReader::default();
+        let mut quiet_at = Instant::now() + idle;
+        let error = loop {
+            let next = pin!(timeout_at(deadline.min(quiet_at), response.chunk()));
+            let bytes = match with_flushes(next, sink, reader.content()).await {
+                Ok(Ok(Some(bytes))) => bytes,
+                Ok(Ok(None)) => break None,
+                Ok(Err(error)) => break Some(error.into()),
+                Err(_elapsed) => break Some(ModelError::TimedOut),
+            };
+            let (length, chunks, had_output) = (reader.content().len(), reader.chunks(), reader.has_output());
+            reader.push(&bytes)?;
+            if !had_output && reader.has_output() {
+                observe(&self.metrics.first_token, started.elapsed());
             }
-            if gather.content().len() > before {
-                telling.on_delta(gather.content()).await;
+            if reader.take_restarted() {
+                sink.on_start();
+                sink.on_delta(reader.content()).await;
+            } else if reader.content().len() > length {
+                sink.on_delta(reader.content()).await;
             }
-        }
-        telling.on_end(gather.content()).await;
-        gather.finish()
+            if reader.is_done() {
+                break None;
+            }
+            // Comments do not extend the wait for the rest of a complete answer.
+            if !reader.is_complete() {
+                quiet_at = Instant::now() + idle;
+            } else if reader.chunks() > chunks {
+                quiet_at = Instant::now() + COMPLETE_TIMEOUT.min(idle);
+            }
+        };
+        reader.end(error)?;
+        sink.on_end(reader.content()).await;
+        Ok(reader.into_answer())
     }
 }
 
-/// Bytes of text that a message shows the model.
-fn bytes_of(message: &Message) -> usize {
+/// Bytes of text in a message, as the model sees it.
+fn content_bytes(message: &Message) -> usize {
     match message {
         Message::System(prompt) => prompt.bytes(),
         Message::User { content } | Message::Tool { content, .. } => content.len(),
@@ -202,17 +252,17 @@ fn bytes_of(message: &Message) -> usize {
     }
 }
 
-/// Waits for the model, and tells meanwhile what is due of the answer so far. The model's part is pinned by the caller, since a
-/// future that is handed over is held twice.
-async fn attended<T>(
-    mut model: Pin<&mut impl Future<Output = T>>,
-    telling: &mut EventEmitter<'_>,
+/// Waits for `future` and flushes the sink whenever that is due. The caller pins the future, because a future that is
+/// passed by value is stored twice.
+async fn with_flushes<T>(
+    mut future: Pin<&mut impl Future<Output = T>>,
+    sink: &mut impl AnswerSink,
     content: &str,
 ) -> T {
     loop {
         tokio::select! {
-            said = &mut model => return said,
-            () = telling.flush_due() => Box::pin(telling.flush(content)).await,
+            output = &mut future => return output,
+            () = sink.flush_due() => Box::pin(sink.flush(content)).await,
         }
     }
 }

@@ -246,7 +246,10 @@ async fn a_failed_run_has_a_reason_and_only_the_last_can_be_retried() {
     assert_eq!(letters["items"].as_array().unwrap().len(), 2, "{letters}");
     let letter = &letters["items"][0];
     assert_eq!(letter["run_id"], second.text("run_id"));
-    assert_eq!(letter["reason"], "the model provider answered with status 400");
+    assert_eq!(
+        letter["reason"],
+        "the model provider rejected the request; an administrator can see why (status 400)"
+    );
     assert!(
         letter["last_error"]
             .as_str()

@@ -1,7 +1,8 @@
-//! The limit on what all workers together may ask of the model: requests and tokens a minute.
+//! The rate limit that all workers share: model requests and tokens per minute.
 //!
-//! One script in Redis hands out places in time (GCRA), so that calls wait for theirs instead of being refused, in the order
-//! in which they came and at no cost while they wait. Without Redis each worker goes on with its share of the limit.
+//! One script in Redis implements the generic cell rate algorithm (GCRA). It assigns each request a time slot, so that requests
+//! wait in the order of their arrival instead of being rejected. While Redis is unavailable each worker enforces its share of the
+//! limit by itself.
 
 mod local;
 
@@ -15,15 +16,15 @@ use redis::{RedisError, Script};
 use tokio::time::Instant;
 
 use self::local::Local;
-use super::ModelFault;
+use super::ModelError;
 use crate::settings::ModelSettings;
 
-/// Takes a place: of each limit the time at which the next one is free moves on by what this call takes. Gives how long to
-/// wait, in microseconds, or -1 if that is longer than the caller can; then nothing is taken.
+/// Reserves a slot: advances the time at which each limit is next free by the cost of this request. Returns the time to wait in
+/// microseconds, or -1 if it exceeds the longest wait; then nothing is reserved.
 ///
-/// Keys: a limit each. Arguments: the longest wait, then of each limit what the call takes and how much may be taken at
-/// once, as times in microseconds.
-const TAKE: &str = r"
+/// Keys: one per limit. Arguments: the longest wait, then for each limit the cost of the request and the burst, all in
+/// microseconds.
+const RESERVE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local longest = tonumber(ARGV[1])
@@ -42,7 +43,7 @@ end
 return wait
 ";
 
-/// Moves a limit by what a call has taken more, or less, than was thought.
+/// Moves a limit by the difference between the actual and the estimated cost of a request.
 const CORRECT: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -53,55 +54,55 @@ end
 return 0
 ";
 
-/// How many calls of the same minute may come at once: a tenth of them. The others are spread over the minute, so that no minute
-/// sees more than the limit.
-const AT_ONCE: f64 = 0.1;
-const MICROS_A_MINUTE: f64 = 60_000_000.0;
+/// The share of a minute's requests that may start at once. The others are spread over the minute, so that no minute exceeds the
+/// limit.
+const BURST: f64 = 0.1;
+const MICROS_PER_MINUTE: f64 = 60_000_000.0;
 
-/// A limit a minute, in times.
+/// A limit per minute, as times.
 #[derive(Clone, Copy, Debug)]
 struct Rate {
-    /// What one takes, in microseconds.
-    each: f64,
-    /// How much may be taken at once, in microseconds.
-    at_once: f64,
+    /// Cost of one request or token, in microseconds.
+    cost: f64,
+    /// The burst, in microseconds.
+    burst: f64,
 }
 
 impl Rate {
-    /// None if there is no limit.
+    /// `None` if `limit` is 0, which means unlimited.
     fn per_minute(limit: u32) -> Option<Self> {
         if limit == 0 {
             return None;
         }
         let limit = f64::from(limit);
-        let at_once = (limit * AT_ONCE).max(1.0);
-        let each = MICROS_A_MINUTE / (limit - at_once).max(1.0);
-        // The call itself is one of those at once.
+        let burst = (limit * BURST).max(1.0);
+        let cost = MICROS_PER_MINUTE / (limit - burst).max(1.0);
+        // The request itself is part of the burst.
         Some(Self {
-            each,
-            at_once: each * (at_once - 1.0),
+            cost,
+            burst: cost * (burst - 1.0),
         })
     }
 }
 
-/// What operators see of it; cheap to clone.
+/// The metrics of all limits of this worker; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct LimitMetrics {
-    /// Calls that wait.
+    /// Requests that are waiting.
     pub(crate) waiting: Gauge,
-    /// How long they have waited.
+    /// How long requests waited.
     pub(crate) wait: Histogram,
-    /// Calls let through by this worker's share.
+    /// Requests limited by this worker's own share.
     pub(crate) fallbacks: Counter,
 }
 
-/// The limit.
+/// A rate limit, shared through Redis.
 pub(crate) struct ModelLimit {
     requests: Option<Rate>,
     tokens: Option<Rate>,
     redis: RedisClient,
     keys: [String; 2],
-    take: Script,
+    reserve: Script,
     correct: Script,
     local: Local,
     metrics: LimitMetrics,
@@ -117,40 +118,39 @@ impl std::fmt::Debug for ModelLimit {
 }
 
 impl ModelLimit {
-    /// The limits of the settings.
     pub(crate) fn new(settings: &ModelSettings, redis: RedisClient, metrics: LimitMetrics) -> Self {
         Self {
             requests: Rate::per_minute(settings.model_requests_per_minute),
             tokens: Rate::per_minute(settings.model_tokens_per_minute),
             keys: [redis.limit_key("requests"), redis.limit_key("tokens")],
             redis,
-            take: Script::new(TAKE),
+            reserve: Script::new(RESERVE),
             correct: Script::new(CORRECT),
             local: Local::default(),
             metrics,
         }
     }
 
-    /// Waits until a call may be made that will take about so many tokens. The place is lost if the wait is given up.
+    /// Waits until a request of about `tokens` tokens may start. If the caller stops waiting, the slot is lost.
     ///
     /// # Errors
-    /// [`ModelFault::RunDeadline`] if its turn would come after the deadline.
-    pub(crate) async fn wait(&self, tokens: u64, deadline: Instant) -> Result<(), ModelFault> {
+    /// [`ModelError::RunDeadline`] if the slot would be after `deadline`.
+    pub(crate) async fn wait(&self, tokens: u64, deadline: Instant) -> Result<(), ModelError> {
         if self.requests.is_none() && self.tokens.is_none() {
             return Ok(());
         }
         let longest = deadline.saturating_duration_since(Instant::now());
-        let wait = match self.place(tokens, longest).await {
+        let wait = match self.reserve_slot(tokens, longest).await {
             Ok(wait) => wait,
             Err(error) => {
-                tracing::debug!(%error, "Redis keeps no limit; this worker goes on with its share");
+                tracing::debug!(%error, "Redis is unavailable; limiting model requests by this worker's share");
                 self.metrics.fallbacks.inc();
                 self.local
-                    .place(Instant::now(), self.requests, self.tokens, tokens, longest)
+                    .reserve_slot(Instant::now(), self.requests, self.tokens, tokens, longest)
             }
         };
         let Some(wait) = wait else {
-            return Err(ModelFault::RunDeadline);
+            return Err(ModelError::RunDeadline);
         };
         if !wait.is_zero() {
             let held = Held::new(&self.metrics.waiting);
@@ -161,12 +161,12 @@ impl ModelLimit {
         Ok(())
     }
 
-    /// Corrects what a call has taken, once that is known.
-    pub(crate) async fn correct(&self, thought: u64, taken: u64) {
-        let Some(rate) = self.tokens.filter(|_| thought != taken) else {
+    /// Replaces the estimated tokens of a request by those it used.
+    pub(crate) async fn correct(&self, estimated: u64, used: u64) {
+        let Some(rate) = self.tokens.filter(|_| estimated != used) else {
             return;
         };
-        let difference = (number(taken) - number(thought)) * rate.each;
+        let difference = (number(used) - number(estimated)) * rate.cost;
         let [_, key] = &self.keys;
         let mut call = self.correct.prepare_invoke();
         call.key(key).arg(difference);
@@ -174,26 +174,26 @@ impl ModelLimit {
         let corrected: Result<i64, RedisError> =
             self.redis.with_timeout(call.invoke_async(&mut connection)).await;
         if let Err(error) = corrected {
-            tracing::debug!(%error, "a call's tokens are not counted");
+            tracing::debug!(%error, "the tokens of a model request could not be corrected");
         }
     }
 
-    /// How many workers share the limit while Redis keeps none.
+    /// Sets how many workers share the limit while Redis is unavailable.
     pub(crate) fn shared_by(&self, workers: u32) {
         self.local.shared_by(workers);
     }
 
-    async fn place(&self, tokens: u64, longest: Duration) -> Result<Option<Duration>, RedisError> {
-        let mut call = self.take.prepare_invoke();
+    async fn reserve_slot(&self, tokens: u64, longest: Duration) -> Result<Option<Duration>, RedisError> {
+        let mut call = self.reserve.prepare_invoke();
         call.arg(longest.as_micros().to_string());
         let [requests, all_tokens] = &self.keys;
         if let Some(rate) = self.requests {
-            call.key(requests).arg(rate.each).arg(rate.at_once);
+            call.key(requests).arg(rate.cost).arg(rate.burst);
         }
         if let Some(rate) = self.tokens {
             call.key(all_tokens)
-                .arg(rate.each * number(tokens))
-                .arg(rate.at_once);
+                .arg(rate.cost * number(tokens))
+                .arg(rate.burst);
         }
         let mut connection = self.redis.commands();
         let wait: i64 = self
@@ -204,9 +204,9 @@ impl ModelLimit {
     }
 }
 
-/// Far above any number of tokens that is one.
-const MOST: u64 = 1_000_000_000;
+/// Larger token counts are treated as this many.
+const MAX_TOKENS: u64 = 1_000_000_000;
 
 fn number(tokens: u64) -> f64 {
-    u32::try_from(tokens.min(MOST)).map_or(0.0, f64::from)
+    u32::try_from(tokens.min(MAX_TOKENS)).map_or(0.0, f64::from)
 }

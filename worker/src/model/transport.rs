@@ -1,26 +1,24 @@
-//! One HTTP exchange with the model's server, without tries of its own: answers other than a stream become faults.
+//! Sends one HTTP request to the model provider, without retries. A response with an error status becomes an error.
 
 use std::time::Duration;
 
-use async_openai::config::{Config, OpenAIConfig};
+use async_openai::config::{AzureConfig, Config, OpenAIConfig};
 use errand_shared::service::config::Exit;
-use futures::StreamExt;
 use reqwest::{
     Body, Client, Method, Request, Response, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
     redirect::Policy,
 };
-use serde::Deserialize;
 
-use super::fault::{ModelFault, line};
+use super::{ModelError, error::ProviderError};
 use crate::settings::ModelSettings;
 
-/// Where requests go if no base URL is set.
+/// The base URL if none is set.
 const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
-/// Bytes of an error's body that are read.
+/// At most this many bytes of an error's body are read.
 const ERROR_BODY_MAX: usize = 16 * 1024;
 
-/// The way to where chats are completed, and what all requests have in common; connections are kept and shared.
+/// The URL and the headers of all requests, and the connection pool.
 #[derive(Debug)]
 pub(super) struct Transport {
     http: Client,
@@ -29,25 +27,31 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// A way to the server that the settings name.
+    /// Connects to nothing yet.
     ///
     /// # Errors
-    /// The setting that makes none.
+    /// The setting that is invalid.
     pub(super) fn new(settings: &ModelSettings) -> Result<Self, Exit> {
         let key = settings.openai_api_key.as_ref().map_or("", |key| key.reveal());
         if HeaderValue::from_str(key).is_err() {
             let rule = "must have no line breaks and no other control characters";
             return Err(Exit::bad_setting("OPENAI_API_KEY", rule));
         }
-        // What it would take from the environment besides is no setting of ours, and nothing for other people's servers.
-        let config = OpenAIConfig::new()
-            .with_api_base(settings.openai_base_url.as_deref().unwrap_or(OPENAI_BASE_URL))
-            .with_api_key(key)
-            .with_org_id("")
-            .with_project_id("");
-        let mut headers = config.headers();
-        if key.is_empty() {
-            headers.remove(AUTHORIZATION);
+        let base_url = settings.openai_base_url.as_deref().unwrap_or(OPENAI_BASE_URL);
+        let url = endpoint(base_url)
+            .ok_or_else(|| Exit::bad_setting("OPENAI_BASE_URL", "must be an http or https URL"))?;
+        let mut headers = if key.is_empty() {
+            HeaderMap::new()
+        } else if is_azure(&url) {
+            AzureConfig::new().with_api_key(key).headers()
+        } else {
+            // Organization and project must not be read from the environment: they are not settings of Errand, and other servers
+            // than OpenAI's must not receive them.
+            let config = OpenAIConfig::new().with_api_key(key);
+            config.with_org_id("").with_project_id("").headers()
+        };
+        for (_, value) in &mut headers {
+            value.set_sensitive(true);
         }
         let http = Client::builder()
             .connect_timeout(Duration::from_secs(10))
@@ -55,9 +59,9 @@ impl Transport {
             .redirect(Policy::none())
             .build()
             .map_err(|error| Exit::bad_setting("OPENAI_BASE_URL", error))?;
-        // Built by the client once, which takes a name and a password out of the address.
+        // Building a request once moves a user name and password from the URL into the headers.
         let request = http
-            .post(config.url("/chat/completions"))
+            .post(url)
             .headers(headers)
             .header(CONTENT_TYPE, "application/json")
             .build()
@@ -73,80 +77,67 @@ impl Transport {
         })
     }
 
-    /// Sends a request and gives the answer once its stream has begun.
+    /// The URL of the requests.
+    pub(super) const fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Sends a request and returns the response once its headers have arrived.
     ///
     /// # Errors
-    /// What came in place of a stream.
-    pub(super) async fn send(&self, json: Vec<u8>) -> Result<Response, ModelFault> {
+    /// A response with an error status, or a failed connection.
+    pub(super) async fn send(&self, json: Vec<u8>) -> Result<Response, ModelError> {
         let mut request = Request::new(Method::POST, self.url.clone());
         request.headers_mut().clone_from(&self.headers);
-        // A body that can't be sent twice: reqwest would keep a copy for that until the answer comes, and the model may think
-        // for minutes. A kept connection that turns out to be closed still gives an unsent request back to be sent on another.
+        // `Body::wrap` prevents reqwest from keeping a copy of the body until the response arrives, which may take minutes. If a pooled
+        // connection turns out to be closed, hyper still returns the unsent request and reqwest sends it on another one.
         *request.body_mut() = Some(Body::wrap(Body::from(json)));
         let response = self.http.execute(request).await?;
-        if response.status().is_success() && is_event_stream(&response) {
+        if response.status().is_success() {
             Ok(response)
         } else {
-            Err(fault(response).await)
+            Err(error_of(response).await.into())
         }
     }
 }
 
-fn is_event_stream(response: &Response) -> bool {
-    response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| {
-            value
-                .trim_start()
-                .to_ascii_lowercase()
-                .starts_with("text/event-stream")
-        })
+/// The URL of Chat Completions below a base URL, which may end with a slash, have a query, or be that URL already. `None` if it is not
+/// an HTTP URL.
+fn endpoint(base_url: &str) -> Option<Url> {
+    let mut url = Url::parse(base_url.trim()).ok()?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return None;
+    }
+    url.set_fragment(None);
+    url.path_segments_mut().ok()?.pop_if_empty();
+    if !url.path().ends_with("/chat/completions") {
+        url.path_segments_mut().ok()?.extend(["chat", "completions"]);
+    }
+    Some(url)
 }
 
-/// The error object that servers send, as far as it matters here.
-#[derive(Deserialize)]
-struct ErrorBody {
-    error: ErrorDetail,
+/// Whether a URL is that of an Azure deployment, which takes the key in the header `api-key`.
+fn is_azure(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    url.query_pairs().any(|(name, _)| name == "api-version")
+        || [
+            ".openai.azure.com",
+            ".cognitiveservices.azure.com",
+            ".services.ai.azure.com",
+        ]
+        .iter()
+        .any(|suffix| host.ends_with(suffix))
 }
 
-#[derive(Deserialize)]
-struct ErrorDetail {
-    #[serde(default)]
-    message: String,
-    code: Option<serde_json::Value>,
-}
-
-async fn fault(response: Response) -> ModelFault {
-    let status = response.status();
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
+async fn error_of(mut response: Response) -> ProviderError {
     let mut body = Vec::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(Ok(chunk)) = chunks.next().await {
-        body.extend_from_slice(&chunk);
+    while let Ok(Some(bytes)) = response.chunk().await {
+        body.extend_from_slice(&bytes);
         if body.len() >= ERROR_BODY_MAX {
             break;
         }
     }
-    if status.is_success() {
-        return ModelFault::Malformed("the answer is not a stream of events".to_owned());
-    }
-    let (message, code) = match serde_json::from_slice::<ErrorBody>(&body) {
-        Ok(body) => (body.error.message, body.error.code),
-        Err(_) => (String::from_utf8_lossy(&body).into_owned(), None),
-    };
-    let quota = code.is_some_and(|code| code == "insufficient_quota");
-    ModelFault::Status {
-        code: status.as_u16(),
-        retry_after,
-        quota,
-        message: line(&message),
-    }
+    ProviderError::in_response(response.status().as_u16(), response.headers(), &body)
 }
 
 #[cfg(test)]
@@ -162,16 +153,14 @@ mod tests {
     }
 
     fn to(url: &str, key: &str) -> Result<Transport, Exit> {
-        let arguments = [
-            format!("--openai-base-url={url}"),
-            format!("--openai-api-key={key}"),
-        ];
-        let program = Program::parse_from(["program".to_owned()].into_iter().chain(arguments));
+        let mut program = Program::parse_from(["program".to_owned(), format!("--openai-base-url={url}")]);
+        program.model.openai_api_key =
+            (!key.is_empty()).then(|| errand_shared::service::config::Secret::new(key));
         Transport::new(&program.model)
     }
 
     #[test]
-    fn neither_a_key_nor_a_password_is_shown() {
+    fn key_and_password_are_not_printed() {
         let transport = to("http://me:s3cret@example.com/v1", "s3cret").unwrap();
         assert_eq!(transport.url.as_str(), "http://example.com/v1/chat/completions");
         assert_eq!(transport.headers.get(AUTHORIZATION).unwrap(), "Bearer s3cret");
@@ -179,7 +168,40 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_request_is_a_bad_setting() {
+    fn base_urls_in_every_form() {
+        for (base_url, expected) in [
+            ("http://example.com/v1", "http://example.com/v1/chat/completions"),
+            ("http://example.com/v1/", "http://example.com/v1/chat/completions"),
+            ("http://example.com", "http://example.com/chat/completions"),
+            (
+                "http://example.com/v1?key=a#b",
+                "http://example.com/v1/chat/completions?key=a",
+            ),
+            (
+                "http://example.com/v1/chat/completions",
+                "http://example.com/v1/chat/completions",
+            ),
+            (
+                "https://x.openai.azure.com/openai/deployments/gpt/?api-version=2024-10-21",
+                "https://x.openai.azure.com/openai/deployments/gpt/chat/completions?api-version=2024-10-21",
+            ),
+        ] {
+            assert_eq!(to(base_url, "key").unwrap().url.as_str(), expected, "{base_url}");
+        }
+    }
+
+    #[test]
+    fn key_is_sent_in_the_header_of_the_provider() {
+        let azure = to("https://x.openai.azure.com/openai/v1", "s3cret").unwrap();
+        assert_eq!(azure.headers.get("api-key").unwrap(), "s3cret");
+        assert_eq!(azure.headers.get(AUTHORIZATION), None);
+        assert!(!format!("{azure:?}").contains("s3cret"), "{azure:?}");
+        let without_key = to("http://example.com", "").unwrap();
+        assert_eq!(without_key.headers.get(AUTHORIZATION), None);
+    }
+
+    #[test]
+    fn invalid_url_and_key_are_bad_settings() {
         let exit = to("http://example.com", "s3c\nret").unwrap_err();
         assert_eq!(
             exit.text,

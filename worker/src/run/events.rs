@@ -24,7 +24,7 @@ use errand_shared::{
 use tokio::time::{Instant, sleep_until};
 
 use super::{commit_in_flight::CommitGate, step_transaction::ToolStep};
-use crate::{context::Context, queue::run_registry::ActiveRun};
+use crate::{context::Context, model::AnswerSink, queue::run_registry::ActiveRun};
 
 /// Sequence numbers at the end of an epoch that are reserved for its final event and for events that an API publishes before it.
 const RESERVED_NUMBERS: i64 = 16;
@@ -329,6 +329,32 @@ impl<'a> EventEmitter<'a> {
             }
         }
         !self.is_closed
+    }
+}
+
+impl AnswerSink for EventEmitter<'_> {
+    fn on_start(&mut self) {
+        Self::on_start(self);
+    }
+
+    fn on_delta(&mut self, content: &str) -> impl Future<Output = ()> + Send {
+        Self::on_delta(self, content)
+    }
+
+    fn on_end(&mut self, content: &str) -> impl Future<Output = ()> + Send {
+        Self::on_end(self, content)
+    }
+
+    fn on_attempt_end(&mut self) -> impl Future<Output = ()> + Send {
+        self.wait_for_commit()
+    }
+
+    fn flush_due(&self) -> impl Future<Output = ()> + Send {
+        Self::flush_due(self)
+    }
+
+    fn flush(&mut self, content: &str) -> impl Future<Output = ()> + Send {
+        Self::flush(self, content)
     }
 }
 

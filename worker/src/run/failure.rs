@@ -5,14 +5,14 @@ use std::time::Duration;
 use errand_agent::AgentFailure;
 use errand_shared::storage;
 
-use crate::{metrics::Failure, model::ModelFault, queue::run_registry::Interrupt};
+use crate::{metrics::Failure, model::ModelError, queue::run_registry::Interrupt};
 
 /// Why an attempt ended without a reply.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunFailure {
     /// The model call failed, retries included.
     #[error("model: {0}")]
-    Model(#[from] ModelFault),
+    Model(#[from] ModelError),
     /// The tool loop reached a limit, or the model gave an unusable answer.
     #[error("agent: {0}")]
     Agent(AgentFailure),
@@ -67,7 +67,7 @@ impl RunFailure {
     pub(crate) fn disposition(&self, failures: i32, max_failures: i32) -> Disposition {
         match self {
             // The model client has retried already, within the run's deadline.
-            Self::Model(fault) => Disposition::Fail(fault.reason()),
+            Self::Model(error) => Disposition::Fail(error.reason()),
             Self::Agent(failure) => Disposition::Fail(failure.to_string()),
             Self::Database(error) if storage::is_outage(error) => Disposition::Release,
             // Another worker may have a newer agents file.
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn failure_is_retried_released_or_final() {
         let cases = [
-            (RunFailure::Model(ModelFault::TimedOut), 0, "Fail"),
+            (RunFailure::Model(ModelError::TimedOut), 0, "Fail"),
             (RunFailure::Agent(AgentFailure::ToolLoopLimit), 0, "Fail"),
             (RunFailure::Database(sqlx::Error::PoolTimedOut), 9, "Release"),
             (RunFailure::Database(sqlx::Error::RowNotFound), 0, "Retry(1s)"),

@@ -1,4 +1,4 @@
-//! Whatever the model's server does, each run comes to an honest end in time, and its conversation goes on.
+//! Whatever the model provider sends, every run ends in time with a reply or a reason, and its conversation continues.
 
 use std::time::{Duration, Instant};
 
@@ -6,29 +6,29 @@ use errand_fake_model::{Behaviour, FinishReason, Script};
 use errand_testkit::{Builder, Reply, TestApp, User};
 use serde_json::json;
 
-/// What a message comes to.
+/// The expected end of a run.
 enum End {
-    /// A reply that contains this.
-    Says(&'static str),
-    /// A failure whose reason contains this, after so many tries.
+    /// A reply that contains this text.
+    Replies(&'static str),
+    /// A failure whose reason contains this text, after this many model requests.
     Fails(&'static str, u64),
 }
-use End::{Fails, Says};
+use End::{Fails, Replies};
 
 fn stream(events: &[u8]) -> Behaviour {
-    Behaviour::RawBody {
-        status: 200,
-        content_type: "text/event-stream".to_owned(),
-        bytes: events.to_vec(),
-    }
+    response(200, "text/event-stream", events)
 }
 
-fn page(status: u16, content_type: &str, body: &str) -> Behaviour {
+fn response(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Behaviour {
     Behaviour::RawBody {
         status,
         content_type: content_type.to_owned(),
         bytes: body.into(),
     }
+}
+
+fn error_response(status: u16, error: &str) -> Behaviour {
+    response(status, "application/json", format!(r#"{{"error":{error}}}"#))
 }
 
 fn finish(reason: FinishReason, content: &str) -> Behaviour {
@@ -38,8 +38,8 @@ fn finish(reason: FinishReason, content: &str) -> Behaviour {
     }
 }
 
-/// With a model's time-outs so short that a table of silent models is soon through.
-async fn app() -> (TestApp, User) {
+/// An app whose model time-outs are so short that a table of silent models takes little time.
+async fn app_with_short_timeouts() -> (TestApp, User) {
     start(
         TestApp::builder()
             .worker("--model-timeout-ms=500")
@@ -54,39 +54,46 @@ async fn start(builder: Builder) -> (TestApp, User) {
     (app, user)
 }
 
-/// All that a user is ever told of a provider's faults: nothing of it is the provider's.
-const REASONS: [&str; 11] = [
+/// All reasons that a user is shown, apart from a status at the end. None contains words of the provider.
+const REASONS: [&str; 16] = [
     "the model provider could not be reached",
-    "the model provider's quota is used up",
-    "the model provider is overloaded",
-    "the model provider answered with status ",
     "the model provider did not answer in time",
+    "the model provider is overloaded; try again in a minute",
+    "the model provider's quota is used up; an administrator must raise it",
+    "the model provider has a problem; try again later",
+    "the model provider's content filter rejected the conversation; other words may help",
+    "the conversation is too long for the model; start a new one",
+    "the model provider rejected the request; an administrator can see why",
+    "the model provider rejected the API key; an administrator must check it",
+    "the model provider does not know the model; an administrator must check its name",
+    "the model wrote a tool call that could not be read; try again",
     "the model provider's answer could not be read",
     "the model provider's answer was too large",
     "the tool-loop limit was reached without an answer; asking for less at once may help",
-    "the model provider's content filter blocked the answer",
     "the model returned an empty answer",
     "the model reached its length limit before it produced any text",
 ];
+const FILTERED: &str = "the model provider's content filter blocked the answer";
 
-/// Lets every model call meet the behaviour; then the conversation goes on with a model that is well.
-async fn comes_to(app: &TestApp, user: &User, behaviour: Behaviour, end: End) -> Reply {
+/// Asserts the end of a run whose model requests are all answered like this. Then the conversation continues with a model that
+/// works.
+async fn assert_end(app: &TestApp, user: &User, behaviour: Behaviour, end: End) -> Reply {
     let what = format!("{behaviour:.200?}");
-    comes_of(app, user, &what, Script::always(behaviour), end).await
+    assert_end_of(app, user, &what, Script::always(behaviour), end).await
 }
 
-/// The same of a model that follows a script.
-async fn comes_of(app: &TestApp, user: &User, what: &str, script: Script, end: End) -> Reply {
+/// Asserts the end of a run whose model follows a script.
+async fn assert_end_of(app: &TestApp, user: &User, what: &str, script: Script, end: End) -> Reply {
     app.model.script(script);
-    let (asked, before) = (Instant::now(), app.model.counts().received);
+    let (start, before) = (Instant::now(), app.model.counts().received);
     let reply = user.chat("go").await;
     assert!(
-        asked.elapsed() < Duration::from_secs(5),
+        start.elapsed() < Duration::from_secs(30),
         "{what}: {:?}",
-        asked.elapsed()
+        start.elapsed()
     );
     match end {
-        Says(text) => {
+        Replies(text) => {
             assert_eq!(reply.status, 200, "{what}: {}", reply.body);
             assert!(
                 reply.text("message").contains(text),
@@ -94,35 +101,35 @@ async fn comes_of(app: &TestApp, user: &User, what: &str, script: Script, end: E
                 reply.body
             );
         }
-        Fails(reason, tries) => {
+        Fails(reason, requests) => {
             assert_eq!(reply.status, 502, "{what}: {:.300}", reply.body);
             let detail = reply.text("detail");
             assert!(
                 detail.starts_with("Agent execution failed: ") && detail.contains(reason),
                 "{what}: {detail}"
             );
-            let told = detail.trim_start_matches("Agent execution failed: ");
-            let told = told.trim_end_matches(|last: char| last.is_ascii_digit());
-            assert!(REASONS.contains(&told), "{what}: {detail}");
-            assert_eq!(app.model.counts().received - before, tries, "{what}");
+            let shown = detail.trim_start_matches("Agent execution failed: ");
+            let shown = shown.split(" (status ").next().unwrap();
+            assert!(shown == FILTERED || REASONS.contains(&shown), "{what}: {detail}");
+            assert_eq!(app.model.counts().received - before, requests, "{what}");
         }
     }
-    // The server refuses a transcript that is not valid.
+    // The fake model rejects an invalid transcript.
     app.model.script(Script::always(Behaviour::reply("And on.")));
     let next = user.chat_in(reply.id("conversation_id"), "and on").await;
     assert_eq!(next.text("message"), "And on.", "after {what}: {}", next.body);
     reply
 }
 
-/// Whatever the model did, it was its fault: no code of ours panicked and no statement failed.
+/// Asserts that no run failed because of our code or a statement.
 async fn assert_no_internal_failures(app: &TestApp) {
-    let ours = "SELECT count(*) FROM runs WHERE failures > 0 OR rescues > 0 OR attempt <> 1";
-    assert_eq!(app.database.count(ours).await, 0);
+    let failed = "SELECT count(*) FROM runs WHERE failures > 0 OR rescues > 0 OR attempt <> 1";
+    assert_eq!(app.database.count(failed).await, 0);
 }
 
 #[tokio::test]
-async fn answers_that_say_something_are_replies() {
-    let (app, user) = app().await;
+async fn answers_with_text_are_replies() {
+    let (app, user) = start(TestApp::builder()).await;
     for (behaviour, text) in [
         (
             Behaviour::Refusal("That I can't do.".to_owned()),
@@ -141,6 +148,7 @@ async fn answers_that_say_something_are_replies() {
             Behaviour::reply("\u{1f980} \u{202e}\u{feff} \"quoted\" \\ </script>"),
             "\u{1f980} \u{202e}\u{feff} \"quoted\" \\ </script>",
         ),
+        (Behaviour::reply("<think>\nHm.\n</think>\n\nAnswer."), "Answer."),
         (
             stream(
                 b"data: {\"choices\":[{\"delta\":{\"content\":\"Lenient.\"},\"finish_reason\":\"eos\"}]}\n\n",
@@ -151,27 +159,63 @@ async fn answers_that_say_something_are_replies() {
             stream(b"\xef\xbb\xbfdata: {\"choices\":[{\"delta\":{\"content\":\"Marked.\"},\"finish_reason\":\"stop\"}]}\n\n"),
             "Marked.",
         ),
+        (
+            stream(b"data: {\"choices\":[{\"delta\":{\"content\":[\"parts\"]},\"finish_reason\":\"stop\"}]}\n\n"),
+            "parts",
+        ),
+        (
+            stream(
+                b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff.\"},\"finish_reason\":\"stop\"}]}\n\n",
+            ),
+            "\u{fffd}.",
+        ),
+        (
+            stream(b"data: {\"choices\":[{\"delta\":{\"content\":\"\\ud83e\"}}]}\n\n\
+                     data: {\"choices\":[{\"delta\":{\"content\":\"\\udd80\"}}]}\n\ndata: [DONE]\n\n"),
+            "\u{1f980}",
+        ),
+        (
+            response(
+                200,
+                "text/plain",
+                r#"{"choices":[{"message":{"content":"not streamed"}}]}"#,
+            ),
+            "not streamed",
+        ),
     ] {
-        comes_to(&app, &user, behaviour, Says(text)).await;
+        assert_end(&app, &user, behaviour, Replies(text)).await;
     }
-    let huge = format!("{} ", "x".repeat(2000)).repeat(450);
-    comes_to(&app, &user, Behaviour::reply(huge.clone()), Says("xx xx")).await;
+    let reply = assert_end(
+        &app,
+        &user,
+        Behaviour::reply("<think>Hm.</think>Visible."),
+        Replies("Visible."),
+    )
+    .await;
+    assert_eq!(reply.text("message"), "Visible.");
+    let large = format!("{} ", "x".repeat(2000)).repeat(450);
+    assert_end(&app, &user, Behaviour::reply(large.clone()), Replies("xx xx")).await;
     let lengths = app
         .database
         .texts("SELECT max(length(content))::text FROM messages")
         .await;
-    assert_eq!(lengths, [huge.len().to_string()], "nothing is cut off silently");
+    assert_eq!(lengths, [large.len().to_string()], "nothing is cut off silently");
     assert_no_internal_failures(&app).await;
 }
 
 #[tokio::test]
-async fn answers_that_say_nothing_fail_without_another_try() {
-    let (app, user) = app().await;
+async fn answers_without_text_or_calls_fail_without_a_retry() {
+    let (app, user) = start(TestApp::builder()).await;
     for (behaviour, reason) in [
         (Behaviour::NullContent, "empty answer"),
         (Behaviour::reply(" \n\t"), "empty answer"),
         (Behaviour::reply("\0"), "empty answer"),
+        (Behaviour::reply("<think>Hm."), "empty answer"),
         (Behaviour::Refusal(String::new()), "empty answer"),
+        (
+            calls(r#"{"index":7,"id":""},{"index":3,"id":null,"function":null}"#),
+            "empty answer",
+        ),
         (finish(FinishReason::Length, ""), "length limit"),
         (finish(FinishReason::ContentFilter, "Half an"), "content filter"),
         (Behaviour::EmptyChoices, "could not be read"),
@@ -179,68 +223,66 @@ async fn answers_that_say_nothing_fail_without_another_try() {
         // A line that never ends.
         (stream(&vec![b'x'; 3 << 20]), "too large"),
     ] {
-        comes_to(&app, &user, behaviour, Fails(reason, 1)).await;
+        assert_end(&app, &user, behaviour, Fails(reason, 1)).await;
     }
     assert_no_internal_failures(&app).await;
 }
 
 #[tokio::test]
-async fn answers_that_are_no_chat_completions_fail_without_another_try() {
-    let (app, user) = app().await;
+async fn responses_that_are_not_answers_fail_without_a_retry() {
+    let (app, user) = start(TestApp::builder()).await;
     let unreadable = [
-        Behaviour::raw(r#"{"error":{"message":"the model is tired"}}"#),
         Behaviour::raw(""),
-        page(200, "text/html", "<html>"),
-        page(
-            200,
-            "application/json",
-            r#"{"choices":[{"message":{"content":"not streamed"}}]}"#,
-        ),
-        page(204, "text/plain", ""),
-        stream(b"data: {\"error\":{\"message\":\"overloaded\"}}\n\n"),
+        response(200, "text/html", "<html>"),
+        response(204, "text/plain", ""),
         stream(b"data: nonsense\n\n"),
         stream(b"data: {\"choices\":null}\n\n"),
-        stream(b"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":-1}]}}]}\n\n"),
-        stream(b"data: {\"choices\":[{\"delta\":{\"content\":[\"parts\"]},\"finish_reason\":\"stop\"}]}\n\n"),
         stream(b"data: {\"choices\":5}\n\n"),
-        stream(
-            b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\xfe\"},\"finish_reason\":\"stop\"}]}\n\n",
-        ),
-        stream(b"data: {\"choices\":[{\"delta\":{\"content\":\"\\ud800\"},\"finish_reason\":\"stop\"}]}\n\n"),
         stream(b"data: [DONE]\n\n"),
         stream(b""),
     ];
     for behaviour in unreadable {
-        comes_to(&app, &user, behaviour, Fails("could not be read", 1)).await;
+        assert_end(&app, &user, behaviour, Fails("could not be read", 1)).await;
     }
-    for code in [400, 401, 403, 404, 422] {
-        comes_to(
-            &app,
-            &user,
-            Behaviour::status(code),
-            Fails("answered with status", 1),
-        )
-        .await;
-    }
-    comes_to(
-        &app,
-        &user,
-        page(302, "text/html", "elsewhere"),
-        Fails("status 302", 1),
-    )
-    .await;
-    let quota = Behaviour::Status {
-        code: 429,
-        retry_after: None,
-        body: Some(r#"{"error":{"message":"pay","code":"insufficient_quota"}}"#.to_owned()),
-    };
-    comes_to(&app, &user, quota, Fails("quota", 1)).await;
     assert_no_internal_failures(&app).await;
 }
 
 #[tokio::test]
-async fn a_server_that_breaks_or_dawdles_is_tried_again_and_then_given_up() {
-    let (app, user) = app().await;
+async fn lasting_errors_fail_without_a_retry() {
+    let (app, user) = start(TestApp::builder()).await;
+    for (behaviour, reason) in [
+        (Behaviour::status(400), "rejected the request"),
+        (Behaviour::status(401), "rejected the API key"),
+        (Behaviour::status(403), "rejected the API key"),
+        (Behaviour::status(404), "does not know the model"),
+        (Behaviour::status(422), "rejected the request"),
+        (response(302, "text/html", "elsewhere"), "rejected the request"),
+        (
+            error_response(429, r#"{"message":"pay","code":"insufficient_quota"}"#),
+            "quota",
+        ),
+        (
+            error_response(400, r#"{"message":"long","code":"context_length_exceeded"}"#),
+            "too long",
+        ),
+        (
+            error_response(400, r#"{"message":"no","code":"content_filter"}"#),
+            "content filter",
+        ),
+        (error_response(200, r#"{"code":401,"message":"no"}"#), "API key"),
+        (
+            stream(b"data: {\"error\":{\"code\":400,\"message\":\"no\"}}\n\n"),
+            "rejected the request",
+        ),
+    ] {
+        assert_end(&app, &user, behaviour, Fails(reason, 1)).await;
+    }
+    assert_no_internal_failures(&app).await;
+}
+
+#[tokio::test]
+async fn transient_errors_are_retried_before_the_run_fails() {
+    let (app, user) = app_with_short_timeouts().await;
     for (behaviour, reason) in [
         (Behaviour::Disconnect, "could not be reached"),
         (
@@ -251,6 +293,10 @@ async fn a_server_that_breaks_or_dawdles_is_tried_again_and_then_given_up() {
             stream(b"data: {\"choices\":[{\"delta\":{\"content\":\"Half an\"}}]}\n\n"),
             "could not be reached",
         ),
+        (
+            stream(b"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":-1}]}}]}\n\n"),
+            "could not be reached",
+        ),
         (Behaviour::Hang, "did not answer in time"),
         (
             Behaviour::Drip {
@@ -258,30 +304,41 @@ async fn a_server_that_breaks_or_dawdles_is_tried_again_and_then_given_up() {
             },
             "did not answer in time",
         ),
-        (Behaviour::status(500), "status 500"),
+        (
+            Behaviour::status(500),
+            "has a problem; try again later (status 500)",
+        ),
         (Behaviour::status(503), "status 503"),
-        (page(502, "text/html", "<html>Bad gateway</html>"), "status 502"),
-        // An hour, which is capped.
+        (
+            response(502, "text/html", "<html>Bad gateway</html>"),
+            "status 502",
+        ),
+        (
+            error_response(200, r#"{"message":"the model is tired"}"#),
+            "has a problem",
+        ),
+        (
+            stream(b"data: {\"error\":{\"message\":\"overloaded\"}}\n\n"),
+            "has a problem",
+        ),
+        (error_response(400, r#"{"code":"tool_use_failed"}"#), "tool call"),
+        // An hour, which exceeds the longest wait.
         (Behaviour::rate_limited(3600), "overloaded"),
     ] {
-        comes_to(&app, &user, behaviour, Fails(reason, 2)).await;
+        assert_end(&app, &user, behaviour, Fails(reason, 2)).await;
     }
     assert_no_internal_failures(&app).await;
 }
 
 #[tokio::test]
-async fn what_a_provider_says_is_shown_to_no_user() {
-    let (app, user) = app().await;
+async fn users_are_not_shown_what_the_provider_wrote() {
+    let (app, user) = start(TestApp::builder()).await;
     let secret = "key sk-123 of account 7";
     let body = format!(r#"{{"error":{{"message":"{secret}"}}}}"#);
     for behaviour in [
-        Behaviour::Status {
-            code: 401,
-            retry_after: None,
-            body: Some(body.clone()),
-        },
+        response(401, "application/json", body.clone()),
         stream(format!("data: {body}\n\n").as_bytes()),
-        page(500, "text/plain", secret),
+        response(500, "text/plain", secret),
     ] {
         app.model.script(Script::always(behaviour));
         let reply = user.chat("go").await;
@@ -297,7 +354,7 @@ async fn what_a_provider_says_is_shown_to_no_user() {
     assert_no_internal_failures(&app).await;
 }
 
-/// One event of a stream that ends with these tool calls, as raw JSON.
+/// A stream with one event that contains these tool calls as JSON.
 fn calls(deltas: &str) -> Behaviour {
     let event =
         format!(r#"{{"choices":[{{"delta":{{"tool_calls":[{deltas}]}},"finish_reason":"tool_calls"}}]}}"#);
@@ -305,8 +362,7 @@ fn calls(deltas: &str) -> Behaviour {
 }
 
 #[tokio::test]
-async fn calls_that_no_honest_model_makes_touch_nobody_elses_tasks_and_end_well() {
-    // None of these models is slow, but what they say takes a busy machine a while to read.
+async fn malicious_calls_touch_no_tasks_of_other_users() {
     let (app, user) = start(TestApp::builder()).await;
     let eve = app.user("Eve").await;
     eve.post("/tasks", json!({"title": "hers"})).await;
@@ -319,7 +375,7 @@ async fn calls_that_no_honest_model_makes_touch_nobody_elses_tasks_and_end_well(
             format!(r#"{{"user_id":"{}","task_id":1,"title":"X"}}"#, eve.id),
         )
     };
-    // What it asks for first, and how many calls are journalled; then it has recovered.
+    // The first answer, and how many calls are recorded. The second answer is a reply.
     let once = [
         (list("{cut"), 1),
         (list("[1]"), 1),
@@ -352,10 +408,6 @@ async fn calls_that_no_honest_model_makes_touch_nobody_elses_tasks_and_end_well(
             2,
         ),
         (
-            calls(r#"{"index":7,"id":""},{"index":3,"id":null,"function":null}"#),
-            2,
-        ),
-        (
             calls(&format!(
                 r#"{{"index":0,"id":"{}","function":{{"name":"list_tasks"}}}}"#,
                 "i".repeat(5000)
@@ -368,7 +420,7 @@ async fn calls_that_no_honest_model_makes_touch_nobody_elses_tasks_and_end_well(
         let script = Script::new()
             .then([behaviour])
             .otherwise(Behaviour::reply("Recovered."));
-        let reply = comes_of(&app, &user, &what, script, Says("Recovered.")).await;
+        let reply = assert_end_of(&app, &user, &what, script, Replies("Recovered.")).await;
         assert_eq!(reply.tools().len(), made, "{what}: {:.300}", reply.body);
         assert!(!reply.body.to_string().contains("hers"), "{what}: {}", reply.body);
     }
@@ -376,28 +428,29 @@ async fn calls_that_no_honest_model_makes_touch_nobody_elses_tasks_and_end_well(
         r#"{{"index":0,"function":{{"name":"list_tasks","arguments":"{}"}}}}"#,
         "x".repeat(1_200_000)
     );
-    // What it asks for again and again, and how often it is let.
-    let for_ever = [
+    // Calls that are repeated until the run fails.
+    let repeated = [
         (list("{}"), Fails("tool-loop limit", 10)),
         (many(50), Fails("tool-loop limit", 2)),
         (many(200), Fails("too large", 1)),
         (calls(&large), Fails("too large", 1)),
     ];
-    for (behaviour, end) in for_ever {
-        comes_to(&app, &user, behaviour, end).await;
+    for (behaviour, end) in repeated {
+        assert_end(&app, &user, behaviour, end).await;
     }
     for name in ["complete_task", "update_task", "delete_task", "add_task"] {
         let script = Script::new()
             .then([her(name)])
             .otherwise(Behaviour::reply("Recovered."));
-        comes_of(&app, &user, name, script, Says("Recovered.")).await;
+        assert_end_of(&app, &user, name, script, Replies("Recovered.")).await;
     }
     let tasks = "SELECT concat_ws(' ', u.name, t.number, t.title, t.completed) FROM tasks t \
                  JOIN users u ON u.id = t.user_id ORDER BY u.name, t.number";
     assert_eq!(app.database.texts(tasks).await, ["Ada 2 X f", "Eve 1 hers f"]);
-    let told = app.model.requests();
+    let requests = app.model.requests();
     assert!(
-        told.iter()
+        requests
+            .iter()
             .all(|request| !String::from_utf8_lossy(&request.raw).contains("hers"))
     );
     assert_no_internal_failures(&app).await;

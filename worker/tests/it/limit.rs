@@ -1,4 +1,4 @@
-//! The limit on what all workers together ask of the model.
+//! The rate limit of model requests that all workers share.
 
 use std::time::{Duration, Instant};
 
@@ -7,30 +7,29 @@ use errand_fake_model::{Behaviour, Script};
 use errand_testkit::TestApp;
 use futures::future::join_all;
 
-/// When the model was asked, in order.
 fn one_reply_each(calls: usize) -> Script {
     Script::new().then((0..calls).map(|_| Behaviour::reply("Done.")))
 }
 
 #[tokio::test]
-async fn calls_beyond_the_limit_wait_for_their_place_whichever_worker_makes_them() {
-    // Twelve at once, then one in some 55 ms.
+async fn requests_of_all_workers_share_the_limit() {
+    // A burst of 10 requests, then 90 per minute.
     let app = TestApp::builder()
         .workers(2)
-        .worker("--model-requests-per-minute=1200")
+        .worker("--model-requests-per-minute=100")
         .worker("--worker-concurrency=20")
         .api("--rate-limit-chat-per-minute=0")
         .api("--max-open-runs-per-user=0")
         .start()
         .await;
-    app.model.script(one_reply_each(200));
+    app.model.script(one_reply_each(14));
     let user = app.user("Ada").await;
-    let began = Instant::now();
-    let chats = join_all((0..150).map(|_| user.chat("Hello"))).await;
+    let start = Instant::now();
+    let chats = join_all((0..14).map(|_| user.chat("Hello"))).await;
     assert!(chats.iter().all(|chat| chat.status == 200));
-    // 120 at once, and 30 more at 1080 a minute.
-    let least = Duration::from_millis(30 * 1000 * 60 / 1080 - 100);
-    assert!(began.elapsed() >= least, "{:?}", began.elapsed());
+    // Four requests after the burst.
+    let least = Duration::from_millis(4 * 1000 * 60 / 90 - 100);
+    assert!(start.elapsed() >= least, "{:?}", start.elapsed());
     let metrics = app.worker_metrics().await;
     let waits = metrics
         .lines()
@@ -39,7 +38,7 @@ async fn calls_beyond_the_limit_wait_for_their_place_whichever_worker_makes_them
 }
 
 #[tokio::test]
-async fn what_a_call_has_taken_of_the_tokens_holds_up_the_next() {
+async fn used_tokens_replace_the_estimate() {
     let app = TestApp::builder()
         .worker("--model-tokens-per-minute=60000")
         .worker("--openai-max-tokens=20000")
@@ -53,12 +52,12 @@ async fn what_a_call_has_taken_of_the_tokens_holds_up_the_next() {
     let mut redis = app.redis().await;
     let key = app.ready_key().replace("ready", "limit:tokens");
     let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut redis).await.unwrap();
-    // Far less than what was thought: 10,000 tokens and more a call, each a bit more than a millisecond.
+    // Far less than the estimate: at least 10,000 tokens per request, each of them more than a millisecond.
     assert!(left < 10_000, "{left}");
 }
 
 #[tokio::test]
-async fn a_run_whose_turn_would_come_too_late_fails_and_takes_nobodys_place() {
+async fn run_fails_if_its_slot_is_after_its_deadline() {
     let app = TestApp::builder()
         .worker("--model-requests-per-minute=1")
         .worker("--run-deadline-seconds=5")
@@ -73,7 +72,7 @@ async fn a_run_whose_turn_would_come_too_late_fails_and_takes_nobodys_place() {
 }
 
 #[tokio::test]
-async fn without_redis_a_worker_goes_on_with_its_share() {
+async fn worker_limits_itself_while_redis_is_down() {
     let mut redis = Redis::ephemeral().await.unwrap();
     let app = TestApp::builder()
         .redis_url(redis.url())

@@ -24,8 +24,8 @@ async fn log_lines_of_a_run_contain_its_ids() {
         .json(&json!({"message": "go"}));
     let answer = Reply::read(request).await;
     assert_eq!(answer.text("message"), "Done.", "{}", answer.body);
-    worker.logged("the model is asked again").await;
-    let lines = worker.lines("the model is asked again");
+    worker.logged("retrying the model request").await;
+    let lines = worker.lines("retrying the model request");
     let spans = lines[0]["spans"].as_array().unwrap();
     let run = spans.iter().find(|span| span["name"] == "run").unwrap();
     assert_eq!(run["run.id"], answer.body["run_id"], "{run}");

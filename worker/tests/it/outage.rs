@@ -127,12 +127,12 @@ async fn claim_with_a_lost_response_is_released() {
         let user = app.user("Ada").await;
         app.model.script(Script::always(Behaviour::reply("Hello!")));
         let posted = user.chat_async(None, "hi").await;
-        proxy.lose_the_answer_to(posted.id("run_id"), loss);
+        proxy.lose_response_to(posted.id("run_id"), loss);
         let _worker = app
             .start_worker_with(&settings.each_ref().map(String::as_str))
             .await;
         let answered = user.wait(posted.id("run_id")).await;
-        assert!(proxy.has_lost());
+        assert!(proxy.has_lost_response());
         assert_eq!(answered.text("message"), "Hello!", "{loss:?}: {}", answered.body);
         assert_eq!(runs(&app).await, ["succeeded 2 0 0"], "{loss:?}");
         assert_eq!(user.chat("hi").await.status, 200, "the worker continues");
@@ -152,10 +152,10 @@ async fn step_with_an_unconfirmed_commit_is_not_repeated() {
         app.model.script(script.otherwise(Behaviour::reply("Done.")));
         let posted = user.chat_async(None, "Buy milk").await;
         gate.wait_arrived(1).await;
-        proxy.lose_the_answer_to("COMMIT", loss);
+        proxy.lose_response_to("COMMIT", loss);
         gate.release();
         let answered = user.wait(posted.id("run_id")).await;
-        assert!(proxy.has_lost());
+        assert!(proxy.has_lost_response());
         assert_eq!(answered.text("message"), "Done.", "{loss:?}: {}", answered.body);
         assert_eq!(answered.tools(), ["add_task"]);
         assert_eq!(tasks(&app).await, 1);
@@ -176,9 +176,9 @@ async fn reply_with_an_unconfirmed_commit_is_stored_once_and_published() {
             .script(Script::new().when("hi", [Behaviour::reply("Warm."), Behaviour::reply(reply)]));
         // The statement is known to the connection by then, so that the marker stands in what executes it.
         assert_eq!(user.chat("hi").await.status, 200);
-        proxy.lose_the_answer_to(reply, loss);
+        proxy.lose_response_to(reply, loss);
         let answered = user.chat("hi").await;
-        assert!(proxy.has_lost());
+        assert!(proxy.has_lost_response());
         assert_eq!(answered.text("message"), reply, "{loss:?}: {}", answered.body);
         assert_eq!(replies(&app).await, ["Warm.", reply]);
         assert_eq!(runs(&app).await, ["succeeded 1 0 0"; 2]);

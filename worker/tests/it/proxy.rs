@@ -1,4 +1,4 @@
-//! A way to Postgres that breaks at a chosen moment: after a statement has been done, before its answer has arrived.
+//! A proxy in front of Postgres that loses the response to a chosen statement after the statement has been executed.
 
 use std::{
     net::SocketAddr,
@@ -11,18 +11,17 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-/// How an answer is lost.
+/// How a response is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// The connection breaks.
     Break,
-    /// The connection stays open, and nothing comes any more.
+    /// The connection stays open, but nothing more is sent.
     Silence,
 }
 
 /// A proxy in front of a server.
 pub(crate) struct Proxy {
-    /// Where it listens.
     pub(crate) address: SocketAddr,
     state: Arc<State>,
 }
@@ -30,7 +29,7 @@ pub(crate) struct Proxy {
 struct State {
     server: String,
     connections: TaskTracker,
-    /// What a request must contain to lose its answer, and how it loses it; used up by the first.
+    /// The bytes that identify the request whose response is lost, and how. Reset by the first such request.
     marker: Mutex<Option<(Vec<u8>, Loss)>>,
 }
 
@@ -49,33 +48,33 @@ impl Proxy {
                 let state = Arc::clone(&accepting);
                 accepting
                     .connections
-                    .spawn(async move { state.pass_on(client).await });
+                    .spawn(async move { state.forward(client).await });
             }
         });
         Self { address, state }
     }
 
-    /// The next request that contains `marker` is done and its answer lost, with its connection.
-    pub(crate) fn lose_the_answer_to(&self, marker: impl AsRef<[u8]>, loss: Loss) {
+    /// Loses the response, and with it the connection, to the next request that contains `marker`.
+    pub(crate) fn lose_response_to(&self, marker: impl AsRef<[u8]>, loss: Loss) {
         *self.state.marker.lock().unwrap() = Some((marker.as_ref().to_vec(), loss));
     }
 
-    /// Whether an answer has been lost since it was last asked for.
-    pub(crate) fn has_lost(&self) -> bool {
+    /// Whether the response has been lost.
+    pub(crate) fn has_lost_response(&self) -> bool {
         self.state.marker.lock().unwrap().is_none()
     }
 }
 
 impl State {
-    async fn pass_on(&self, mut client: TcpStream) {
+    async fn forward(&self, mut client: TcpStream) {
         let Ok(mut server) = TcpStream::connect(&self.server).await else {
             return;
         };
         let (mut up, mut down) = (vec![0; 256 * 1024], vec![0; 256 * 1024]);
         loop {
             tokio::select! {
-                // Its end ends the server's side too: a backend left in the middle of its authentication would hold up
-                // every DROP DATABASE of the server for a minute.
+                // When the client disconnects, so must the proxy: a backend that waits in its authentication would block every
+                // DROP DATABASE for a minute.
                 read = client.read(&mut up) => {
                     let Ok(read @ 1..) = read else { return };
                     let loss = self.loss_of(&up[..read]);
@@ -83,7 +82,7 @@ impl State {
                         return;
                     }
                     if let Some(loss) = loss {
-                        // Its first byte says that it was done.
+                        // The first byte of the response shows that the statement was executed.
                         drop(server.read(&mut down).await);
                         if loss == Loss::Silence {
                             drop(tokio::io::copy(&mut client, &mut tokio::io::sink()).await);

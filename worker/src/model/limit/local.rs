@@ -1,4 +1,4 @@
-//! This worker's share of the limit, for the time without Redis.
+//! This worker's share of the rate limit, used while Redis is unavailable.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Rate, number};
 
-/// When the next request and the next token are free.
+/// The times at which the next request and the next token are free.
 #[derive(Debug)]
 pub(super) struct Local {
     free: Mutex<Option<[Instant; 2]>>,
@@ -33,8 +33,8 @@ impl Local {
         self.workers.store(workers.max(1), Ordering::Relaxed);
     }
 
-    /// Takes a place; gives how long after `now` it is, none if that is more than `longest`.
-    pub(super) fn place(
+    /// Reserves a slot and returns how long after `now` it starts. `None` if that is later than `longest`.
+    pub(super) fn reserve_slot(
         &self,
         now: Instant,
         requests: Option<Rate>,
@@ -43,20 +43,20 @@ impl Local {
         longest: Duration,
     ) -> Option<Duration> {
         let share = f64::from(self.workers.load(Ordering::Relaxed));
-        let mut kept = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = kept.unwrap_or([now, now]);
+        let mut times = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = times.unwrap_or([now, now]);
         let mut wait = Duration::ZERO;
-        let taken = [(requests, 1.0), (all_tokens, number(tokens))];
-        for (free, (rate, taken)) in free.iter_mut().zip(taken) {
+        let costs = [(requests, 1.0), (all_tokens, number(tokens))];
+        for (free, (rate, amount)) in free.iter_mut().zip(costs) {
             let Some(rate) = rate else { continue };
             let next = (*free).max(now);
-            wait = wait.max(next.saturating_duration_since(now + micros(rate.at_once)));
-            *free = next + micros(rate.each * share * taken);
+            wait = wait.max(next.saturating_duration_since(now + micros(rate.burst)));
+            *free = next + micros(rate.cost * share * amount);
         }
         if wait > longest {
             return None;
         }
-        *kept = Some(free);
+        *times = Some(free);
         Some(wait)
     }
 }
@@ -70,23 +70,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_a_part_of_the_limit_and_spread_over_time() {
+    fn share_is_spread_over_time() {
         let local = Local::default();
         let rate = Rate::per_minute(600);
-        let began = Instant::now();
-        let place = |now| local.place(now, rate, None, 1, Duration::from_mins(10)).unwrap();
-        let at_once = (0..60).filter(|_| place(began).is_zero()).count();
-        assert_eq!(at_once, 60, "a tenth at once");
-        let next = place(began);
+        let start = Instant::now();
+        let slot = |now| {
+            local
+                .reserve_slot(now, rate, None, 1, Duration::from_mins(10))
+                .unwrap()
+        };
+        let burst = (0..60).filter(|_| slot(start).is_zero()).count();
+        assert_eq!(burst, 60, "a tenth may start at once");
+        let next = slot(start);
         assert!(
             next > Duration::from_millis(100) && next < Duration::from_millis(120),
             "{next:?}"
         );
         local.shared_by(4);
-        let later = began + Duration::from_mins(1);
-        let at_once = (0..100).filter(|_| place(later).is_zero()).count();
-        assert_eq!(at_once, 15, "a quarter of that");
-        let late = local.place(later, rate, None, 1, Duration::ZERO);
-        assert_eq!(late, None, "nobody waits beyond what they can");
+        let later = start + Duration::from_mins(1);
+        let burst = (0..100).filter(|_| slot(later).is_zero()).count();
+        assert_eq!(burst, 15, "a quarter of it");
+        let late = local.reserve_slot(later, rate, None, 1, Duration::ZERO);
+        assert_eq!(late, None, "no wait exceeds the longest wait");
     }
 }

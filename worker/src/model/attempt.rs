@@ -1,33 +1,34 @@
-//! Counts one try of a model call, however it ends.
+//! Measures one attempt of a model request: duration, outcome, tokens and its trace span.
 
 use errand_agent::ModelAnswer;
 use errand_shared::service::metrics::{Held, LabelValue, observe};
 use tokio::time::Instant;
 use tracing::{Span, field::Empty};
 
-use super::ModelFault;
-use crate::metrics::{Direction, ModelMetrics, Try};
+use super::{
+    ModelError,
+    metrics::{AttemptOutcome, Direction, ModelMetrics},
+};
 
-/// Tokens of one answer that are believed, at most.
-const MOST_TOKENS: u64 = 1_000_000_000;
+/// The largest token count of an answer that is added to the metrics; a larger one is an error of the provider.
+const MAX_TOKENS: u64 = 1_000_000_000;
 
-/// A try that is under way. One that is dropped before its end was abandoned.
+/// An attempt in progress. If it is dropped before [`finish`](Self::finish) it counts as abandoned.
 #[derive(Debug)]
-pub(super) struct Trying<'a> {
+pub(super) struct ModelAttempt<'a> {
     metrics: &'a ModelMetrics,
-    began: Instant,
-    outcome: Try,
+    started: Instant,
+    outcome: AttemptOutcome,
     span: Span,
     _in_flight: Held,
 }
 
-impl<'a> Trying<'a> {
-    /// Begins a try with this model.
-    pub(super) fn begin(metrics: &'a ModelMetrics, model: &str) -> Self {
+impl<'a> ModelAttempt<'a> {
+    pub(super) fn start(metrics: &'a ModelMetrics, model: &str) -> Self {
         Self {
             metrics,
-            began: Instant::now(),
-            outcome: Try::Abandoned,
+            started: Instant::now(),
+            outcome: AttemptOutcome::Abandoned,
             span: errand_shared::trace!(
                 "model call",
                 otel.kind = "client",
@@ -41,17 +42,16 @@ impl<'a> Trying<'a> {
         }
     }
 
-    /// What it is in a trace.
     pub(super) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// Ends it with what came of it.
-    pub(super) fn end(mut self, answer: &Result<ModelAnswer, ModelFault>) {
+    /// Records the result.
+    pub(super) fn finish(mut self, answer: &Result<ModelAnswer, ModelError>) {
         match answer {
             Ok(answer) => {
-                self.outcome = Try::Ok;
-                observe(&self.metrics.duration, self.began.elapsed());
+                self.outcome = AttemptOutcome::Ok;
+                observe(&self.metrics.duration, self.started.elapsed());
                 self.span
                     .record("gen_ai.usage.input_tokens", answer.usage.prompt_tokens);
                 self.span
@@ -60,20 +60,20 @@ impl<'a> Trying<'a> {
                     (Direction::Prompt, answer.usage.prompt_tokens),
                     (Direction::Completion, answer.usage.completion_tokens),
                 ] {
-                    self.metrics.tokens.of(direction).inc_by(tokens.min(MOST_TOKENS));
+                    self.metrics.tokens.of(direction).inc_by(tokens.min(MAX_TOKENS));
                 }
             }
-            Err(fault) => {
-                self.outcome = Try::failed(fault.kind());
-                self.metrics.errors.of(fault.kind()).inc();
+            Err(error) => {
+                self.outcome = AttemptOutcome::Failed;
+                self.metrics.errors.of(error.kind()).inc();
                 self.span.record("otel.status_code", "ERROR");
-                self.span.record("error.type", fault.kind().as_str());
+                self.span.record("error.type", error.kind().as_str());
             }
         }
     }
 }
 
-impl Drop for Trying<'_> {
+impl Drop for ModelAttempt<'_> {
     fn drop(&mut self) {
         self.metrics.requests.of(self.outcome).inc();
     }

@@ -1,16 +1,19 @@
-//! Chat Completions as it goes over the wire: borrowed on the way out, lenient on the way in, because servers differ.
+//! The JSON of Chat Completions requests. It borrows from the conversation.
 
 use std::fmt::Display;
 
 use errand_agent::{Message, Prompt, ToolCall, ToolSpec};
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
+use serde::{Serialize, Serializer, ser::SerializeSeq};
 use serde_json::value::RawValue;
 
-use super::fault::{ModelFault, line};
+use super::{
+    error::{ModelError, one_line},
+    parameters::Parameters,
+};
 use crate::settings::ModelSettings;
 
-/// Bytes that a request's JSON has room for at first, beside its tools: the prompt and some turns.
-const FIRST_BYTES: usize = 4096;
+/// Initial capacity for the JSON of a request without its tools: enough for the prompt and some turns.
+const INITIAL_BYTES: usize = 4096;
 
 /// A streamed request.
 #[derive(Debug, Serialize)]
@@ -18,13 +21,18 @@ pub(super) struct Request<'a> {
     model: &'a str,
     #[serde(serialize_with = "messages")]
     messages: &'a [Message],
-    /// Servers refuse a list without any.
+    /// Left out if no tools are offered, because servers reject an empty list.
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<&'a RawValue>,
-    temperature: f32,
-    max_tokens: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
     stream: bool,
-    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,62 +43,66 @@ struct StreamOptions {
 impl<'a> Request<'a> {
     pub(super) fn new(
         settings: &'a ModelSettings,
+        parameters: Parameters,
         messages: &'a [Message],
         tools: Option<&'a RawValue>,
     ) -> Self {
+        let max_tokens = settings.openai_max_tokens;
         Self {
             model: &settings.openai_model,
             messages,
             tools,
-            temperature: settings.openai_temperature,
-            max_tokens: settings.openai_max_tokens,
+            temperature: parameters.temperature.then_some(settings.openai_temperature),
+            max_tokens: (!parameters.max_completion_tokens).then_some(max_tokens),
+            max_completion_tokens: parameters.max_completion_tokens.then_some(max_tokens),
             stream: true,
-            stream_options: StreamOptions { include_usage: true },
+            stream_options: parameters
+                .stream_options
+                .then_some(StreamOptions { include_usage: true }),
         }
     }
 
-    /// As it is sent.
+    /// The body of the HTTP request.
     ///
     /// # Errors
-    /// If it can't be written as JSON.
-    pub(super) fn json(&self) -> Result<Vec<u8>, ModelFault> {
+    /// If it cannot be serialized.
+    pub(super) fn json(&self) -> Result<Vec<u8>, ModelError> {
         let tools = self.tools.map_or(0, |tools| tools.get().len());
-        let mut json = Vec::with_capacity(tools + FIRST_BYTES);
+        let mut json = Vec::with_capacity(tools + INITIAL_BYTES);
         serde_json::to_writer(&mut json, self)
-            .map_err(|error| ModelFault::Malformed(line(&error.to_string())))?;
+            .map_err(|error| ModelError::Malformed(one_line(&error.to_string())))?;
         Ok(json)
     }
 }
 
-/// The tools on offer as JSON. None if there are none.
+/// The `tools` member of a request. `None` if there are no tools.
 ///
 /// # Errors
-/// If they can't be written as JSON.
-pub(super) fn offers<'a>(
+/// If they cannot be serialized.
+pub(super) fn tools_json<'a>(
     tools: impl Iterator<Item = &'a ToolSpec>,
 ) -> Result<Option<Box<RawValue>>, serde_json::Error> {
-    let offers: Vec<_> = tools.map(ToolOffer::from).collect();
-    if offers.is_empty() {
+    let tools: Vec<_> = tools.map(WireTool::from).collect();
+    if tools.is_empty() {
         return Ok(None);
     }
-    serde_json::value::to_raw_value(&offers).map(Some)
+    serde_json::value::to_raw_value(&tools).map(Some)
 }
 
-/// A tool on offer.
 #[derive(Debug, Serialize)]
-struct ToolOffer<'a> {
+struct WireTool<'a> {
     r#type: &'static str,
-    function: FunctionOffer<'a>,
+    function: WireFunctionSpec<'a>,
 }
 
 #[derive(Debug, Serialize)]
-struct FunctionOffer<'a> {
+struct WireFunctionSpec<'a> {
     name: &'a str,
     description: &'a str,
     parameters: &'a serde_json::Value,
 }
 
-impl<'a> From<&'a ToolSpec> for ToolOffer<'a> {
+impl<'a> From<&'a ToolSpec> for WireTool<'a> {
     fn from(spec: &'a ToolSpec) -> Self {
         let ToolSpec {
             name,
@@ -99,7 +111,7 @@ impl<'a> From<&'a ToolSpec> for ToolOffer<'a> {
         } = spec;
         Self {
             r#type: "function",
-            function: FunctionOffer {
+            function: WireFunctionSpec {
                 name,
                 description,
                 parameters,
@@ -185,62 +197,4 @@ fn messages<S: Serializer>(messages: &[Message], serializer: S) -> Result<S::Ok,
         sequence.serialize_element(&WireMessage::from(message))?;
     }
     sequence.end()
-}
-
-/// One event of the stream, as much of it as we use.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Chunk {
-    #[serde(default)]
-    pub(super) model: Option<String>,
-    #[serde(default)]
-    pub(super) choices: Vec<Choice>,
-    #[serde(default)]
-    pub(super) usage: Option<ChunkUsage>,
-    /// Some servers report a fault inside a stream that began well.
-    #[serde(default)]
-    pub(super) error: Option<serde_json::Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Choice {
-    #[serde(default)]
-    pub(super) delta: Delta,
-    #[serde(default)]
-    pub(super) finish_reason: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Delta {
-    #[serde(default)]
-    pub(super) content: Option<String>,
-    #[serde(default)]
-    pub(super) refusal: Option<String>,
-    #[serde(default)]
-    pub(super) tool_calls: Option<Vec<CallDelta>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct CallDelta {
-    #[serde(default)]
-    pub(super) index: Option<usize>,
-    #[serde(default)]
-    pub(super) id: Option<String>,
-    #[serde(default)]
-    pub(super) function: Option<FunctionDelta>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct FunctionDelta {
-    #[serde(default)]
-    pub(super) name: Option<String>,
-    #[serde(default)]
-    pub(super) arguments: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct ChunkUsage {
-    #[serde(default)]
-    pub(super) prompt_tokens: u64,
-    #[serde(default)]
-    pub(super) completion_tokens: u64,
 }
