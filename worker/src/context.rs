@@ -1,22 +1,29 @@
 //! The state that all parts of the worker share.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use errand_shared::{
     Uuid,
     domain::clock::Clock,
     signals::notifier::Notifier,
-    storage::{Pool, queue::claims::ClaimBounds, runs::QueuedRun},
+    storage::{
+        Pool,
+        group_commit::GroupCommit,
+        queue::claims::ClaimBounds,
+        runs::{
+            QueuedRun,
+            finish::{Finish, Finished},
+        },
+    },
 };
 
 use crate::{
-    agents::ReadyAgents,
-    metrics::WorkerMetrics,
-    queue::run_registry::RunRegistry,
-    run::{finish::Finishes, step_transaction::Steps},
-    settings::WorkerSettings,
-    upkeep::liveness::LastHeartbeat,
+    agents::ReadyAgents, metrics::WorkerMetrics, queue::run_registry::RunRegistry,
+    run::step_transaction::Steps, settings::WorkerSettings, upkeep::liveness::LastHeartbeat,
 };
+
+/// The ends of runs; those that arrive at the same time are committed together.
+pub(crate) type Finishes = GroupCommit<Arc<Finish>, Option<Finished>>;
 
 #[derive(Debug)]
 pub(crate) struct Context {

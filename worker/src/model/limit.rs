@@ -5,6 +5,7 @@
 //! limit by itself.
 
 mod local;
+mod rate;
 
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use errand_shared::{
 use redis::{RedisError, Script};
 use tokio::time::Instant;
 
-use self::local::Local;
+use self::{
+    local::Local,
+    rate::{Rate, number},
+};
 use super::ModelError;
 use crate::settings::ModelSettings;
 
@@ -53,37 +57,6 @@ if next > now then
 end
 return 0
 ";
-
-/// The share of a minute's requests that may start at once. The others are spread over the minute, so that no minute exceeds the
-/// limit.
-const BURST: f64 = 0.1;
-const MICROS_PER_MINUTE: f64 = 60_000_000.0;
-
-/// A limit per minute, as times.
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    /// Cost of one request or token, in microseconds.
-    cost: f64,
-    /// The burst, in microseconds.
-    burst: f64,
-}
-
-impl Rate {
-    /// `None` if `limit` is 0, which means unlimited.
-    fn per_minute(limit: u32) -> Option<Self> {
-        if limit == 0 {
-            return None;
-        }
-        let limit = f64::from(limit);
-        let burst = (limit * BURST).max(1.0);
-        let cost = MICROS_PER_MINUTE / (limit - burst).max(1.0);
-        // The request itself is part of the burst.
-        Some(Self {
-            cost,
-            burst: cost * (burst - 1.0),
-        })
-    }
-}
 
 /// The metrics of all limits of this worker; cheap to clone.
 #[derive(Clone, Debug)]
@@ -202,11 +175,4 @@ impl ModelLimit {
             .await?;
         Ok(u64::try_from(wait).ok().map(Duration::from_micros))
     }
-}
-
-/// Larger token counts are treated as this many.
-const MAX_TOKENS: u64 = 1_000_000_000;
-
-fn number(tokens: u64) -> f64 {
-    u32::try_from(tokens.min(MAX_TOKENS)).map_or(0.0, f64::from)
 }

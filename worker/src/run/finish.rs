@@ -37,7 +37,11 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::failure::{Disposition, RunFailure};
-use crate::{context::Context, metrics::Attempt, settings::WorkerSettings};
+use crate::{
+    context::{Context, Finishes},
+    metrics::Attempt,
+    settings::WorkerSettings,
+};
 
 /// Where the tool loop ended without a failure.
 pub(super) enum DriveOutcome {
@@ -57,9 +61,6 @@ pub(super) struct RunProgress {
     pub(super) model_time: Duration,
     pub(super) tools_time: Duration,
 }
-
-/// The ends of runs; those that arrive at the same time are committed together.
-pub(crate) type Finishes = GroupCommit<Arc<Finish>, Option<Finished>>;
 
 /// Starts the group commit of finishes. A run whose lease is lost has the outcome `None`.
 pub(crate) fn group_commit(settings: &WorkerSettings, pool: &Pool, ended: &Lifecycle) -> Finishes {

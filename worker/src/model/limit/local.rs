@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Rate, number};
+use super::rate::{Rate, number};
 
 /// The times at which the next request and the next token are free.
 #[derive(Debug)]
