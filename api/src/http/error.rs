@@ -204,6 +204,11 @@ impl IntoResponse for ApiError {
         if matches!(self, Self::Unauthorized(_)) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if matches!(self, Self::TooLarge(_)) {
+            // The rest of the body is not read, so the connection cannot be used again. Without this header a client may send its
+            // next request into the closing connection.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         response.extensions_mut().insert(Cause(Arc::new(self)));
         response
     }

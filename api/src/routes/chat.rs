@@ -108,7 +108,7 @@ async fn post(
         return Box::pin(stream(app, caller.user_id, message)).await;
     }
     let (snapshot, accept_time) = chat::post_and_wait(&app.chat, message, preference.timeout).await?;
-    let mut response = response::chat_response(&app.chat, caller.user_id, &snapshot.run).await;
+    let mut response = Box::pin(response::chat_response(&app.chat, caller.user_id, &snapshot.run)).await;
     response::set_server_timing(&mut response, Some(accept_time), snapshot.timing);
     if preference.is_explicit {
         response::set_preference_applied(&mut response);

@@ -323,7 +323,7 @@ async fn the_queue_is_rebuilt_from_postgres() {
         range.query_async(&mut connection).await.unwrap()
     };
     eventually("the API has notified", || async {
-        rung(connection.clone()).await.len() >= 2
+        rung(connection.clone()).await.len() == 3
     })
     .await;
     let () = redis::cmd("DEL")

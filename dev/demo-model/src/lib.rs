@@ -1,9 +1,9 @@
 //! The demo model: a rule-based program that answers chats about a to-do list, so that Errand can be tried without an
 //! API key.
 //!
-//! [`answer`] maps a transcript to a text or to tool calls. It keeps no state between requests. [`parse`] splits the last
-//! user message into clauses and classifies each by a table of rules, [`interpret`] takes into account the question that
-//! the previous reply may have asked, and [`plan`] turns the resulting [`action`]s into tool calls or a reply.
+//! [`answer`] maps a transcript to a text or to tool calls. It keeps no state between requests. `parse` splits the last
+//! user message into clauses and classifies each by a table of rules, `interpret` takes into account the question that
+//! the previous reply may have asked, and `plan` turns the resulting `action`s into tool calls or a reply.
 //! `errand-fake-model` serves it over HTTP.
 
 mod action;

@@ -49,18 +49,18 @@ fn only_one_issuer_may_be_configured() {
         jwt_public_key_file: pem.clone(),
         ..own()
     };
-    assert!(refusal(&both).starts_with("error: JWT_PUBLIC_KEY_FILE: stands instead of JWT_SECRET"));
+    assert!(refusal(&both).starts_with("error: JWT_PUBLIC_KEY_FILE: replaces JWT_SECRET"));
     let both = AuthSettings {
         jwt_jwks_file: pem.clone(),
         ..own()
     };
-    assert!(refusal(&both).starts_with("error: JWT_JWKS_FILE: stands instead of JWT_SECRET"));
+    assert!(refusal(&both).starts_with("error: JWT_JWKS_FILE: replaces JWT_SECRET"));
     let both = AuthSettings {
         jwt_jwks_file: pem.clone(),
         jwt_public_key_file: pem,
         ..settings()
     };
-    assert!(refusal(&both).starts_with("error: JWT_JWKS_FILE: stands instead of JWT_PUBLIC_KEY_FILE"));
+    assert!(refusal(&both).starts_with("error: JWT_JWKS_FILE: replaces JWT_PUBLIC_KEY_FILE"));
 }
 
 #[test]
@@ -80,14 +80,14 @@ fn a_public_key_file_contains_one_strong_public_key() {
     ] {
         let text = refusal(&external(name));
         assert!(
-            text.starts_with("error: JWT_PUBLIC_KEY_FILE: must hold one public key"),
+            text.starts_with("error: JWT_PUBLIC_KEY_FILE: must contain one public key"),
             "{name}: {text}"
         );
     }
     assert!(refusal(&external("test-only-rsa.private.pem")).contains("contains a private key"));
     assert_eq!(
         refusal(&external("no-such-file")),
-        "error: JWT_PUBLIC_KEY_FILE: the file it names can't be read: entity not found"
+        "error: JWT_PUBLIC_KEY_FILE: the file cannot be read: entity not found"
     );
 }
 
@@ -110,7 +110,7 @@ fn a_key_set_contains_public_keys_with_different_ids() {
     assert!(of_set(&[]).contains("contains no key"));
     assert!(of_set(&[ec(Some("a")), jwk(Algorithm::EdDSA, Some("a"))]).contains("two keys with the same"));
     assert!(of_set(&[ec(None), jwk(Algorithm::EdDSA, None)]).contains("two keys with the same"));
-    assert!(of_set(&[ec(None), jwk(Algorithm::EdDSA, Some("a"))]).contains("one has no `kid`"));
+    assert!(of_set(&[ec(None), jwk(Algorithm::EdDSA, Some("a"))]).contains("one of which has no `kid`"));
     assert!(of_set(&[jwk(Algorithm::HS256, Some("a"))]).contains("contains a secret key"));
     let small = with(jwk(Algorithm::RS256, Some("a")), "n", &"A".repeat(171));
     assert!(of_set(&[small]).contains("contains no key"));
