@@ -111,7 +111,7 @@ async fn agent_is_restricted_to_its_own_tools_and_limits() {
     assert_eq!(reply.status, 200, "{}", reply.body);
     let error = reply.body["tool_calls"][0]["result"]["error"].as_str().unwrap();
     assert!(error.starts_with("UNKNOWN_TOOL"), "{error}");
-    assert!(error.ends_with("the tools are list_tasks."), "{error}");
+    assert!(error.ends_with("the available tools are list_tasks."), "{error}");
     assert_eq!(tasks(&app).await, 0);
 
     let list = || Behaviour::tool_call("list_tasks", "{}");

@@ -87,7 +87,7 @@ fn a_public_key_file_contains_one_strong_public_key() {
     assert!(refusal(&external("test-only-rsa.private.pem")).contains("contains a private key"));
     assert_eq!(
         refusal(&external("no-such-file")),
-        "error: JWT_PUBLIC_KEY_FILE: the file cannot be read: entity not found"
+        "error: JWT_PUBLIC_KEY_FILE: cannot read the file: entity not found"
     );
 }
 
@@ -121,6 +121,6 @@ fn a_key_set_contains_public_keys_with_different_ids() {
     });
     assert_eq!(
         text,
-        "error: JWT_JWKS_FILE: must hold a JSON Web Key Set (RFC 7517)"
+        "error: JWT_JWKS_FILE: must contain a JSON Web Key Set (RFC 7517)"
     );
 }

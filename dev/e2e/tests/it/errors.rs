@@ -77,7 +77,7 @@ async fn sign_in_form_says_what_is_wrong() {
         page.type_into("[name=email]", &user.email).await;
         page.type_into("[name=password]", "correct horse").await;
         page.press(Key::Enter).await;
-        wait_for_error(&page, "taken").await;
+        wait_for_error(&page, "already registered").await;
 
         // Invalid e-mail. The browser's own check is off, so that the server's answer is shown.
         page.type_into("[name=email]", "ada@").await;
