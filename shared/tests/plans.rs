@@ -35,8 +35,8 @@ const GROWING: [&str; 11] = [
 
 const DEFAULT_MESSAGES: i64 = 200_000;
 
-/// Fills the tables: 5 conversations per user, 40 messages per conversation, and a queued run in every twelfth conversation.
-fn fill(messages: i64) -> [String; 14] {
+/// Fills the tables: 5 conversations per user, 40 messages per conversation, and an open run in every twelfth conversation.
+fn fill(messages: i64) -> [String; 16] {
     let users = (messages / 200).max(1);
     [
         format!(
@@ -69,6 +69,13 @@ fn fill(messages: i64) -> [String; 14] {
             .to_owned(),
         "INSERT INTO runs (id, conversation_id, user_id, seq) \
          SELECT gen_random_uuid(), id, user_id, 41 FROM conversations WHERE random() < 0.08"
+            .to_owned(),
+        // Without running and waiting runs, the planner would choose at random among the empty partial indexes on them.
+        "UPDATE runs SET status = 'running', lease_token = gen_random_uuid(), worker_id = gen_random_uuid(), \
+         deadline_at = now(), claimed_at = now() WHERE status = 'queued' AND hashtext(id::text) & 3 = 0"
+            .to_owned(),
+        "UPDATE runs SET status = 'waiting_approval', parked_until = now() \
+         WHERE status = 'queued' AND hashtext(id::text) & 3 = 1"
             .to_owned(),
         "INSERT INTO refresh_tokens (token_hash, family_id, user_id, expires_at) \
          SELECT decode(md5(id::text), 'hex'), gen_random_uuid(), id, now() + interval '1 day' FROM users"
