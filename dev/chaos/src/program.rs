@@ -97,4 +97,4 @@ impl Program {
 }
 
 /// The log message with which a worker states its id.
-const WORKER_STARTED: &str = "the worker starts";
+const WORKER_STARTED: &str = "worker starting";

@@ -62,8 +62,8 @@ impl WorkerProcess {
             child,
             log,
         };
-        process.logged("the worker starts").await;
-        let started = process.lines("the worker starts");
+        process.logged("worker starting").await;
+        let started = process.lines("worker starting");
         let id = started.first().and_then(|line| line.get("worker.id")?.as_str());
         process.id = id.unwrap().parse().unwrap();
         process
