@@ -128,7 +128,7 @@ async fn admin_retries_a_run_that_killed_its_workers_in_order() {
     let letters = admin.admin_get("/runs?status=failed").await.body;
     let letter = &letters["items"][0];
     assert_eq!(letter["run_id"], run.to_string(), "{letters}");
-    assert_eq!(letter["last_error"], "poison: 2 workers died under it");
+    assert_eq!(letter["last_error"], "2 workers died while executing the run");
     assert_eq!(letter["reason"], "the worker executing the run died repeatedly");
     assert_eq!(letter["attempt"], 2);
 

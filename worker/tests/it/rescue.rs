@@ -145,7 +145,7 @@ async fn run_that_kills_its_workers_fails_and_can_be_retried() {
     let told = "SELECT concat_ws(' ', attempt, failures, last_error) FROM runs";
     assert_eq!(
         app.database.texts(told).await,
-        ["2 0 poison: 2 workers died under it"]
+        ["2 0 2 workers died while executing the run"]
     );
     assert_eq!(gate.arrived(), 2, "there is no third attempt");
 
