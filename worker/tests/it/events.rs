@@ -93,9 +93,9 @@ async fn worker_suspended_past_its_lease_publishes_nothing() {
         let mut channel = listen(&app, user.id).await;
         sleeper.thaw();
         eventually("the sleeper knows that its lease is lost", || async {
-            let dropped = sleeper.lines("an attempt ended");
+            let dropped = sleeper.lines("attempt failed");
             dropped.iter().any(|line| line["failure"] == "the lease is lost")
-                || !sleeper.lines("the lease was lost before the end").is_empty()
+                || !sleeper.lines("lease lost before the run was finished").is_empty()
         })
         .await;
         sleeper.terminate();

@@ -94,9 +94,9 @@ async fn worker_suspended_past_its_lease_writes_nothing() {
         app.model.wait_idle().await;
         sleeper.thaw();
         eventually("the sleeper knows that its lease is lost", || async {
-            let dropped = sleeper.lines("an attempt ended");
+            let dropped = sleeper.lines("attempt failed");
             dropped.iter().any(|line| line["failure"] == "the lease is lost")
-                || !sleeper.lines("the lease was lost before the end").is_empty()
+                || !sleeper.lines("lease lost before the run was finished").is_empty()
         })
         .await;
         let again = user.chat_in(posted.id("conversation_id"), "again").await;
