@@ -26,7 +26,7 @@ impl RequestId {
     }
 }
 
-/// Gives the request an id, traces it, and logs it once. The log has the cause of an internal error, which the caller does
+/// Assigns an ID to the request, traces it, and logs it once. The log has the cause of an internal error, which the caller does
 /// not see.
 pub(crate) fn identify_and_log<F: Future<Output = Response>>(
     mut request: Request,

@@ -75,7 +75,7 @@ async fn progress(context: &RequestContext<RoleServer>) {
     for done in [0.0, 50.0, 100.0] {
         let word = ProgressNotificationParam::new(token.clone(), done).with_total(100.0);
         if let Err(error) = context.peer.notify_progress(word).await {
-            tracing::debug!(%error, "nobody hears of the progress");
+            tracing::debug!(%error, "the progress could not be sent");
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -21,7 +21,7 @@ const VERSIONS: &[ProtocolVersion] = &[
     ProtocolVersion::V_2025_11_25,
     ProtocolVersion::V_2026_07_28,
 ];
-/// The supported methods, to tell wrong parameters from an unknown method.
+/// The supported methods. Wrong parameters and an unknown method are different errors.
 const METHODS: [&str; 5] = [
     "initialize",
     "ping",

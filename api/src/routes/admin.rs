@@ -64,7 +64,7 @@ struct Overview {
     queued: i64,
     /// The number of running runs.
     running: i64,
-    /// The time in seconds for which the oldest claimable run has waited. Null if there is none.
+    /// The time in seconds for which the oldest claimable run has waited. Null if no run is claimable.
     #[schema(required = true)]
     oldest_wait_seconds: Option<f64>,
     /// The number of runs by status: all open runs, and the runs that finished within `recent_seconds`.

@@ -35,7 +35,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 struct MessagePage {
     /// The messages, oldest first.
     items: Vec<Message>,
-    /// The `before` of the page with older messages, or null if there are none.
+    /// The `before` of the page with older messages, or null on the last page.
     #[schema(required = true)]
     next_cursor: Option<String>,
 }

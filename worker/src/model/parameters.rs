@@ -103,24 +103,29 @@ impl Parameters {
         if !REJECTIONS.iter().any(|rejection| message.contains(rejection)) {
             return None;
         }
-        let is_named = |name: &str| message.contains(name);
+        let position = |name: &'static str| message.find(name).map(|position| (position, name));
+        let max_tokens = position("max_tokens");
+        let max_completion_tokens = position("max_completion_tokens");
+        let sent = [
+            position("stream_options").filter(|_| self.stream_options),
+            position("temperature").filter(|_| self.temperature),
+            max_tokens.filter(|_| !self.max_completion_tokens && !self.only_max_tokens),
+            // Named after `max_tokens`, it is the recommended replacement, not the rejected parameter.
+            max_completion_tokens
+                .filter(|_| self.max_completion_tokens)
+                .filter(|named| max_tokens.is_none_or(|other| *named < other)),
+        ];
+        let (_, parameter) = sent.into_iter().flatten().min()?;
         let mut accepted = self;
-        let parameter = if self.stream_options && is_named("stream_options") {
-            accepted.stream_options = false;
-            "stream_options"
-        } else if self.temperature && is_named("temperature") {
-            accepted.temperature = false;
-            "temperature"
-        } else if !self.max_completion_tokens && !self.only_max_tokens && is_named("max_tokens") {
-            accepted.max_completion_tokens = true;
-            "max_tokens"
-        } else if self.max_completion_tokens && is_named("max_completion_tokens") {
-            accepted.max_completion_tokens = false;
-            accepted.only_max_tokens = true;
-            "max_completion_tokens"
-        } else {
-            return None;
-        };
+        match parameter {
+            "stream_options" => accepted.stream_options = false,
+            "temperature" => accepted.temperature = false,
+            "max_tokens" => accepted.max_completion_tokens = true,
+            _ => {
+                accepted.max_completion_tokens = false;
+                accepted.only_max_tokens = true;
+            }
+        }
         Some((parameter, accepted))
     }
 }
@@ -194,6 +199,8 @@ mod tests {
         let learn = |message| accepted.learn(accepted.get(), message);
         assert!(learn(MAX_TOKENS));
         assert_eq!(sent(&accepted), (true, true, true));
+        assert!(!learn(MAX_TOKENS), "the recommended parameter is sent already");
+        assert_eq!(sent(&accepted), (true, true, true));
         let value = "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) value is supported.";
         assert!(learn(value));
         assert!(!learn(value), "it is not sent any more");
@@ -204,6 +211,23 @@ mod tests {
         assert!(learn("Extra inputs are not permitted: max_completion_tokens"));
         assert_eq!(sent(&accepted), (false, false, false));
         assert!(!learn(MAX_TOKENS), "the alternative has been rejected");
+    }
+
+    #[test]
+    fn recommended_parameter_is_not_the_rejected_one() {
+        let reversed = accepted("new", OPENAI);
+        assert!(reversed.learn(
+            reversed.get(),
+            "Use max_completion_tokens instead of max_tokens, which is not supported."
+        ));
+        assert_eq!(sent(&reversed), (true, true, true));
+
+        let old_server = accepted("o1", OPENAI);
+        assert!(old_server.learn(
+            old_server.get(),
+            "Unknown parameter: max_completion_tokens. Did you mean max_tokens?"
+        ));
+        assert_eq!(sent(&old_server), (false, false, true));
     }
 
     #[test]

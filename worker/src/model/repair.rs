@@ -90,7 +90,7 @@ const fn is_low_surrogate(unit: u16) -> bool {
     matches!(unit, 0xdc00..=0xdfff)
 }
 
-/// The UTF-16 unit of an escape `\uXXXX` at the start of `json`, and what follows it.
+/// The UTF-16 unit of an escape such as `\u0041` at the start of `json`, and what follows it.
 fn unicode_escape(json: &str) -> Option<(u16, &str)> {
     let digits = json.strip_prefix("\\u")?;
     let unit = u16::from_str_radix(digits.get(..4)?, 16).ok()?;

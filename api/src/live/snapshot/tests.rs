@@ -141,7 +141,7 @@ fn numbers_ascend_and_never_collide_with_later_events() {
                 numbers
                     .iter()
                     .all(|number| *number < most || *number == final_seq(view.epoch) - 1),
-                "{what}: what its worker tells next would be dropped"
+                "{what}: its worker's next event would be dropped"
             );
         }
     }
