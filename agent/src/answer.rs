@@ -2,6 +2,8 @@
 
 use std::ops::{Add, AddAssign};
 
+use serde_json::Value;
+
 use crate::message::ToolCall;
 
 /// Tokens used by a model call.
@@ -11,6 +13,8 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// Tokens of the answer.
     pub completion_tokens: u64,
+    /// Whether the counts are estimates, because the provider did not report them.
+    pub is_estimated: bool,
 }
 
 impl Usage {
@@ -28,6 +32,7 @@ impl Add for Usage {
         Self {
             prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),
             completion_tokens: self.completion_tokens.saturating_add(other.completion_tokens),
+            is_estimated: self.is_estimated || other.is_estimated,
         }
     }
 }
@@ -64,8 +69,11 @@ pub struct ModelAnswer {
     pub tool_calls: Vec<ToolCall>,
     /// The finish reason.
     pub finish: FinishReason,
-    /// Tokens used, as the provider counted them; 0 if it did not.
+    /// Tokens used.
     pub usage: Usage,
     /// The model's name as the server reports it.
     pub model: String,
+    /// What the provider sent with the tool calls and may require back with them, such as reasoning and signatures. Opaque to the
+    /// agent. Members of the array `calls` belong to the tool call at the same position.
+    pub provider_data: Option<Box<Value>>,
 }

@@ -2,6 +2,24 @@
 
 use serde_json::{Map, Value};
 
+/// At most this many levels of nesting in a provider's data. It is stored and later read as part of other JSON, whose parser
+/// allows 128 levels.
+const MAX_PROVIDER_DATA_DEPTH: usize = 64;
+
+/// Cleans a provider's data. `None` if it is nested too deeply: a request without it may still succeed.
+pub(crate) fn provider_data(data: Box<Value>) -> Option<Box<Value>> {
+    (!is_deeper(&data, MAX_PROVIDER_DATA_DEPTH)).then(|| Box::new(value(*data)))
+}
+
+/// Whether a value has more than `levels` levels of nesting.
+pub(crate) fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(members) => levels == 0 || members.values().any(|member| is_deeper(member, levels - 1)),
+        _ => false,
+    }
+}
+
 pub(crate) fn text(mut text: String) -> String {
     if text.contains('\0') {
         text.retain(|char| char != '\0');

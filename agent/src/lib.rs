@@ -12,7 +12,7 @@
 //! # fn call_model(messages: &[Message]) -> ModelAnswer {
 //! #     let content = "Hello!".to_owned();
 //! #     let (usage, model) = (Usage::default(), String::new());
-//! #     ModelAnswer { content, refusal: None, tool_calls: Vec::new(), finish: FinishReason::Stop, usage, model }
+//! #     ModelAnswer { content, refusal: None, tool_calls: Vec::new(), finish: FinishReason::Stop, usage, model, provider_data: None }
 //! # }
 //! # fn execute(_: &PlannedCall) -> String { String::new() }
 //!
@@ -42,6 +42,7 @@ mod ids;
 mod message;
 mod plan;
 mod prompt;
+mod reply_from_results;
 mod run;
 mod transcript;
 mod turn;

@@ -31,6 +31,8 @@ pub enum Message {
         content: String,
         /// The tool calls. The [`Message::Tool`] messages that follow contain one result for each.
         tool_calls: Vec<ToolCall>,
+        /// The [`provider_data`](crate::ModelAnswer::provider_data) of the answer.
+        provider_data: Option<Box<Value>>,
     },
     /// The result of a tool call.
     Tool {

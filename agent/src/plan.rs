@@ -135,24 +135,21 @@ fn arguments(text: &str, limits: &Limits, cut_off: bool) -> Result<Map<String, V
         Ok(Value::Null) => Ok(Map::new()),
         Ok(Value::Array(items)) if items.is_empty() => Ok(Map::new()),
         Ok(Value::String(text)) if text.trim().is_empty() => Ok(Map::new()),
-        Ok(Value::Object(object)) if object.values().any(|value| is_deeper(value, MAX_DEPTH - 1)) => Err(
-            format!("the arguments are nested more than {MAX_DEPTH} levels deep"),
-        ),
+        Ok(Value::Object(object))
+            if object
+                .values()
+                .any(|value| clean::is_deeper(value, MAX_DEPTH - 1)) =>
+        {
+            Err(format!(
+                "the arguments are nested more than {MAX_DEPTH} levels deep"
+            ))
+        }
         Ok(Value::Object(object)) => Ok(clean::object(object)),
         Ok(_) => Err("the arguments are not a JSON object".to_owned()),
         Err(_) if cut_off => {
             Err("the arguments were cut off by the length limit; use shorter ones".to_owned())
         }
         Err(error) => Err(format!("the arguments are not valid JSON: {error}")),
-    }
-}
-
-/// Whether a value has more than `levels` levels of nesting.
-fn is_deeper(value: &Value, levels: usize) -> bool {
-    match value {
-        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
-        Value::Object(members) => levels == 0 || members.values().any(|member| is_deeper(member, levels - 1)),
-        _ => false,
     }
 }
 

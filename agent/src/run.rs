@@ -2,8 +2,11 @@
 
 use thiserror::Error;
 
+use serde_json::Value;
+
 use crate::ids::Ids;
 use crate::plan::{self, failed_result};
+use crate::reply_from_results;
 use crate::transcript::{self, bounded_result};
 use crate::{
     FinishReason, JournalledStep, Message, ModelAnswer, PlannedCall, Prompt, ToolCall, Turn, Usage, clean,
@@ -106,6 +109,10 @@ pub struct AgentRun {
     calls: usize,
     usage: Usage,
     model: String,
+    /// Position of the user's message in `messages`.
+    own_message: usize,
+    /// Whether an empty answer has been requested again.
+    has_asked_again: bool,
     state: State,
 }
 
@@ -141,6 +148,7 @@ impl AgentRun {
         };
         let mut messages = vec![Message::System(prompt)];
         messages.extend(transcript::history(history, &limits));
+        let own_message = messages.len();
         messages.push(Message::User {
             content: user_message,
         });
@@ -159,7 +167,13 @@ impl AgentRun {
                 pending = transcript::push_deferred(&mut messages, past, &mut ids, &limits);
             } else if !past.calls.is_empty() {
                 // A step without recorded calls had no effect, so the model need not see it.
-                transcript::push_calls(&mut messages, past.content, past.calls, &mut ids, &limits);
+                let JournalledStep {
+                    content,
+                    provider_data,
+                    calls,
+                    ..
+                } = past;
+                transcript::push_calls(&mut messages, content, provider_data, calls, &mut ids, &limits);
             }
         }
         let end = step.saturating_add(limits.max_steps).min(MAX_STEPS);
@@ -182,6 +196,8 @@ impl AgentRun {
             calls,
             usage: Usage::default(),
             model: String::new(),
+            own_message,
+            has_asked_again: false,
             state,
         }
     }
@@ -201,7 +217,8 @@ impl AgentRun {
     /// Processes the model's answer to [`Action::CallModel`]. Ignored if the run awaits anything else.
     ///
     /// Cleans names, IDs, arguments and text. Tool calls are planned whatever the finish reason is. An answer without tool
-    /// calls ends the run with a reply or a failure.
+    /// calls ends the run with a reply or a failure. If it is empty and tools were called, it is requested once more under the
+    /// same step number; then the reply is composed from the results of the tools that succeeded.
     pub fn model_answered(&mut self, answer: ModelAnswer) {
         if !matches!(self.state, State::AwaitingModel) {
             return;
@@ -213,6 +230,7 @@ impl AgentRun {
             finish,
             usage,
             model,
+            provider_data,
         } = answer;
         self.usage += usage;
         self.model = clean::text(model);
@@ -220,20 +238,47 @@ impl AgentRun {
         self.step = step.saturating_add(1);
         let content = clean::text(content);
         self.state = if tool_calls.is_empty() {
-            end_state(content, refusal.map(clean::text), &finish)
+            self.end(content, refusal.map(clean::text), &finish)
         } else {
-            self.plan(step, content, tool_calls, finish == FinishReason::Length)
+            let provider_data = provider_data.and_then(clean::provider_data);
+            let cut_off = finish == FinishReason::Length;
+            self.plan(step, content, provider_data, tool_calls, cut_off)
         };
     }
 
-    fn plan(&mut self, step: u16, content: String, tool_calls: Vec<ToolCall>, cut_off: bool) -> State {
+    fn end(&mut self, content: String, refusal: Option<String>, finish: &FinishReason) -> State {
+        let state = end_state(content, refusal, finish);
+        let State::Failed(failure) = state else {
+            return state;
+        };
+        let own = self.messages.get(self.own_message..).unwrap_or_default();
+        if !own.iter().any(|message| matches!(message, Message::Tool { .. })) {
+            return State::Failed(failure);
+        }
+        if !self.has_asked_again && failure != AgentFailure::ContentFilter {
+            self.has_asked_again = true;
+            self.step = self.step.saturating_sub(1);
+            return State::AwaitingModel;
+        }
+        // A run whose tools took effect does not fail for lack of text.
+        reply_from_results::compose(own).map_or(State::Failed(failure), State::Replied)
+    }
+
+    fn plan(
+        &mut self,
+        step: u16,
+        content: String,
+        provider_data: Option<Box<Value>>,
+        tool_calls: Vec<ToolCall>,
+        cut_off: bool,
+    ) -> State {
         self.calls = self.calls.saturating_add(tool_calls.len());
         // Tools of the last step are not called, because the model could not report their results.
         if self.step >= self.end || self.calls > self.limits.max_calls {
             return State::Failed(AgentFailure::ToolLoopLimit);
         }
         let calls = plan::plan(tool_calls, &self.limits, cut_off, step, &mut self.ids);
-        transcript::push_plan(&mut self.messages, content, &calls);
+        transcript::push_plan(&mut self.messages, content, provider_data, &calls);
         State::AwaitingTools { step, calls }
     }
 
@@ -261,6 +306,18 @@ impl AgentRun {
         self.state = State::AwaitingModel;
     }
 
+    /// Shortens the transcript because it exceeds the model's context window: first the history, the older half of it each time,
+    /// then large tool results. Returns whether anything could be shortened. Ignored unless a model call is next.
+    pub fn shorten(&mut self) -> bool {
+        matches!(self.state, State::AwaitingModel)
+            && transcript::shorten(&mut self.messages, &mut self.own_message, &self.limits)
+    }
+
+    /// The estimated tokens of the transcript. Compare it only with other estimates.
+    pub fn estimated_tokens(&self) -> usize {
+        self.messages.iter().map(transcript::tokens).sum()
+    }
+
     /// Number of the next step, which is also the number of steps so far over all attempts.
     pub fn step(&self) -> u16 {
         self.step
@@ -281,6 +338,16 @@ impl AgentRun {
         match (&self.state, self.messages.last()) {
             (State::AwaitingTools { .. }, Some(Message::Assistant { content, .. })) => content,
             _ => "",
+        }
+    }
+
+    /// The provider's data beside the calls of [`Action::CallTools`], for the journal. `None` in other states.
+    pub fn provider_data(&self) -> Option<&Value> {
+        match (&self.state, self.messages.last()) {
+            (State::AwaitingTools { .. }, Some(Message::Assistant { provider_data, .. })) => {
+                provider_data.as_deref()
+            }
+            _ => None,
         }
     }
 }

@@ -16,6 +16,9 @@ const MESSAGE_OVERHEAD: usize = 8;
 /// Size of a truncated result without its excerpt, in bytes, rounded up.
 const TRUNCATION_OVERHEAD: usize = 256;
 
+/// Tool results are not shortened below this size, in bytes.
+const MIN_RESULT_BYTES: usize = 1024;
+
 /// The messages of earlier turns, oldest first: as many of the newest turns as fit the limits. A turn is included entirely or
 /// not at all, with one exception: if the newest turn alone is too large, it is included without its tool calls, so that
 /// the model can still resolve "the second one".
@@ -45,6 +48,7 @@ fn fits(messages: &[Message], messages_left: usize, tokens_left: usize) -> bool 
 fn complete(turn: Turn, limits: &Limits) -> Vec<Message> {
     let last = last_message(&turn);
     let mut ids = Ids::default();
+    let mut provider_data = turn.provider_data;
     let mut shown = vec![Message::User { content: turn.user }];
     let mut calls = turn.calls.into_iter().peekable();
     while let Some(first) = calls.next() {
@@ -53,7 +57,8 @@ fn complete(turn: Turn, limits: &Limits) -> Vec<Message> {
         while let Some(next) = calls.next_if(|next| next.step == step) {
             group.push(next);
         }
-        push_calls(&mut shown, String::new(), group, &mut ids, limits);
+        let provider_data = provider_data.remove(&step).map(Box::new);
+        push_calls(&mut shown, String::new(), provider_data, group, &mut ids, limits);
     }
     shown.push(last);
     shown
@@ -96,6 +101,7 @@ fn last_message(turn: &Turn) -> Message {
     Message::Assistant {
         content,
         tool_calls: Vec::new(),
+        provider_data: None,
     }
 }
 
@@ -103,6 +109,7 @@ fn last_message(turn: &Turn) -> Message {
 pub(crate) fn push_calls(
     messages: &mut Vec<Message>,
     content: String,
+    provider_data: Option<Box<Value>>,
     calls: Vec<RecordedCall>,
     ids: &mut Ids,
     limits: &Limits,
@@ -114,7 +121,11 @@ pub(crate) fn push_calls(
         tool_calls.push(call);
         results.push(result);
     }
-    messages.push(Message::Assistant { content, tool_calls });
+    messages.push(Message::Assistant {
+        content,
+        tool_calls,
+        provider_data,
+    });
     messages.extend(results);
 }
 
@@ -147,6 +158,7 @@ pub(crate) fn push_deferred(
     let JournalledStep {
         step: number,
         content,
+        provider_data,
         calls,
         mut pending,
     } = step;
@@ -169,15 +181,27 @@ pub(crate) fn push_deferred(
             break;
         }
     }
-    messages.push(Message::Assistant { content, tool_calls });
+    messages.push(Message::Assistant {
+        content,
+        tool_calls,
+        provider_data,
+    });
     messages.extend(results);
     pending
 }
 
 /// Appends the assistant message of a step whose calls have no results yet.
-pub(crate) fn push_plan(messages: &mut Vec<Message>, content: String, calls: &[PlannedCall]) {
-    let tool_calls = calls.iter().map(PlannedCall::as_tool_call).collect();
-    messages.push(Message::Assistant { content, tool_calls });
+pub(crate) fn push_plan(
+    messages: &mut Vec<Message>,
+    content: String,
+    provider_data: Option<Box<Value>>,
+    calls: &[PlannedCall],
+) {
+    messages.push(Message::Assistant {
+        content,
+        tool_calls: calls.iter().map(PlannedCall::as_tool_call).collect(),
+        provider_data,
+    });
 }
 
 #[derive(Serialize)]
@@ -207,18 +231,60 @@ pub(crate) fn bounded_result(result: String, limits: &Limits) -> String {
     serde_json::to_string(&cut).unwrap_or_else(|_| r#"{"truncated":true}"#.to_owned())
 }
 
+/// Shortens a transcript that exceeds the model's context window: removes the older half of the earlier turns. If there are none,
+/// halves the largest results of the run's own tool calls, which are those after the message `own`, the user's. Returns whether
+/// anything could be shortened. `own` remains the position of the user's message.
+pub(crate) fn shorten(messages: &mut Vec<Message>, own: &mut usize, limits: &Limits) -> bool {
+    let history = messages.get(1..*own).unwrap_or_default();
+    let turns: Vec<usize> = (1_usize..)
+        .zip(history)
+        .filter_map(|(position, message)| matches!(message, Message::User { .. }).then_some(position))
+        .collect();
+    if !turns.is_empty() {
+        let first_kept = turns.get(turns.len().div_ceil(2)).copied().unwrap_or(*own);
+        messages.drain(1..first_kept);
+        *own -= first_kept - 1;
+        return true;
+    }
+    let result_bytes = |message: &Message| match message {
+        Message::Tool { content, .. } => content.len(),
+        _ => 0,
+    };
+    let largest = messages.iter().map(result_bytes).max().unwrap_or(0);
+    if largest <= MIN_RESULT_BYTES {
+        return false;
+    }
+    let limits = Limits {
+        max_result_bytes: (largest / 2).max(MIN_RESULT_BYTES),
+        ..*limits
+    };
+    for message in messages {
+        if let Message::Tool { content, .. } = message {
+            *content = bounded_result(std::mem::take(content), &limits);
+        }
+    }
+    true
+}
+
 /// Estimates the tokens of a message, rather too high than too low: one per four ASCII characters, one per other character,
 /// and an overhead per message and call. Real tokenizers differ between models.
 pub(crate) fn tokens(message: &Message) -> usize {
     let text = match message {
         Message::System(prompt) => text_tokens(&prompt.to_string()),
         Message::User { content } | Message::Tool { content, .. } => text_tokens(content),
-        Message::Assistant { content, tool_calls } => {
+        Message::Assistant {
+            content,
+            tool_calls,
+            provider_data,
+        } => {
+            let provider_data = provider_data
+                .as_ref()
+                .map_or(0, |data| text_tokens(&data.to_string()));
             let calls: usize = tool_calls
                 .iter()
                 .map(|call| MESSAGE_OVERHEAD + text_tokens(&call.name) + text_tokens(&call.arguments))
                 .sum();
-            text_tokens(content) + calls
+            text_tokens(content) + calls + provider_data
         }
     };
     text + MESSAGE_OVERHEAD

@@ -1,5 +1,7 @@
 //! The history of a run: earlier runs of the conversation, and committed steps of earlier attempts.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::PlannedCall;
@@ -41,6 +43,8 @@ pub struct Turn {
     pub reply: Option<String>,
     /// Decides which note the model sees after the calls.
     pub outcome: TurnOutcome,
+    /// The [`provider_data`](crate::ModelAnswer::provider_data) of its steps, by number.
+    pub provider_data: BTreeMap<u16, Value>,
 }
 
 /// A committed step of an earlier attempt of this run. It is final: it needs no further model call.
@@ -50,6 +54,8 @@ pub struct JournalledStep {
     pub step: u16,
     /// The model's text beside its tool calls.
     pub content: String,
+    /// The [`provider_data`](crate::ModelAnswer::provider_data) of the answer.
+    pub provider_data: Option<Box<Value>>,
     /// Tool calls with a result, in order.
     pub calls: Vec<RecordedCall>,
     /// Tool calls without a result. Their `index` is the position among all calls of the step. Only the last step can have

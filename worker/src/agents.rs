@@ -1,5 +1,6 @@
 //! The agents that this worker can run: each with its model client, limits, tools and instructions.
 
+mod context_window;
 mod mcp_tools;
 
 use std::{collections::HashMap, sync::Arc};
@@ -18,6 +19,7 @@ use crate::{
     model::{ModelClient, ModelLimit},
     settings::{ModelSettings, WorkerSettings},
 };
+use context_window::ContextWindow;
 use mcp_tools::McpTools;
 
 /// One agent.
@@ -25,6 +27,7 @@ use mcp_tools::McpTools;
 pub(crate) struct Agent {
     pub(crate) model: ModelClient,
     pub(crate) limits: Limits,
+    pub(crate) context_window: ContextWindow,
     pub(crate) instructions: Arc<Instructions>,
     /// The names of its built-in tools.
     pub(crate) tools: Arc<[&'static str]>,
@@ -176,6 +179,7 @@ impl Agent {
         Ok(Self {
             model: ModelClient::new(model, offers, limit, metrics.model.clone())?,
             limits: limits(settings, config),
+            context_window: ContextWindow::default(),
             instructions: Arc::new(instructions(config)),
             tools: tools.into(),
             mcp_tools: McpTools::new(servers, config.tools.as_deref()),
@@ -228,6 +232,7 @@ fn model(settings: &WorkerSettings, config: &AgentConfig) -> ModelSettings {
     if let Some(max_tokens) = config.max_tokens {
         model.openai_max_tokens = max_tokens;
     }
+    model.request = Arc::clone(&config.request);
     if config.base_url.is_some() {
         model.openai_base_url.clone_from(&config.base_url);
         // The key and the limits of the settings are for the server of the settings.

@@ -13,6 +13,7 @@ mod lenient;
 mod limit;
 mod metrics;
 mod parameters;
+mod provider_data;
 mod reader;
 mod reasoning;
 mod repair;
@@ -33,7 +34,7 @@ use std::{
 };
 
 use backon::{ExponentialBuilder, Retryable};
-use errand_agent::{Message, ModelAnswer, ToolSpec};
+use errand_agent::{Message, ModelAnswer, ToolSpec, Usage};
 use errand_shared::service::{config::Exit, metrics::observe};
 use serde_json::value::RawValue;
 use tokio::{
@@ -53,6 +54,8 @@ use transport::Transport;
 #[derive(Debug)]
 pub(crate) struct ModelClient {
     transport: Transport,
+    /// Host and model: data of other models is not sent to this one.
+    source: String,
     parameters: AcceptedParameters,
     settings: ModelSettings,
     tools: Vec<ToolSpec>,
@@ -80,7 +83,9 @@ impl ModelClient {
         metrics: ModelMetrics,
     ) -> Result<Self, Exit> {
         let transport = Transport::new(&settings)?;
+        let host = transport.url().host_str().unwrap_or_default();
         Ok(Self {
+            source: format!("{host}/{}", settings.openai_model),
             parameters: AcceptedParameters::new(&settings, transport.url()),
             transport,
             settings,
@@ -126,8 +131,13 @@ impl ModelClient {
                 self.metrics.errors.of(error.kind()).inc();
             }
             limited?;
-            let answer = self.adapted_attempt(messages, tools, &mut **sink).await;
+            let mut answer = self.adapted_attempt(messages, tools, &mut **sink).await;
             sink.on_attempt_end().await;
+            if let Ok(answer) = &mut answer
+                && answer.usage == Usage::default()
+            {
+                answer.usage = estimate_usage(messages, tools, answer);
+            }
             let used = answer.as_ref().map_or(0, |answer| answer.usage.total());
             self.limit.correct(estimated, used).await;
             answer
@@ -165,10 +175,10 @@ impl ModelClient {
     ) -> Result<ModelAnswer, ModelError> {
         loop {
             let parameters = self.parameters.get();
-            let request = Request::new(&self.settings, parameters, messages, tools);
+            let request = Request::new(&self.settings, &self.source, &parameters, messages, tools);
             let answer = self.attempt(&request, sink).await;
             let rejection = answer.as_ref().err().and_then(ModelError::rejection);
-            if !rejection.is_some_and(|message| self.parameters.learn(parameters, message)) {
+            if !rejection.is_some_and(|message| self.parameters.learn(&parameters, message)) {
                 return answer;
             }
         }
@@ -201,7 +211,8 @@ impl ModelClient {
                 .await
                 .map_err(|_elapsed| ModelError::TimedOut)??
         };
-        let mut reader = AnswerReader::default();
+        // Boxed, because most of the time is spent in waiting for the response, before there is a reader.
+        let mut reader = Box::new(AnswerReader::default());
         let mut quiet_at = Instant::now() + idle;
         let error = loop {
             let next = pin!(timeout_at(deadline.min(quiet_at), response.chunk()));
@@ -234,7 +245,23 @@ impl ModelClient {
         };
         reader.end(error)?;
         sink.on_end(reader.content()).await;
-        Ok(reader.into_answer())
+        Ok(reader.into_answer(&self.source))
+    }
+}
+
+/// The usage of a call that the provider did not report.
+fn estimate_usage(messages: &[Message], tools: Option<&RawValue>, answer: &ModelAnswer) -> Usage {
+    let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN) as u64;
+    let prompt =
+        messages.iter().map(content_bytes).sum::<usize>() + tools.map_or(0, |tools| tools.get().len());
+    let calls = answer
+        .tool_calls
+        .iter()
+        .map(|call| call.name.len() + call.arguments.len());
+    Usage {
+        prompt_tokens: tokens(prompt),
+        completion_tokens: tokens(answer.content.len() + calls.sum::<usize>()),
+        is_estimated: true,
     }
 }
 
@@ -243,11 +270,16 @@ fn content_bytes(message: &Message) -> usize {
     match message {
         Message::System(prompt) => prompt.bytes(),
         Message::User { content } | Message::Tool { content, .. } => content.len(),
-        Message::Assistant { content, tool_calls } => {
+        Message::Assistant {
+            content,
+            tool_calls,
+            provider_data,
+        } => {
             let calls = tool_calls
                 .iter()
                 .map(|call| call.name.len() + call.arguments.len());
-            content.len() + calls.sum::<usize>()
+            let data = provider_data.as_deref().map_or(0, provider_data::text_bytes);
+            content.len() + calls.sum::<usize>() + data
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The worker's settings.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clap::{Args, Parser};
 use errand_shared::service::traces::TraceSettings;
@@ -12,6 +12,7 @@ use errand_shared::{
         telemetry::LogSettings,
     },
 };
+use serde_json::{Map, Value};
 
 /// Claims runs, drives the model's tool loop, stores the replies.
 #[derive(Clone, Debug, Parser)]
@@ -108,6 +109,9 @@ pub struct ModelSettings {
     /// Longest wait between two attempts, in milliseconds, whatever Retry-After says.
     #[arg(long, hide = true, env = "MODEL_RETRY_MAX_MS", default_value = "20000", value_parser = milliseconds)]
     pub model_retry_max_ms: Duration,
+    /// Members to merge into the body of each request: the `request` of the agent.
+    #[arg(skip)]
+    pub request: Arc<Map<String, Value>>,
 }
 
 /// Limits of a run.

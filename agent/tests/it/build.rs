@@ -1,13 +1,13 @@
 //! Short constructors for the tests.
 #![expect(clippy::panic, reason = "an unexpected action fails the test")]
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use errand_agent::{
     Action, AgentRun, FinishReason, Instructions, Limits, Message, ModelAnswer, Prompt, RecordedCall,
     ToolCall, Turn, TurnOutcome, Usage,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) fn prompt() -> Prompt {
     Prompt::new("Ann", "2026-01-31", Arc::new(Instructions::new("You help.")))
@@ -30,8 +30,10 @@ pub(crate) fn text(content: &str) -> ModelAnswer {
         usage: Usage {
             prompt_tokens: 10,
             completion_tokens: 3,
+            is_estimated: false,
         },
         model: "m-1".to_owned(),
+        provider_data: None,
     }
 }
 
@@ -74,6 +76,7 @@ pub(crate) fn turn(user: &str, calls: Vec<RecordedCall>, reply: Option<&str>, ou
         calls,
         reply: reply.map(str::to_owned),
         outcome,
+        provider_data: BTreeMap::new(),
     }
 }
 
@@ -87,6 +90,7 @@ pub(crate) fn assistant(content: &str) -> Message {
     Message::Assistant {
         content: content.to_owned(),
         tool_calls: Vec::new(),
+        provider_data: None,
     }
 }
 
@@ -102,6 +106,7 @@ pub(crate) fn calls(content: &str, ids: &[&str]) -> Message {
     Message::Assistant {
         content: content.to_owned(),
         tool_calls,
+        provider_data: None,
     }
 }
 
@@ -110,4 +115,12 @@ pub(crate) fn result(id: &str, content: &str) -> Message {
         tool_call_id: id.to_owned(),
         content: content.to_owned(),
     }
+}
+
+pub(crate) fn with_provider_data(mut message: Message, data: Value) -> Message {
+    let Message::Assistant { provider_data, .. } = &mut message else {
+        panic!("{message:?} has no provider data")
+    };
+    *provider_data = Some(Box::new(data));
+    message
 }

@@ -54,6 +54,7 @@ fn call_limit_includes_recorded_and_refused_calls() {
         pending: Vec::new(),
         step: 0,
         content: String::new(),
+        provider_data: None,
         calls: vec![recorded(0, "j", "{}")],
     }];
     let mut run = AgentRun::new(limits, prompt(), Vec::new(), "go".to_owned(), journal);
@@ -83,6 +84,7 @@ fn call_ids_are_unique_in_the_run() {
         pending: Vec::new(),
         step: 0,
         content: "First.".to_owned(),
+        provider_data: None,
         calls: vec![recorded(0, "call_1", "1"), recorded(0, "call_2", "2")],
     }];
     let mut run = AgentRun::new(Limits::default(), prompt(), Vec::new(), "go".to_owned(), journal);
@@ -138,6 +140,7 @@ fn journal_restores_the_transcript() {
         pending: Vec::new(),
         step,
         content: first.content().to_owned(),
+        provider_data: None,
         calls: recorded.clone(),
     }];
     first.tools_finished(recorded.into_iter().map(|call| call.result).collect());
@@ -163,6 +166,7 @@ fn step_limit_applies_per_attempt() {
         pending: Vec::new(),
         step: 9,
         content: String::new(),
+        provider_data: None,
         calls: vec![recorded(9, "a", "{}")],
     }];
     let mut run = AgentRun::new(limits, prompt(), Vec::new(), "go".to_owned(), journal);

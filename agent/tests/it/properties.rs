@@ -1,6 +1,9 @@
 //! Properties of the loop with any history and any model.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use errand_agent::{
     Action, AgentRun, FinishReason, Instructions, JournalledStep, Limits, Message, ModelAnswer, Prompt,
@@ -81,6 +84,7 @@ fn turn() -> impl Strategy<Value = Turn> {
     ];
     (odd_text(), past_calls(8), prop::option::of(odd_text()), outcome).prop_map(
         |(user, calls, reply, outcome)| Turn {
+            provider_data: BTreeMap::new(),
             user,
             calls,
             reply,
@@ -101,6 +105,7 @@ fn journal() -> impl Strategy<Value = Vec<JournalledStep>> {
                 JournalledStep {
                     step,
                     content,
+                    provider_data: None,
                     calls,
                     pending: Vec::new(),
                 }
@@ -125,18 +130,23 @@ fn answer() -> impl Strategy<Value = ModelAnswer> {
         vec(call, 0..20),
         finish,
         any::<(u64, u64)>(),
+        prop::option::of(odd_text()),
     )
         .prop_map(
-            |(content, refusal, tool_calls, finish, (prompt_tokens, completion_tokens))| ModelAnswer {
-                content,
-                refusal,
-                tool_calls,
-                finish,
-                usage: Usage {
-                    prompt_tokens,
-                    completion_tokens,
-                },
-                model: "m".to_owned(),
+            |(content, refusal, tool_calls, finish, (prompt_tokens, completion_tokens), reasoning)| {
+                ModelAnswer {
+                    content,
+                    refusal,
+                    tool_calls,
+                    finish,
+                    usage: Usage {
+                        prompt_tokens,
+                        completion_tokens,
+                        is_estimated: false,
+                    },
+                    model: "m".to_owned(),
+                    provider_data: reasoning.map(|reasoning| Box::new(json!({"reasoning": reasoning}))),
+                }
             },
         )
 }
@@ -179,7 +189,10 @@ fn check(messages: &[Message]) -> Result<(), TestCaseError> {
             position
         );
         after_user = matches!(message, Message::User { .. });
-        if let Message::Assistant { content, tool_calls } = message {
+        if let Message::Assistant {
+            content, tool_calls, ..
+        } = message
+        {
             prop_assert!(
                 !tool_calls.is_empty() || !content.trim().is_empty(),
                 "blank message at {}",
@@ -246,19 +259,25 @@ proptest! {
     fn run_ends_within_its_step_limit(
         limits in small(),
         journal in journal(),
-        answers in vec(answer(), 6),
+        answers in vec(answer(), 7),
     ) {
         let recorded = journal.len();
         let mut run = run(limits, Vec::new(), journal);
         let mut answers = answers.into_iter();
         let mut model_calls = 0_usize;
         let mut ids = HashSet::new();
+        let mut last_step = None;
+        let mut repeated_calls = 0_usize;
         let ended = loop {
             match run.next() {
                 Action::CallModel { messages } => {
                     check(messages)?;
-                    model_calls += 1;
-                    prop_assert!(model_calls <= usize::from(limits.max_steps));
+                    if last_step.replace(run.step()) == Some(run.step()) {
+                        repeated_calls += 1;
+                    } else {
+                        model_calls += 1;
+                    }
+                    prop_assert!(repeated_calls <= 1 && model_calls <= usize::from(limits.max_steps));
                     run.model_answered(answers.next().unwrap());
                 }
                 Action::CallTools { step, calls } => {
@@ -274,6 +293,8 @@ proptest! {
                         results.push(call.refusal().unwrap_or_else(|| "\"".repeat(400)));
                     }
                     prop_assert!(!run.content().contains('\0'));
+                    let provider_data = run.provider_data().map(Value::to_string).unwrap_or_default();
+                    prop_assert!(!provider_data.contains("\\u0000"));
                     prop_assert!(ids.len() <= limits.max_calls);
                     run.tools_finished(results);
                 }
@@ -344,6 +365,7 @@ fn play(
                     pending: Vec::new(),
                     step,
                     content: attempt.content().to_owned(),
+                    provider_data: attempt.provider_data().cloned().map(Box::new),
                     calls,
                 });
                 attempt.tools_finished(results);
@@ -363,6 +385,9 @@ proptest! {
         for answer in answers {
             run.tools_finished(vec!["unexpected".to_owned()]);
             run.model_answered(answer);
+            if matches!(run.next(), Action::CallModel { .. }) {
+                break; // An empty answer is requested again.
+            }
             let before = format!("{:?}", run.next());
             // The run awaits results, so another answer has no effect.
             run.model_answered(late.clone());

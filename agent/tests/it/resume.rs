@@ -3,7 +3,7 @@
 use errand_agent::{Action, AgentRun, JournalledStep, Limits, PlannedCall};
 use serde_json::{Map, json};
 
-use crate::build::{calls, messages, prompt, recorded, result, text, user};
+use crate::build::{calls, messages, prompt, recorded, result, text, user, with_provider_data};
 
 fn pending(index: u16, id: &str) -> PlannedCall {
     PlannedCall {
@@ -24,12 +24,14 @@ fn pending_calls_precede_the_next_model_call() {
         JournalledStep {
             step: 0,
             content: String::new(),
+            provider_data: None,
             calls: vec![recorded(0, "first", "1")],
             pending: Vec::new(),
         },
         JournalledStep {
             step: 1,
             content: "These three.".to_owned(),
+            provider_data: Some(Box::new(json!({"reasoning": "Three."}))),
             calls: vec![recorded(1, "b", "2")],
             pending: vec![pending(0, "a"), pending(2, "c")],
         },
@@ -46,7 +48,10 @@ fn pending_calls_precede_the_next_model_call() {
             user("go"),
             calls("", &["first"]),
             result("first", "1"),
-            calls("These three.", &["a", "b", "c"]),
+            with_provider_data(
+                calls("These three.", &["a", "b", "c"]),
+                json!({"reasoning": "Three."})
+            ),
             result("b", "2"),
             result("a", "3"),
             result("c", "4"),
@@ -67,6 +72,7 @@ fn pending_calls_are_executed_at_the_step_limit() {
     let journal = vec![JournalledStep {
         step: 0,
         content: String::new(),
+        provider_data: None,
         calls: Vec::new(),
         pending: vec![pending(0, "a"), pending(1, "b")],
     }];
@@ -82,12 +88,14 @@ fn pending_calls_of_earlier_steps_are_not_shown() {
         JournalledStep {
             step: 0,
             content: "Lost.".to_owned(),
+            provider_data: None,
             calls: Vec::new(),
             pending: vec![pending(0, "a")],
         },
         JournalledStep {
             step: 1,
             content: String::new(),
+            provider_data: None,
             calls: vec![recorded(1, "b", "1")],
             pending: Vec::new(),
         },

@@ -53,7 +53,8 @@ fn run_calls_model_then_tools_then_replies() {
         run.usage(),
         Usage {
             prompt_tokens: 20,
-            completion_tokens: 6
+            completion_tokens: 6,
+            is_estimated: false,
         }
     );
     assert_eq!(run.usage().total(), 26);

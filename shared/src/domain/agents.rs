@@ -10,9 +10,11 @@ pub use servers::{ALL_TOOLS, CHOICE_SEPARATOR, Consent, McpServer, McpTransport}
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::Args;
+use serde_json::{Map, Value};
 
 use crate::service::config::{Exit, Secret};
 
@@ -51,6 +53,8 @@ pub struct AgentConfig {
     pub base_url: Option<String>,
     /// The API key for `base_url`.
     pub api_key: Option<Secret>,
+    /// Members to merge into the body of each model request, `reasoning_effort` included.
+    pub request: Arc<Map<String, Value>>,
     /// Maximum number of model calls per run.
     pub max_steps: Option<u16>,
     /// Maximum number of tool calls per run.

@@ -60,7 +60,7 @@ pub struct Approval {
     pub expires_at: DateTime<Utc>,
 }
 
-/// Token counts reported by the model provider.
+/// Token counts of model calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Tokens in the prompts.
@@ -69,6 +69,14 @@ pub struct Usage {
     pub completion_tokens: i64,
     /// The sum of both.
     pub total_tokens: i64,
+    /// Whether the counts contain estimates, because the provider did not report them. Present only if so.
+    #[serde(default, rename = "estimated", skip_serializing_if = "is_false")]
+    pub is_estimated: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Usage {
@@ -78,7 +86,14 @@ impl Usage {
             prompt_tokens,
             completion_tokens,
             total_tokens: prompt_tokens.saturating_add(completion_tokens),
+            is_estimated: false,
         }
+    }
+
+    /// The same usage, marked as an estimate or not.
+    #[must_use]
+    pub const fn estimated(self, is_estimated: bool) -> Self {
+        Self { is_estimated, ..self }
     }
 }
 

@@ -192,6 +192,8 @@ pub struct StepSummary {
     pub prompt_tokens: i64,
     /// Tokens received.
     pub completion_tokens: i64,
+    /// Whether the token counts are estimates, because the provider did not report them.
+    pub usage_estimated: bool,
     /// Duration of the model call in milliseconds.
     pub model_ms: i32,
     /// Duration of the tool calls in milliseconds.
@@ -223,7 +225,7 @@ pub struct ToolCallSummary {
 pub async fn steps(executor: impl PgExecutor<'_>, run_id: Uuid) -> Result<Vec<StepSummary>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"
-        SELECT s.step, s.attempt, s.model, s.prompt_tokens, s.completion_tokens, s.model_ms, s.tools_ms, s.created_at,
+        SELECT s.step, s.attempt, s.model, s.prompt_tokens, s.completion_tokens, s.usage_estimated, s.model_ms, s.tools_ms, s.created_at,
             COALESCE((SELECT jsonb_agg(jsonb_build_object('tool_call_id', k.tool_call_id, 'tool_name', k.tool_name,
                     'success', k.success, 'error', NULLIF(split_part(k.result ->> 'error', ':', 1), ''))
                 ORDER BY k.call_index)
@@ -243,6 +245,7 @@ pub async fn steps(executor: impl PgExecutor<'_>, run_id: Uuid) -> Result<Vec<St
             model: row.model,
             prompt_tokens: row.prompt_tokens,
             completion_tokens: row.completion_tokens,
+            usage_estimated: row.usage_estimated,
             model_ms: row.model_ms,
             tools_ms: row.tools_ms,
             created_at: row.created_at,

@@ -16,7 +16,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// The generation of the schema that this program was written for. A migration that inserts into `schema_generations` raises
 /// it.
-pub const GENERATION: i32 = 8;
+pub const GENERATION: i32 = 12;
 
 /// Applies the missing migrations. Any number of processes may do this at the same time: the migrator takes an advisory lock.
 /// Migrations of a newer program are ignored.

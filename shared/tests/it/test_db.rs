@@ -151,6 +151,7 @@ pub(crate) fn step(number: i16, prompt_tokens: i64, completion_tokens: i64) -> S
         usage: Usage::new(prompt_tokens, completion_tokens),
         model_ms: 1,
         tools_ms: 1,
+        provider_data: None,
     }
 }
 

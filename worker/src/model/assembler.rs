@@ -8,6 +8,7 @@ use super::{
     chunk::{Choice, Chunk, Delta, TokenUsage},
     error::ProviderError,
     finish::Finish,
+    provider_data,
     reasoning::AnswerText,
 };
 
@@ -23,6 +24,7 @@ pub(super) struct AnswerAssembler {
     text: AnswerText,
     refusal: String,
     calls: ToolCalls,
+    provider_data: provider_data::Collector,
     finish: Option<FinishReason>,
     usage: Usage,
     /// The usage arrived in a chunk without choices, which is the last one of a stream.
@@ -95,17 +97,19 @@ impl AnswerAssembler {
         self.text.end();
     }
 
-    /// The complete answer.
+    /// The complete answer. `source` names the model and its server.
     ///
     /// Beside tool calls the text contains the reasoning blocks, because models that write them expect to see them again until the
     /// user's message has been answered. Without tool calls the text is the reply to the user, without reasoning.
-    pub(super) fn into_answer(self) -> ModelAnswer {
-        let tool_calls = self.calls.finish();
+    pub(super) fn into_answer(self, source: &str) -> ModelAnswer {
+        let (tool_calls, call_data) = self.calls.finish();
         let (mut content, answer) = self.text.into_parts();
+        let mut provider_data = None;
         if tool_calls.is_empty() {
             content = answer;
         } else {
             content.push_str(&answer);
+            provider_data = self.provider_data.finish(source, call_data);
         }
         let finish = self.finish.unwrap_or(if tool_calls.is_empty() {
             FinishReason::Stop
@@ -119,6 +123,7 @@ impl AnswerAssembler {
             finish,
             usage: self.usage,
             model: self.model,
+            provider_data,
         }
     }
 
@@ -168,6 +173,7 @@ impl AnswerAssembler {
     }
 
     fn add_delta(&mut self, delta: &Delta<'_>) -> Result<(), ModelError> {
+        self.provider_data.add(delta);
         let text = &*delta.content.text;
         if !text.is_empty() {
             self.count(text.len())?;

@@ -20,8 +20,9 @@
 use serde::de::IgnoredAny;
 
 use errand_agent::ToolCall;
+use serde_json::Value;
 
-use super::{ModelError, chunk::CallDelta};
+use super::{ModelError, chunk::CallDelta, provider_data};
 
 /// At most this many tool calls in one answer.
 const MAX_CALLS: usize = 128;
@@ -32,6 +33,8 @@ struct PartialCall {
     index: Option<i64>,
     /// The list of pieces in which a name arrived last.
     named_in: usize,
+    /// What the provider may require back with the call.
+    data: Option<Value>,
 }
 
 impl PartialCall {
@@ -53,6 +56,13 @@ struct Piece<'a> {
     id: Option<&'a str>,
     name: Option<&'a str>,
     arguments: &'a str,
+}
+
+/// The bytes that a piece added, and the call to which it belongs. No call if it was a repetition.
+#[derive(Default)]
+struct Added<'a> {
+    bytes: usize,
+    call: Option<&'a mut PartialCall>,
 }
 
 impl ToolCalls {
@@ -77,7 +87,11 @@ impl ToolCalls {
                 name: name.or(delta.name.non_empty()),
                 arguments: arguments.or(delta.arguments.0.as_deref()).unwrap_or_default(),
             };
-            bytes += self.add(&piece)?;
+            let added = self.add(&piece)?;
+            bytes += added.bytes;
+            if let Some(partial) = added.call {
+                provider_data::add_call_data(&mut partial.data, delta);
+            }
         }
         Ok(bytes)
     }
@@ -95,19 +109,25 @@ impl ToolCalls {
             name,
             arguments,
         })
+        .map(|added| added.bytes)
     }
 
-    /// The calls in the order in which they started. Calls without name and arguments request nothing and are left out.
-    pub(super) fn finish(self) -> Vec<ToolCall> {
-        let calls = self.calls.into_iter().map(|partial| partial.call);
-        calls
-            .filter(|call| !call.name.is_empty() || !call.arguments.is_empty())
-            .collect()
+    /// The calls in the order in which they started, and the provider's data of each. Calls without name and arguments request
+    /// nothing and are left out.
+    pub(super) fn finish(self) -> (Vec<ToolCall>, Vec<Option<Value>>) {
+        self.calls
+            .into_iter()
+            .map(|PartialCall { call, mut data, .. }| {
+                provider_data::keep_long_id(&mut data, &call);
+                (call, data)
+            })
+            .filter(|(call, _)| !call.name.is_empty() || !call.arguments.is_empty())
+            .unzip()
     }
 
-    fn add(&mut self, piece: &Piece<'_>) -> Result<usize, ModelError> {
+    fn add(&mut self, piece: &Piece<'_>) -> Result<Added<'_>, ModelError> {
         if self.repeats(piece) {
-            return Ok(0);
+            return Ok(Added::default());
         }
         let position = self.position(piece);
         let position = match position {
@@ -122,12 +142,13 @@ impl ToolCalls {
                     },
                     index: piece.index,
                     named_in: 0,
+                    data: None,
                 });
                 self.calls.len() - 1
             }
         };
         let Some(partial) = self.calls.get_mut(position) else {
-            return Ok(0);
+            return Ok(Added::default());
         };
         let ToolCall { id, name, arguments } = &mut partial.call;
         let before = id.len() + name.len() + arguments.len();
@@ -139,7 +160,10 @@ impl ToolCalls {
             partial.named_in = self.lists;
         }
         arguments.push_str(piece.arguments);
-        Ok(id.len() + name.len() + arguments.len() - before)
+        Ok(Added {
+            bytes: id.len() + name.len() + arguments.len() - before,
+            call: Some(partial),
+        })
     }
 
     fn repeats(&self, piece: &Piece<'_>) -> bool {
@@ -235,7 +259,7 @@ mod tests {
             calls.add_list(&list.0).unwrap();
         }
         let text = |call: ToolCall| format!("{} {} {}", call.id, call.name, call.arguments);
-        calls.finish().into_iter().map(text).collect()
+        calls.finish().0.into_iter().map(text).collect()
     }
 
     fn piece(index: &str, id: &str, name: &str, arguments: &str) -> String {

@@ -45,7 +45,7 @@ pub(super) struct Choice<'a> {
     pub(super) usage: Object<TokenUsage>,
 }
 
-/// A piece of the answer. Reasoning (`reasoning`, `reasoning_content`, `reasoning_details`) is not read: it is never shown.
+/// A piece of the answer. Reasoning is never shown, but sent back with tool calls: see [`provider_data`](super::provider_data).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Delta<'a> {
@@ -58,6 +58,13 @@ pub(super) struct Delta<'a> {
     /// The form of a tool call before `tool_calls`.
     #[serde(borrow)]
     pub(super) function_call: Object<FunctionDelta<'a>>,
+    #[serde(borrow)]
+    pub(super) reasoning_content: Text<'a>,
+    #[serde(borrow)]
+    pub(super) reasoning: Text<'a>,
+    pub(super) reasoning_details: Option<Value>,
+    pub(super) thinking_blocks: Option<Value>,
+    pub(super) extra_content: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -73,6 +80,8 @@ pub(super) struct CallDelta<'a> {
     pub(super) name: Text<'a>,
     #[serde(borrow)]
     pub(super) arguments: Arguments<'a>,
+    pub(super) extra_content: Option<Value>,
+    pub(super) provider_specific_fields: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,6 +91,7 @@ pub(super) struct FunctionDelta<'a> {
     pub(super) name: Text<'a>,
     #[serde(borrow)]
     pub(super) arguments: Arguments<'a>,
+    pub(super) provider_specific_fields: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]

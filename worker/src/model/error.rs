@@ -100,6 +100,9 @@ pub(crate) enum ModelError {
     /// The answer is not a Chat Completions answer.
     #[error("not a valid answer: {0}")]
     Malformed(String),
+    /// The response has status 200 and ended before the first choice.
+    #[error("no answer: {0}")]
+    NoAnswer(String),
     /// The answer is larger than the limit.
     #[error("the answer is too large")]
     TooLarge,
@@ -112,7 +115,7 @@ impl ModelError {
             Self::Provider(error) => error.kind,
             Self::TimedOut => ErrorKind::Timeout,
             Self::RunDeadline => ErrorKind::RunDeadline,
-            Self::Malformed(_) => ErrorKind::Malformed,
+            Self::Malformed(_) | Self::NoAnswer(_) => ErrorKind::Malformed,
             Self::TooLarge => ErrorKind::TooLarge,
         }
     }
@@ -120,6 +123,16 @@ impl ModelError {
     /// Whether a retry may succeed.
     pub(crate) fn is_transient(&self) -> bool {
         self.kind().is_transient()
+    }
+
+    /// Whether the conversation exceeds the model's context window.
+    pub(crate) fn is_context_overflow(&self) -> bool {
+        self.kind() == ErrorKind::ContextTooLong
+    }
+
+    /// Whether the conversation exceeds the model's context window, or may exceed it: some servers just end the stream then.
+    pub(crate) fn may_be_context_overflow(&self) -> bool {
+        self.is_context_overflow() || matches!(self, Self::NoAnswer(_))
     }
 
     /// How long the provider asks to wait before the next request.

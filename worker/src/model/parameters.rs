@@ -1,11 +1,12 @@
 //! Which optional parameters a model at a server accepts.
 //!
 //! Known models and servers are in a table. For others the client learns from the errors: a rejected parameter is replaced or left
-//! out, and the request is sent again. What was learned is kept until the process ends.
+//! out, a demanded one is added, and the request is sent again. What was learned is kept until the process ends.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Url;
+use serde_json::{Map, Value};
 
 use crate::settings::ModelSettings;
 
@@ -17,6 +18,14 @@ const MODELS_WITHOUT_TEMPERATURE: [&str; 2] = ["kimi-k2.", "kimi-k2-thinking"];
 /// Hosts that reject `stream_options`; they always report the usage. Sources: Mistral answers 422 "Extra inputs are not permitted";
 /// Databricks' reference of foundation model APIs has no such parameter.
 const HOSTS_WITHOUT_STREAM_OPTIONS: [&str; 3] = [".mistral.ai", ".databricks.com", ".azuredatabricks.net"];
+/// Hosts that require `reasoning_content` with each message of the model, if only an empty one. Source: DeepSeek's guide to the thinking
+/// mode.
+const HOSTS_WITH_EMPTY_REASONING: [&str; 1] = [".api.deepseek.com"];
+/// Hosts and models that require a signature with the first tool call of each step. Source: Gemini's guide to thought signatures.
+const HOSTS_WITH_SIGNATURES: [&str; 1] = [".generativelanguage.googleapis.com"];
+const MODELS_WITH_SIGNATURES: [&str; 1] = ["gemini-3"];
+/// Hosts that accept only IDs of nine letters and digits for tool calls. Source: Mistral's error 400.
+const HOSTS_WITH_SHORT_CALL_IDS: [&str; 1] = [".mistral.ai"];
 
 /// Words of errors that reject a parameter as such, not only its value.
 const REJECTIONS: [&str; 11] = [
@@ -33,101 +42,230 @@ const REJECTIONS: [&str; 11] = [
     "only the default",
 ];
 
-/// The optional parameters of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Errors that demand reasoning, signatures or short IDs contain all words of one of these lists.
+const DEMANDS: [(&[&str], Change<'static>); 8] = [
+    // DeepSeek: "The reasoning_content in the thinking mode must be passed back to the API."
+    (&["reasoning_content", "must be"], Change::SendEmptyReasoning),
+    (&["reasoning_content", "missing"], Change::SendEmptyReasoning),
+    // Gemini 3: "Function call is missing a thought_signature in functionCall parts."
+    (
+        &["thought_signature", "missing"],
+        Change::SendPlaceholderSignature,
+    ),
+    (
+        &["thought signature", "missing"],
+        Change::SendPlaceholderSignature,
+    ),
+    // Mistral: "Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9."
+    (&["tool call id", "length of 9"], Change::ShortenCallIds),
+    // OpenAI: "Invalid 'messages[2].tool_calls[0].id': string too long. Expected a string with maximum length 40".
+    (&["tool_call", "id", "string too long"], Change::ShortenCallIds),
+    // Anthropic: "tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'".
+    (&["tool_use", "id", "match pattern"], Change::ShortenCallIds),
+    (&["tool_result", "id", "match pattern"], Change::ShortenCallIds),
+];
+
+/// The members with a provider's data that an error may reject.
+const PROVIDER_DATA_MEMBERS: [&str; 6] = [
+    "reasoning_content",
+    "reasoning",
+    "reasoning_details",
+    "thinking_blocks",
+    "extra_content",
+    "provider_specific_fields",
+];
+
+/// What is sent beside the model, the messages and the tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "one per parameter")]
 pub(super) struct Parameters {
     /// `max_completion_tokens` replaces `max_tokens`.
     pub(super) max_completion_tokens: bool,
     pub(super) temperature: bool,
     pub(super) stream_options: bool,
+    /// Reasoning and signatures are sent back with tool calls: see [`provider_data`](super::provider_data).
+    pub(super) provider_data: bool,
+    /// Messages without reasoning are sent with an empty one.
+    pub(super) empty_reasoning: bool,
+    /// Tool calls without signature, which another model wrote, are sent with a placeholder.
+    pub(super) placeholder_signature: bool,
+    /// IDs of tool calls are replaced by nine letters and digits.
+    pub(super) short_call_ids: bool,
+    /// The members of the agent's `request` that have been rejected.
+    pub(super) omitted: Vec<String>,
     /// `max_completion_tokens` has been rejected.
     only_max_tokens: bool,
 }
 
+/// A change of the request that an error demands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Change<'a> {
+    OmitStreamOptions,
+    OmitTemperature,
+    UseMaxCompletionTokens,
+    UseMaxTokens,
+    OmitMember(&'a str),
+    OmitProviderData,
+    SendEmptyReasoning,
+    SendPlaceholderSignature,
+    ShortenCallIds,
+}
+
 /// The parameters that the model and the server of one client accept, as far as they are known.
 #[derive(Debug)]
-pub(super) struct AcceptedParameters(Mutex<Parameters>);
+pub(super) struct AcceptedParameters {
+    current: Mutex<Parameters>,
+    /// The agent's `request`.
+    request: Arc<Map<String, Value>>,
+}
 
 impl AcceptedParameters {
     pub(super) fn new(settings: &ModelSettings, url: &Url) -> Self {
         let model = settings.openai_model.rsplit('/').next().unwrap_or_default();
         let is_model = |prefixes: &[&str]| prefixes.iter().any(|prefix| model.starts_with(prefix));
         let host = format!(".{}", url.host_str().unwrap_or_default());
+        let is_host = |suffixes: &[&str]| suffixes.iter().any(|suffix| host.ends_with(suffix));
         let is_reasoning = is_model(&REASONING_MODELS);
-        Self(Mutex::new(Parameters {
+        let parameters = Parameters {
             max_completion_tokens: is_reasoning,
             temperature: !is_reasoning && !is_model(&MODELS_WITHOUT_TEMPERATURE),
-            stream_options: !HOSTS_WITHOUT_STREAM_OPTIONS
-                .iter()
-                .any(|suffix| host.ends_with(suffix)),
+            stream_options: !is_host(&HOSTS_WITHOUT_STREAM_OPTIONS),
+            provider_data: true,
+            empty_reasoning: is_host(&HOSTS_WITH_EMPTY_REASONING),
+            placeholder_signature: is_host(&HOSTS_WITH_SIGNATURES) && is_model(&MODELS_WITH_SIGNATURES),
+            short_call_ids: is_host(&HOSTS_WITH_SHORT_CALL_IDS),
+            omitted: Vec::new(),
             only_max_tokens: false,
-        }))
+        };
+        Self {
+            current: Mutex::new(parameters),
+            request: Arc::clone(&settings.request),
+        }
     }
 
     /// The parameters for the next request.
     pub(super) fn get(&self) -> Parameters {
-        *self.lock()
+        self.lock().clone()
     }
 
     /// Learns from the error of a request with the parameters `sent`. Returns whether the request must be sent again with other
     /// parameters. `message` is the provider's.
-    pub(super) fn learn(&self, sent: Parameters, message: &str) -> bool {
-        let Some((parameter, accepted)) = sent.without_rejected(message) else {
+    pub(super) fn learn(&self, sent: &Parameters, message: &str) -> bool {
+        let Some(change) = sent.demanded_change(&self.request, message) else {
             return false;
         };
         let mut current = self.lock();
-        let before = *current;
-        current.max_completion_tokens = accepted.max_completion_tokens;
-        current.only_max_tokens |= accepted.only_max_tokens;
-        current.temperature &= accepted.temperature;
-        current.stream_options &= accepted.stream_options;
+        let before = current.clone();
+        current.apply(change);
         if *current != before {
             tracing::info!(
-                parameter,
-                "the model provider rejects a request parameter; requests are sent without it"
+                ?change,
+                "the model provider rejects the form of the request; it is changed from now on"
             );
         }
-        *current != sent
+        *current != *sent
     }
 
     fn lock(&self) -> MutexGuard<'_, Parameters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Parameters {
-    /// The parameter that an error rejects, and the parameters without it. `None` if the error rejects none of them.
-    fn without_rejected(self, message: &str) -> Option<(&'static str, Self)> {
-        let message = message.to_ascii_lowercase();
-        if !REJECTIONS.iter().any(|rejection| message.contains(rejection)) {
-            return None;
+    fn apply(&mut self, change: Change<'_>) {
+        match change {
+            Change::OmitStreamOptions => self.stream_options = false,
+            Change::OmitTemperature => self.temperature = false,
+            Change::UseMaxCompletionTokens => self.max_completion_tokens = !self.only_max_tokens,
+            Change::UseMaxTokens => {
+                self.max_completion_tokens = false;
+                self.only_max_tokens = true;
+            }
+            Change::OmitMember(name) => {
+                if !self.omitted.iter().any(|omitted| omitted == name) {
+                    self.omitted.push(name.to_owned());
+                }
+            }
+            Change::OmitProviderData => self.provider_data = false,
+            Change::SendEmptyReasoning => self.empty_reasoning = true,
+            Change::SendPlaceholderSignature => self.placeholder_signature = true,
+            Change::ShortenCallIds => self.short_call_ids = true,
         }
-        let position = |name: &'static str| message.find(name).map(|position| (position, name));
+    }
+
+    /// The change that an error demands. `None` if it is about something else, or if the request has the change already.
+    fn demanded_change<'a>(&self, request: &'a Map<String, Value>, message: &str) -> Option<Change<'a>> {
+        let message = message.to_ascii_lowercase();
+        let has_all = |words: &[&str]| words.iter().all(|word| message.contains(word));
+        let demand = DEMANDS.iter().find(|(words, _)| has_all(words));
+        let change = demand.map(|(_, change)| *change).or_else(|| {
+            let rejects = REJECTIONS.iter().any(|rejection| message.contains(rejection));
+            rejects.then(|| self.rejected(request, &message)).flatten()
+        })?;
+        let mut changed = self.clone();
+        changed.apply(change);
+        (changed != *self).then_some(change)
+    }
+
+    /// How to do without the parameter that an error rejects: of those sent, the one named first.
+    fn rejected<'a>(&self, request: &'a Map<String, Value>, message: &str) -> Option<Change<'a>> {
+        let position = |name: &str| position_of_word(message, name);
         let max_tokens = position("max_tokens");
         let max_completion_tokens = position("max_completion_tokens");
         let sent = [
-            position("stream_options").filter(|_| self.stream_options),
-            position("temperature").filter(|_| self.temperature),
-            max_tokens.filter(|_| !self.max_completion_tokens && !self.only_max_tokens),
-            // Named after `max_tokens`, it is the recommended replacement, not the rejected parameter.
-            max_completion_tokens
-                .filter(|_| self.max_completion_tokens)
-                .filter(|named| max_tokens.is_none_or(|other| *named < other)),
+            (
+                position("stream_options"),
+                self.stream_options,
+                Change::OmitStreamOptions,
+            ),
+            (position("temperature"), self.temperature, Change::OmitTemperature),
+            (
+                max_tokens,
+                !self.max_completion_tokens && !self.only_max_tokens,
+                Change::UseMaxCompletionTokens,
+            ),
+            (
+                // Named after `max_tokens`, it is the recommended replacement, not the rejected parameter.
+                max_completion_tokens.filter(|named| max_tokens.is_none_or(|other| *named < other)),
+                self.max_completion_tokens,
+                Change::UseMaxTokens,
+            ),
+            (
+                PROVIDER_DATA_MEMBERS
+                    .iter()
+                    .filter_map(|name| position(name))
+                    .min(),
+                self.provider_data,
+                Change::OmitProviderData,
+            ),
         ];
-        let (_, parameter) = sent.into_iter().flatten().min()?;
-        let mut accepted = self;
-        match parameter {
-            "stream_options" => accepted.stream_options = false,
-            "temperature" => accepted.temperature = false,
-            "max_tokens" => accepted.max_completion_tokens = true,
-            _ => {
-                accepted.max_completion_tokens = false;
-                accepted.only_max_tokens = true;
-            }
-        }
-        Some((parameter, accepted))
+        let members = request.keys().filter(|name| !self.omitted.contains(name));
+        let members = members.map(|name| {
+            (
+                position(&name.to_ascii_lowercase()),
+                true,
+                Change::OmitMember(name),
+            )
+        });
+        sent.into_iter()
+            .chain(members)
+            .filter(|(_, is_sent, _)| *is_sent)
+            .filter_map(|(position, _, change)| Some((position?, change)))
+            .min()
+            .map(|(_, change)| change)
     }
+}
+
+/// The position of a name in a text, where it is not a part of a longer name.
+fn position_of_word(text: &str, name: &str) -> Option<usize> {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    text.match_indices(name)
+        .map(|(position, _)| position)
+        .find(|position| {
+            let (before, rest) = text.split_at(*position);
+            let (_, after) = rest.split_at(name.len());
+            !before.ends_with(is_part) && !after.starts_with(is_part)
+        })
 }
 
 #[cfg(test)]
@@ -196,7 +334,7 @@ mod tests {
     #[test]
     fn rejected_parameters_are_replaced_or_left_out() {
         let accepted = accepted("new", OPENAI);
-        let learn = |message| accepted.learn(accepted.get(), message);
+        let learn = |message| accepted.learn(&accepted.get(), message);
         assert!(learn(MAX_TOKENS));
         assert_eq!(sent(&accepted), (true, true, true));
         assert!(!learn(MAX_TOKENS), "the recommended parameter is sent already");
@@ -217,14 +355,14 @@ mod tests {
     fn recommended_parameter_is_not_the_rejected_one() {
         let reversed = accepted("new", OPENAI);
         assert!(reversed.learn(
-            reversed.get(),
+            &reversed.get(),
             "Use max_completion_tokens instead of max_tokens, which is not supported."
         ));
         assert_eq!(sent(&reversed), (true, true, true));
 
         let old_server = accepted("o1", OPENAI);
         assert!(old_server.learn(
-            old_server.get(),
+            &old_server.get(),
             "Unknown parameter: max_completion_tokens. Did you mean max_tokens?"
         ));
         assert_eq!(sent(&old_server), (false, false, true));
@@ -234,8 +372,8 @@ mod tests {
     fn requests_sent_before_it_was_learned_are_sent_again() {
         let accepted = accepted("new", OPENAI);
         let sent_before = accepted.get();
-        assert!(accepted.learn(sent_before, MAX_TOKENS));
-        assert!(accepted.learn(sent_before, MAX_TOKENS));
+        assert!(accepted.learn(&sent_before, MAX_TOKENS));
+        assert!(accepted.learn(&sent_before, MAX_TOKENS));
         assert_eq!(sent(&accepted), (true, true, true));
     }
 
@@ -248,7 +386,7 @@ mod tests {
             "temperature must be between 0 and 2",
             "",
         ] {
-            assert!(!accepted.learn(accepted.get(), error), "{error}");
+            assert!(!accepted.learn(&accepted.get(), error), "{error}");
         }
         assert_eq!(sent(&accepted), (false, true, true));
     }

@@ -133,9 +133,9 @@ impl AnswerReader {
         self.answer.end()
     }
 
-    /// The answer that has [ended](Self::end).
-    pub(super) fn into_answer(self) -> ModelAnswer {
-        self.answer.assembler.into_answer()
+    /// The answer that has [ended](Self::end). `source` names the model and its server.
+    pub(super) fn into_answer(self, source: &str) -> ModelAnswer {
+        self.answer.assembler.into_answer(source)
     }
 }
 
@@ -293,7 +293,7 @@ impl PartialAnswer {
 
     fn end(&mut self) -> Result<(), ModelError> {
         if !self.assembler.has_choice() {
-            return Err(ModelError::Malformed(match self.unreadable.take() {
+            return Err(ModelError::NoAnswer(match self.unreadable.take() {
                 Some(data) => format!("no choices: {data}"),
                 None => "no choices".to_owned(),
             }));
@@ -321,7 +321,7 @@ mod tests {
             reader.push(piece)?;
         }
         reader.end(error)?;
-        Ok(reader.into_answer())
+        Ok(reader.into_answer("host/model"))
     }
 
     /// Reads a body in one piece, in all pairs of pieces and byte by byte, and asserts that the result is the same.

@@ -152,6 +152,7 @@ impl<'a> RunDriver<'a> {
         // The previous step, if the model is called before its commit has finished.
         let mut commit = None;
         loop {
+            while agent.context_window.is_exceeded_by(&run) && run.shorten() {}
             match run.next() {
                 Action::CallModel { messages } => {
                     let number = run.step();
@@ -159,15 +160,27 @@ impl<'a> RunDriver<'a> {
                     let answer = self.call_model(messages, agent, commit.take(), active_run).await;
                     let took = started.elapsed();
                     self.progress.model_time += took;
-                    let answer = answer?;
-                    self.progress.unrecorded_step = Some(self.step_record(number, &answer, took));
-                    run.model_answered(answer);
+                    match answer {
+                        Err(RunFailure::Model(error)) if error.may_be_context_overflow() => {
+                            let tokens = run.estimated_tokens();
+                            if !run.shorten() {
+                                return Err(RunFailure::Model(error));
+                            }
+                            agent.context_window.exceeded(tokens, &error);
+                        }
+                        answer => {
+                            let answer = answer?;
+                            self.record_answer(number, &answer, took);
+                            run.model_answered(answer);
+                        }
+                    }
                 }
                 Action::CallTools { step: number, calls } => {
                     let resumes_partial_step =
                         self.progress.unrecorded_step.is_none() && is_partly_done(lease);
                     let records = if let Some(mut step) = self.progress.unrecorded_step.take() {
                         run.content().clone_into(&mut step.content);
+                        step.provider_data = run.provider_data().cloned();
                         failpoints::hit(Failpoint::ToolsRequested);
                         if calls.iter().any(|call| agent.is_deferred(call)) {
                             let model_time = step_model_time(&step);
@@ -346,20 +359,27 @@ impl<'a> RunDriver<'a> {
         Ok(records)
     }
 
-    fn step_record(&self, number: u16, answer: &ModelAnswer, took: Duration) -> StepRecord {
+    /// Notes an answer for its step. An answer that repeats an empty one belongs to the same step, which counts both.
+    fn record_answer(&mut self, number: u16, answer: &ModelAnswer, took: Duration) {
         let tokens = |count: u64| i64::try_from(count).unwrap_or(MAX_TOKENS).min(MAX_TOKENS);
-        StepRecord {
+        let empty = self.progress.unrecorded_step.take();
+        let (used, took_before) = empty.map_or((Usage::default(), 0), |step| (step.usage, step.model_ms));
+        let usage = Usage::new(
+            tokens(answer.usage.prompt_tokens).saturating_add(used.prompt_tokens),
+            tokens(answer.usage.completion_tokens).saturating_add(used.completion_tokens),
+        );
+        self.progress.unrecorded_step = Some(StepRecord {
             step: deferred_step::step_number(number),
             attempt: self.lease.attempt,
             model: answer.model.clone(),
             content: String::new(),
-            usage: Usage::new(
-                tokens(answer.usage.prompt_tokens),
-                tokens(answer.usage.completion_tokens),
-            ),
-            model_ms: i32::try_from(took.as_millis()).unwrap_or(i32::MAX),
+            usage: usage.estimated(answer.usage.is_estimated || used.is_estimated),
+            model_ms: i32::try_from(took.as_millis())
+                .unwrap_or(i32::MAX)
+                .saturating_add(took_before),
             tools_ms: 0,
-        }
+            provider_data: None,
+        });
     }
 }
 

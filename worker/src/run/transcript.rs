@@ -1,5 +1,7 @@
 //! Converts what a claim read from the database into the agent's types.
 
+use std::collections::BTreeMap;
+
 use errand_agent::{JournalledStep, PlannedCall, RecordedCall, Turn, TurnOutcome};
 use errand_shared::{
     Uuid,
@@ -9,6 +11,7 @@ use errand_shared::{
         queue::claims::{PastMessage, PastStep, PastTurn},
     },
 };
+use serde_json::Value;
 
 /// The earlier messages of the conversation.
 pub(crate) fn history(turns: Vec<PastTurn>) -> Vec<Turn> {
@@ -19,6 +22,7 @@ fn turn(past: PastTurn) -> Turn {
     let mut turn = Turn {
         user: String::new(),
         calls: Vec::new(),
+        provider_data: BTreeMap::new(),
         reply: None,
         outcome: match past.status.as_str() {
             "succeeded" => TurnOutcome::Succeeded,
@@ -30,27 +34,35 @@ fn turn(past: PastTurn) -> Turn {
         match message.role.as_str() {
             "user" => turn.user = message.content,
             "assistant" => turn.reply = Some(message.content),
-            _ => turn.calls.push(past_call(message)),
+            _ => {
+                let (call, provider_data) = past_call(message);
+                turn.provider_data
+                    .extend(provider_data.map(|data| (call.step, data)));
+                turn.calls.push(call);
+            }
         }
     }
     turn
 }
 
-fn past_call(mut message: PastMessage) -> RecordedCall {
-    RecordedCall {
+/// A call of an earlier run, and the provider's data of its step if the call is the first of that.
+fn past_call(mut message: PastMessage) -> (RecordedCall, Option<Value>) {
+    let provider_data = message.metadata.get_mut("provider_data").map(Value::take);
+    let call = RecordedCall {
         step: message
             .metadata
             .get("step")
-            .and_then(serde_json::Value::as_u64)
+            .and_then(Value::as_u64)
             .map_or(0, saturating),
         id: message.tool_call_id.unwrap_or_default(),
         name: message.name.unwrap_or_default(),
         arguments: message
             .metadata
             .get_mut("arguments")
-            .map_or(serde_json::Value::Null, serde_json::Value::take),
+            .map_or(Value::Null, Value::take),
         result: message.content,
-    }
+    };
+    (call, provider_data)
 }
 
 fn saturating(step: u64) -> u16 {
@@ -66,6 +78,7 @@ pub(crate) fn journal(steps: &[PastStep]) -> Vec<JournalledStep> {
             JournalledStep {
                 step,
                 content: past.content.clone(),
+                provider_data: past.provider_data.clone().map(Box::new),
                 calls: past
                     .calls
                     .iter()
@@ -86,7 +99,7 @@ pub(crate) fn journal(steps: &[PastStep]) -> Vec<JournalledStep> {
 /// A recorded call that has no result yet. It is made as recorded.
 fn pending_call(call: &PendingCall) -> PlannedCall {
     let arguments = match (&call.refusal, &call.arguments) {
-        (None, serde_json::Value::Object(arguments)) => Ok(arguments.clone()),
+        (None, Value::Object(arguments)) => Ok(arguments.clone()),
         (Some(refusal), _) => Err(refusal.clone()),
         (None, _) => Err("the arguments are not a JSON object".to_owned()),
     };

@@ -11,6 +11,8 @@ mod approvals_live;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]
+mod context_window;
+#[cfg(test)]
 mod control;
 #[cfg(test)]
 mod events;
@@ -30,6 +32,8 @@ mod mcp_crash;
 mod outage;
 #[cfg(test)]
 mod overlap;
+#[cfg(test)]
+mod provider_data;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Parses and validates the agents file, keeping positions so that an error can name its line.
 
+mod request;
 mod servers;
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
@@ -8,6 +9,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, Visitor},
 };
+use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::{AgentConfig, Agents, BUILT_IN, McpServer, Secrets};
@@ -65,6 +67,8 @@ struct Written {
     max_tokens: Option<Spanned<u32>>,
     base_url: Option<Spanned<String>>,
     api_key: Option<Spanned<Reference>>,
+    request: Option<Spanned<Map<String, Value>>>,
+    reasoning_effort: Option<Spanned<String>>,
     max_steps: Option<Spanned<u16>>,
     max_calls: Option<Spanned<u16>>,
     max_calls_per_step: Option<Spanned<u16>>,
@@ -127,6 +131,7 @@ fn check(
         max_tokens: number("max_tokens", written.max_tokens, 1..=u32::MAX)?,
         base_url: url("base_url", written.base_url)?,
         api_key: secret("api_key", written.api_key, secrets)?,
+        request: request::check(written.request, written.reasoning_effort)?,
         max_steps: number("max_steps", written.max_steps, 1..=1000)?,
         max_calls: number("max_calls", written.max_calls, 1..=10_000)?,
         max_calls_per_step: number("max_calls_per_step", written.max_calls_per_step, 1..=1000)?,

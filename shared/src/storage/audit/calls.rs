@@ -99,11 +99,13 @@ pub(super) async fn usage(connection: &mut PgConnection, limits: AuditLimits) ->
         WITH bad AS MATERIALIZED (
             SELECT 'run ' || r.id AS what
             FROM runs r LEFT JOIN (
-                SELECT run_id, sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion
+                SELECT run_id, sum(prompt_tokens) AS prompt, sum(completion_tokens) AS completion,
+                    bool_or(usage_estimated) AS estimated
                 FROM steps GROUP BY run_id
             ) s ON s.run_id = r.id
             WHERE r.status IN ('succeeded', 'failed', 'cancelled') AND r.journal_dropped_at IS NULL
-              AND (r.prompt_tokens <> COALESCE(s.prompt, 0) OR r.completion_tokens <> COALESCE(s.completion, 0))
+              AND (r.prompt_tokens <> COALESCE(s.prompt, 0) OR r.completion_tokens <> COALESCE(s.completion, 0)
+                OR r.usage_estimated AND NOT COALESCE(s.estimated, false))
         )
         SELECT (SELECT count(*) FROM runs WHERE status IN ('succeeded', 'failed', 'cancelled')) AS "examined!",
             (SELECT count(*) FROM bad) AS "violations!",

@@ -84,6 +84,8 @@ pub async fn defer_step(
         step.usage.prompt_tokens,
         step.usage.completion_tokens,
         step.model_ms,
+        step.usage.is_estimated,
+        step.provider_data,
         &indexes,
         &ids as &[&str],
         &names as &[&str],

@@ -25,6 +25,8 @@ pub struct StepRecord {
     pub model_ms: i32,
     /// Duration of the tool calls in milliseconds.
     pub tools_ms: i32,
+    /// What the provider may require back with the tool calls.
+    pub provider_data: Option<serde_json::Value>,
 }
 
 /// A tool call with its result, as the journal stores it.
@@ -181,6 +183,8 @@ pub async fn record_all(
         &columns.completion_tokens,
         &columns.model_ms,
         &columns.tools_ms,
+        &columns.usage_estimated,
+        &columns.provider_data as &[Option<&serde_json::Value>],
         &columns.call_tokens,
         &columns.call_indexes,
         &columns.call_ids as &[&str],
@@ -217,6 +221,8 @@ struct Columns<'a> {
     completion_tokens: Vec<i64>,
     model_ms: Vec<i32>,
     tools_ms: Vec<i32>,
+    usage_estimated: Vec<bool>,
+    provider_data: Vec<Option<&'a serde_json::Value>>,
     call_tokens: Vec<Uuid>,
     call_indexes: Vec<i16>,
     call_ids: Vec<&'a str>,
@@ -246,6 +252,8 @@ impl<'a> Columns<'a> {
         self.completion_tokens.push(entry.step.usage.completion_tokens);
         self.model_ms.push(entry.step.model_ms);
         self.tools_ms.push(entry.step.tools_ms);
+        self.usage_estimated.push(entry.step.usage.is_estimated);
+        self.provider_data.push(entry.step.provider_data.as_ref());
         for (call, index) in entry.calls.iter().zip(0..) {
             self.call_tokens.push(entry.token);
             self.call_indexes.push(index);

@@ -49,6 +49,7 @@ SELECT c.id, c.lease_token AS "token!", c.conversation_id, c.user_id,
     -- The journal of earlier attempts: each step with its recorded calls and its pending calls.
     CASE WHEN c.attempt = 1 THEN '[]' ELSE COALESCE((
         SELECT jsonb_agg(jsonb_build_object('step', s.step, 'content', s.content, 'model', s.model,
+            'provider_data', s.provider_data,
             'prompt_tokens', s.prompt_tokens, 'completion_tokens', s.completion_tokens, 'calls', COALESCE((
                 SELECT jsonb_agg(jsonb_build_object('tool_call_id', k.tool_call_id, 'tool_name', k.tool_name,
                     'arguments', k.arguments, 'result', k.result, 'success', k.success) ORDER BY k.call_index)

@@ -90,7 +90,7 @@ pub struct PastMessage {
     pub tool_call_id: Option<String>,
     /// For a tool: its name.
     pub name: Option<String>,
-    /// For a tool: its `step` and `arguments`.
+    /// For a tool: its `step` and `arguments`, and for the first call of a step its `provider_data`, if there is any.
     pub metadata: serde_json::Value,
 }
 
@@ -103,6 +103,8 @@ pub struct PastStep {
     pub content: String,
     /// The model that answered.
     pub model: String,
+    /// What the provider may require back with the tool calls.
+    pub provider_data: Option<serde_json::Value>,
     /// Tokens sent.
     pub prompt_tokens: i64,
     /// Tokens received.

@@ -138,6 +138,7 @@ pub async fn finish_batch(
         &columns.prompt_tokens as &[Option<i64>],
         &columns.completion_tokens as &[Option<i64>],
         &columns.model_ms as &[Option<i32>],
+        &columns.usage_estimated as &[Option<bool>],
     )
     .fetch_all(executor)
     .await?;
@@ -148,7 +149,7 @@ pub async fn finish_batch(
                 status: status_column(&row.status)?,
                 conversation_id: row.conversation_id,
                 user_id: row.user_id,
-                usage: Usage::new(row.prompt_tokens, row.completion_tokens),
+                usage: Usage::new(row.prompt_tokens, row.completion_tokens).estimated(row.usage_estimated),
                 attempt: row.attempt,
                 final_event_seq: row.final_event_seq,
                 finished_at: row.finished_at,
@@ -177,6 +178,7 @@ struct Columns<'a> {
     prompt_tokens: Vec<Option<i64>>,
     completion_tokens: Vec<Option<i64>>,
     model_ms: Vec<Option<i32>>,
+    usage_estimated: Vec<Option<bool>>,
 }
 
 impl<'a> Columns<'a> {
@@ -229,6 +231,8 @@ impl<'a> Columns<'a> {
         self.completion_tokens
             .push(step.map(|step| step.usage.completion_tokens));
         self.model_ms.push(step.map(|step| step.model_ms));
+        self.usage_estimated
+            .push(step.map(|step| step.usage.is_estimated));
     }
 }
 

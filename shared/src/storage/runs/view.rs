@@ -124,7 +124,7 @@ pub async fn views(
                 conversation_id: row.conversation_id,
                 message: row.content.unwrap_or_default(),
                 tool_calls,
-                usage: Usage::new(row.prompt, row.completion),
+                usage: Usage::new(row.prompt, row.completion).estimated(row.usage_estimated),
                 run_id: row.id,
                 status: status_column(&row.status)?,
                 approvals,

@@ -6,6 +6,8 @@ SELECT r.id, r.user_id, r.conversation_id, r.status, r.failure_reason, m.content
         FROM steps s WHERE s.run_id = r.id) AS "prompt!",
     (SELECT COALESCE(sum(s.completion_tokens), CASE WHEN r.journal_dropped_at IS NULL THEN 0 ELSE r.completion_tokens END)::int8
         FROM steps s WHERE s.run_id = r.id) AS "completion!",
+    (SELECT COALESCE(bool_or(s.usage_estimated), CASE WHEN r.journal_dropped_at IS NULL THEN false ELSE r.usage_estimated END)
+        FROM steps s WHERE s.run_id = r.id) AS "usage_estimated!",
     (SELECT COALESCE(sum(s.model_ms), 0)::int8 FROM steps s WHERE s.run_id = r.id) AS "model_ms!",
     (SELECT COALESCE(sum(s.tools_ms), 0)::int8 FROM steps s WHERE s.run_id = r.id) AS "tools_ms!",
     (extract(epoch FROM COALESCE(r.first_claimed_at, now()) - r.queued_at) * 1000)::int8 AS "queue_ms!",

@@ -99,6 +99,7 @@ impl Harness<'_> {
             usage: Usage::new(TOKENS_PER_STEP, 0),
             model_ms: 1,
             tools_ms: 1,
+            provider_data: (run.steps % 2 == 1).then(|| json!({"source": "host/model"})),
         }
     }
 

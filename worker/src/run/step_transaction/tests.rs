@@ -58,6 +58,7 @@ fn adds(lease: &Lease, title: &str) -> Arc<ToolStep> {
         usage: errand_shared::domain::chat::Usage::new(1, 1),
         model_ms: 1,
         tools_ms: 0,
+        provider_data: None,
     };
     let call = PlannedCall {
         index: 0,

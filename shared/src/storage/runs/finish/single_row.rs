@@ -66,6 +66,7 @@ pub(super) async fn finish(
         reply.message_id,
         reply.content,
         reply.tool_calls,
+        reply.step.usage.is_estimated,
     )
     .fetch_optional(executor)
     .await?;
@@ -74,7 +75,7 @@ pub(super) async fn finish(
         status: RunStatus::Succeeded,
         conversation_id: row.conversation_id,
         user_id: row.user_id,
-        usage: Usage::new(row.prompt_tokens, row.completion_tokens),
+        usage: Usage::new(row.prompt_tokens, row.completion_tokens).estimated(row.usage_estimated),
         attempt: row.attempt,
         final_event_seq: finish.final_event_seq,
         finished_at: row.finished_at,
