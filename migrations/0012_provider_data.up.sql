@@ -1,7 +1,7 @@
 -- What a provider requires back with the tool calls of a step, and token counts that are estimates.
 
 ALTER TABLE steps
-    -- Reasoning and signatures, opaque to everything but the client of the model. Null if there are none.
+    -- Reasoning and signatures, opaque to everything but the client of the model. Null if the provider sent nothing.
     ADD COLUMN provider_data   jsonb,
     -- The provider did not report the usage: the token counts are estimates.
     ADD COLUMN usage_estimated boolean NOT NULL DEFAULT false;

@@ -231,8 +231,8 @@ pub(crate) fn bounded_result(result: String, limits: &Limits) -> String {
     serde_json::to_string(&cut).unwrap_or_else(|_| r#"{"truncated":true}"#.to_owned())
 }
 
-/// Shortens a transcript that exceeds the model's context window: removes the older half of the earlier turns. If there are none,
-/// halves the largest results of the run's own tool calls, which are those after the message `own`, the user's. Returns whether
+/// Shortens a transcript that exceeds the model's context window: removes the older half of the earlier turns, or, without
+/// earlier turns, halves the largest results of the run's own tool calls, which are those after the message `own`, the user's. Returns whether
 /// anything could be shortened. `own` remains the position of the user's message.
 pub(crate) fn shorten(messages: &mut Vec<Message>, own: &mut usize, limits: &Limits) -> bool {
     let history = messages.get(1..*own).unwrap_or_default();

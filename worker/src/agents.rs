@@ -2,13 +2,14 @@
 
 mod context_window;
 mod mcp_tools;
+mod models;
 
 use std::{collections::HashMap, sync::Arc};
 
 use errand_agent::{Instructions, Limits, PlannedCall, ToolSpec};
 use errand_mcp_client::{Server, Servers};
 use errand_shared::{
-    domain::agents::{AgentConfig, Agents, Secrets},
+    domain::agents::{AgentConfig, Agents, FallbackModel, Secrets},
     service::{config::Exit, lifecycle::Lifecycle},
     signals::redis_client::RedisClient,
 };
@@ -19,15 +20,15 @@ use crate::{
     model::{ModelClient, ModelLimit},
     settings::{ModelSettings, WorkerSettings},
 };
-use context_window::ContextWindow;
 use mcp_tools::McpTools;
+pub(crate) use models::Model;
+use models::Models;
 
 /// One agent.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    pub(crate) model: ModelClient,
+    pub(crate) models: Models,
     pub(crate) limits: Limits,
-    pub(crate) context_window: ContextWindow,
     pub(crate) instructions: Arc<Instructions>,
     /// The names of its built-in tools.
     pub(crate) tools: Arc<[&'static str]>,
@@ -73,13 +74,28 @@ impl ReadyAgents {
             .all()
             .map(|(name, config)| {
                 let model = model(settings, config);
-                let limit = if config.base_url.is_some() {
+                let own_limit = if config.base_url.is_some() {
                     limit(&model)
                 } else {
                     Arc::clone(&shared)
                 };
-                let agent = Agent::new(settings, config, model, limit, metrics, &servers);
-                let is_from_file = config.base_url.is_some() || config.api_key.is_some();
+                let fallbacks = config.fallbacks.iter().map(|fallback| {
+                    let settings = fallback_model(&model, fallback);
+                    let limit = if fallback.base_url.is_some() {
+                        limit(&settings)
+                    } else {
+                        Arc::clone(&own_limit)
+                    };
+                    (settings, limit)
+                });
+                let models = std::iter::once((model.clone(), Arc::clone(&own_limit))).chain(fallbacks);
+                let agent = Agent::new(settings, config, models.collect(), metrics, &servers);
+                let is_from_file = config.base_url.is_some()
+                    || config.api_key.is_some()
+                    || config
+                        .fallbacks
+                        .iter()
+                        .any(|fallback| fallback.base_url.is_some());
                 let agent = agent.map_err(|exit| {
                     if is_from_file {
                         name_agent(name, &exit)
@@ -153,8 +169,7 @@ impl Agent {
     fn new(
         settings: &WorkerSettings,
         config: &AgentConfig,
-        model: ModelSettings,
-        limit: Arc<ModelLimit>,
+        models: Vec<(ModelSettings, Arc<ModelLimit>)>,
         metrics: &WorkerMetrics,
         servers: &Servers,
     ) -> Result<Self, Exit> {
@@ -176,10 +191,13 @@ impl Agent {
             .approve
             .clone()
             .unwrap_or_else(|| settings.approval.approval_required_tools.clone());
+        let clients = models
+            .into_iter()
+            .map(|(model, limit)| ModelClient::new(model, offers.clone(), limit, metrics.model.clone()))
+            .collect::<Result<Vec<_>, Exit>>()?;
         Ok(Self {
-            model: ModelClient::new(model, offers, limit, metrics.model.clone())?,
+            models: Models::new(clients),
             limits: limits(settings, config),
-            context_window: ContextWindow::default(),
             instructions: Arc::new(instructions(config)),
             tools: tools.into(),
             mcp_tools: McpTools::new(servers, config.tools.as_deref()),
@@ -219,6 +237,26 @@ fn limits(settings: &WorkerSettings, config: &AgentConfig) -> Limits {
         history_max_tokens: config.history_max_tokens.unwrap_or(run.history_max_tokens) as usize,
         ..default
     }
+}
+
+/// The settings of a fallback of an agent whose model has the settings `agent`.
+fn fallback_model(agent: &ModelSettings, fallback: &FallbackModel) -> ModelSettings {
+    let mut model = agent.clone();
+    model.openai_model.clone_from(&fallback.model);
+    if fallback.base_url.is_some() {
+        model.openai_base_url.clone_from(&fallback.base_url);
+        // The key and the limits of the agent are for its own server.
+        model.openai_api_key = None;
+        model.model_requests_per_minute = 0;
+        model.model_tokens_per_minute = 0;
+    }
+    if fallback.api_key.is_some() {
+        model.openai_api_key.clone_from(&fallback.api_key);
+    }
+    if let Some(request) = &fallback.request {
+        model.request = Arc::clone(request);
+    }
+    model
 }
 
 fn model(settings: &WorkerSettings, config: &AgentConfig) -> ModelSettings {

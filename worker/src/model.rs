@@ -97,6 +97,11 @@ impl ModelClient {
         })
     }
 
+    /// The name of the model.
+    pub(crate) fn model(&self) -> &str {
+        &self.settings.openai_model
+    }
+
     /// Requests an answer to `messages`. Transient errors are retried until `deadline`. `mcp_tools` are offered with this
     /// request in addition to the client's own tools.
     ///

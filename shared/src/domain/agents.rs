@@ -55,6 +55,8 @@ pub struct AgentConfig {
     pub api_key: Option<Secret>,
     /// Members to merge into the body of each model request, `reasoning_effort` included.
     pub request: Arc<Map<String, Value>>,
+    /// The models that answer, in this order, while the agent's model does not.
+    pub fallbacks: Vec<FallbackModel>,
     /// Maximum number of model calls per run.
     pub max_steps: Option<u16>,
     /// Maximum number of tool calls per run.
@@ -69,6 +71,19 @@ pub struct AgentConfig {
     pub tools: Option<Vec<String>>,
     /// The tools that need approval, in place of `APPROVAL_REQUIRED_TOOLS`.
     pub approve: Option<Vec<String>>,
+}
+
+/// A model that answers while the models before it do not. An absent member means that the one of the agent applies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FallbackModel {
+    /// The name of the model.
+    pub model: String,
+    /// Its own OpenAI-compatible server. The API key of the agent's server is not sent to it.
+    pub base_url: Option<String>,
+    /// The API key for its server.
+    pub api_key: Option<Secret>,
+    /// Members to merge into the body of each request, in place of the agent's.
+    pub request: Option<Arc<Map<String, Value>>>,
 }
 
 /// All agents by name. Contains at least one.

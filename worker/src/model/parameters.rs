@@ -377,6 +377,90 @@ mod tests {
         assert_eq!(sent(&accepted), (true, true, true));
     }
 
+    type IsApplied = fn(&Parameters) -> bool;
+
+    #[test]
+    fn demanded_data_and_ids_are_sent() {
+        let accepted = accepted("new", OPENAI);
+        let demands: [(&str, IsApplied); 5] = [
+            (
+                "The `reasoning_content` in the thinking mode must be passed back to the API.",
+                |parameters| parameters.empty_reasoning,
+            ),
+            (
+                "Function call is missing a thought_signature in functionCall parts.",
+                |parameters| parameters.placeholder_signature,
+            ),
+            (
+                "Tool call id was call_abc but must be a-z, A-Z, 0-9, with a length of 9.",
+                |parameters| parameters.short_call_ids,
+            ),
+            (
+                "Extra inputs are not permitted: messages.2.reasoning_details",
+                |parameters| !parameters.provider_data,
+            ),
+            (
+                "property 'messages.2.extra_content' is unsupported",
+                |parameters| !parameters.provider_data,
+            ),
+        ];
+        for (error, is_applied) in demands {
+            let before = accepted.get();
+            assert_eq!(accepted.learn(&before, error), !is_applied(&before), "{error}");
+            assert!(is_applied(&accepted.get()), "{error}");
+            assert!(
+                !accepted.learn(&accepted.get(), error),
+                "{error}: it is applied already"
+            );
+        }
+    }
+
+    #[test]
+    fn known_hosts_need_data_and_short_ids() {
+        let known = |model, url| {
+            let known = accepted(model, url).get();
+            (
+                known.empty_reasoning,
+                known.placeholder_signature,
+                known.short_call_ids,
+            )
+        };
+        assert_eq!(
+            known("deepseek-chat", "https://api.deepseek.com"),
+            (true, false, false)
+        );
+        assert_eq!(
+            known("mistral-small", "https://api.mistral.ai/v1"),
+            (false, false, true)
+        );
+        let gemini = "https://generativelanguage.googleapis.com/v1beta/openai/";
+        assert_eq!(known("gemini-3-pro", gemini), (false, true, false));
+        assert_eq!(known("gemini-2.5-flash", gemini), (false, false, false));
+        assert_eq!(known("gemini-3-pro", OPENAI), (false, false, false));
+    }
+
+    #[test]
+    fn rejected_members_of_the_agents_request_are_left_out() {
+        let mut settings = Program::parse_from(["program"]).model;
+        let members = serde_json::json!({"reasoning_effort": "low", "reasoning": {"effort": "low"}, "parallel_tool_calls": true});
+        settings.request = Arc::new(members.as_object().cloned().unwrap());
+        let accepted = AcceptedParameters::new(&settings, &OPENAI.parse().unwrap());
+        let learn = |message| accepted.learn(&accepted.get(), message);
+        assert!(learn(
+            "Unrecognized request argument supplied: parallel_tool_calls"
+        ));
+        assert!(learn("reasoning_effort: Extra inputs are not permitted"));
+        assert!(!learn("reasoning_effort: Extra inputs are not permitted"));
+        assert_eq!(
+            accepted.get().omitted,
+            ["parallel_tool_calls", "reasoning_effort"]
+        );
+        assert!(
+            accepted.get().provider_data,
+            "`reasoning` is a part of the name only"
+        );
+    }
+
     #[test]
     fn other_errors_change_nothing() {
         let accepted = accepted("new", OPENAI);

@@ -61,7 +61,7 @@ impl Collector {
         }
     }
 
-    /// The data of an answer with tool calls, whose own data is `calls`. `None` if there is none.
+    /// The data of an answer with tool calls, whose own data is `calls`. `None` if the provider sent nothing.
     pub(super) fn finish(self, source: &str, calls: Vec<Option<Value>>) -> Option<Box<Value>> {
         let bytes = self.bytes + calls.iter().flatten().map(text_bytes).sum::<usize>();
         if bytes > MAX_BYTES {

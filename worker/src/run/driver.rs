@@ -33,7 +33,7 @@ use super::{
     transcript,
 };
 use crate::{
-    agents::Agent,
+    agents::{Agent, Model},
     context::Context,
     metrics::{Attempt, End},
     queue::run_registry::ActiveRun,
@@ -151,28 +151,28 @@ impl<'a> RunDriver<'a> {
         );
         // The previous step, if the model is called before its commit has finished.
         let mut commit = None;
+        let mut position = agent.models.first();
         loop {
-            while agent.context_window.is_exceeded_by(&run) && run.shorten() {}
+            let model = agent.models.get(position).ok_or(RunFailure::NoSuchAgent)?;
+            model.fit(&mut run);
             match run.next() {
                 Action::CallModel { messages } => {
                     let number = run.step();
                     let started = Instant::now();
-                    let answer = self.call_model(messages, agent, commit.take(), active_run).await;
+                    let answer = self
+                        .call_model(messages, agent, model, commit.take(), active_run)
+                        .await;
                     let took = started.elapsed();
                     self.progress.model_time += took;
                     match answer {
-                        Err(RunFailure::Model(error)) if error.may_be_context_overflow() => {
-                            let tokens = run.estimated_tokens();
-                            if !run.shorten() {
-                                return Err(RunFailure::Model(error));
-                            }
-                            agent.context_window.exceeded(tokens, &error);
-                        }
-                        answer => {
-                            let answer = answer?;
+                        Ok(answer) => {
                             self.record_answer(number, &answer, took);
                             run.model_answered(answer);
                         }
+                        Err(RunFailure::Model(error)) => {
+                            position = agent.models.recover(position, &mut run, error)?;
+                        }
+                        Err(failure) => return Err(failure),
                     }
                 }
                 Action::CallTools { step: number, calls } => {
@@ -241,6 +241,7 @@ impl<'a> RunDriver<'a> {
         &mut self,
         messages: &[Message],
         agent: &Agent,
+        model: &Model,
         commit: Option<Box<CommitInFlight<'_>>>,
         active_run: &mut ActiveRun,
     ) -> impl Future<Output = Result<ModelAnswer, RunFailure>> {
@@ -252,7 +253,7 @@ impl<'a> RunDriver<'a> {
                     events.wait_for_commit().await;
                 }
                 let mcp_tools = agent.mcp_tools.offers().await;
-                let answer = agent.model.ask(messages, &mcp_tools, deadline, events).await;
+                let answer = model.client.ask(messages, &mcp_tools, deadline, events).await;
                 // The model client may return without having waited, for example when the deadline has passed.
                 events.wait_for_commit().await;
                 answer

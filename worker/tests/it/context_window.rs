@@ -128,8 +128,5 @@ async fn run_whose_tools_took_effect_does_not_fail_for_lack_of_text() {
     }
     // The empty answer's tokens belong to the step of the answer that followed.
     let steps = "SELECT concat_ws(' ', step, prompt_tokens > 0) FROM steps ORDER BY created_at, step";
-    assert_eq!(
-        app.database.texts(steps).await,
-        ["0 t", "1 t", "0 t", "1 t"]
-    );
+    assert_eq!(app.database.texts(steps).await, ["0 t", "1 t", "0 t", "1 t"]);
 }

@@ -19,6 +19,8 @@ mod events;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
+mod fallback;
+#[cfg(test)]
 mod idle;
 #[cfg(test)]
 mod limit;

@@ -1,5 +1,6 @@
 //! Parses and validates the agents file, keeping positions so that an error can name its line.
 
+mod fallbacks;
 mod request;
 mod servers;
 
@@ -69,6 +70,8 @@ struct Written {
     api_key: Option<Spanned<Reference>>,
     request: Option<Spanned<Map<String, Value>>>,
     reasoning_effort: Option<Spanned<String>>,
+    #[serde(default)]
+    fallbacks: Vec<fallbacks::Written>,
     max_steps: Option<Spanned<u16>>,
     max_calls: Option<Spanned<u16>>,
     max_calls_per_step: Option<Spanned<u16>>,
@@ -132,6 +135,7 @@ fn check(
         base_url: url("base_url", written.base_url)?,
         api_key: secret("api_key", written.api_key, secrets)?,
         request: request::check(written.request, written.reasoning_effort)?,
+        fallbacks: fallbacks::check_all(written.fallbacks, secrets)?,
         max_steps: number("max_steps", written.max_steps, 1..=1000)?,
         max_calls: number("max_calls", written.max_calls, 1..=10_000)?,
         max_calls_per_step: number("max_calls_per_step", written.max_calls_per_step, 1..=1000)?,
