@@ -104,7 +104,7 @@ function timeline(run) {
 
 const milliseconds = (time) => (time ? Date.parse(time) : null);
 
-const modelDetails = ({ model, prompt_tokens: sent, completion_tokens: received, attempt }) => (
-  `${model}, ${formatCount(sent)} + ${formatCount(received)} tokens, attempt ${attempt}`);
+const modelDetails = ({ model, prompt_tokens: sent, completion_tokens: received, usage_estimated: estimated, attempt }) => (
+  `${model}, ${formatCount(sent)} + ${formatCount(received)} tokens${estimated ? ' (estimated)' : ''}, attempt ${attempt}`);
 
 const toolDetails = ({ tool_name: name, success, error }) => (success ? name : `${name} (${error ?? 'failed'})`);

@@ -345,6 +345,7 @@ fn displayed<S: Serializer>(text: &impl Display, serializer: S) -> Result<S::Ok,
 
 #[cfg(test)]
 mod tests {
+    use async_openai::types::chat::CreateChatCompletionRequest;
     use clap::Parser;
     use serde_json::json;
 
@@ -395,6 +396,36 @@ mod tests {
             result(ids[0]),
             result(ids[1]),
         ]
+    }
+
+    /// async-openai's types were written from OpenAI's specification and know nothing about this module.
+    #[test]
+    fn request_has_the_specified_form() {
+        for model in ["gpt-4.1", "gpt-5-mini"] {
+            let settings = settings(model);
+            let parameters = parameters(&settings, "https://api.openai.com/v1");
+            let mut messages = vec![Message::User {
+                content: "Buy milk".to_owned(),
+            }];
+            messages.extend(step(["a", "b"], None));
+            let tool = ToolSpec {
+                name: "add".to_owned(),
+                description: "Adds a task.".to_owned(),
+                parameters: json!({"type": "object", "properties": {}}),
+            };
+            let tools = tools_json([&tool].into_iter()).unwrap();
+            let request = Request::new(&settings, SOURCE, &parameters, &messages, tools.as_deref());
+            let json: Value = serde_json::from_slice(&request.json().unwrap()).unwrap();
+            let read: CreateChatCompletionRequest = serde_json::from_value(json.clone()).unwrap();
+            assert_eq!(
+                (read.messages.len(), read.tools.map(|tools| tools.len())),
+                (4, Some(1))
+            );
+            let has_new_limit = model.starts_with("gpt-5");
+            assert_eq!(read.max_completion_tokens.is_some(), has_new_limit);
+            assert_eq!(read.temperature.is_some(), !has_new_limit);
+            assert!(json["stream_options"]["include_usage"].as_bool().unwrap());
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The server as its clients see it, over HTTP.
 
 #[cfg(test)]
+mod async_openai;
+#[cfg(test)]
 mod behaviours;
 #[cfg(test)]
 mod client;
