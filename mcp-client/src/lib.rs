@@ -9,6 +9,7 @@
 mod address;
 mod call;
 mod connection;
+mod dialect;
 mod http;
 mod listing;
 mod metrics;
