@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use errand_agent::{Message, Prompt, ToolCall, ToolSpec};
+use errand_agent::{Message, Prompt, ToolCall};
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use serde_json::value::RawValue;
 
@@ -72,51 +72,6 @@ impl<'a> Request<'a> {
         serde_json::to_writer(&mut json, self)
             .map_err(|error| ModelError::Malformed(one_line(&error.to_string())))?;
         Ok(json)
-    }
-}
-
-/// The `tools` member of a request. `None` if there are no tools.
-///
-/// # Errors
-/// If they cannot be serialized.
-pub(super) fn tools_json<'a>(
-    tools: impl Iterator<Item = &'a ToolSpec>,
-) -> Result<Option<Box<RawValue>>, serde_json::Error> {
-    let tools: Vec<_> = tools.map(WireTool::from).collect();
-    if tools.is_empty() {
-        return Ok(None);
-    }
-    serde_json::value::to_raw_value(&tools).map(Some)
-}
-
-#[derive(Debug, Serialize)]
-struct WireTool<'a> {
-    r#type: &'static str,
-    function: WireFunctionSpec<'a>,
-}
-
-#[derive(Debug, Serialize)]
-struct WireFunctionSpec<'a> {
-    name: &'a str,
-    description: &'a str,
-    parameters: &'a serde_json::Value,
-}
-
-impl<'a> From<&'a ToolSpec> for WireTool<'a> {
-    fn from(spec: &'a ToolSpec) -> Self {
-        let ToolSpec {
-            name,
-            description,
-            parameters,
-        } = spec;
-        Self {
-            r#type: "function",
-            function: WireFunctionSpec {
-                name,
-                description,
-                parameters,
-            },
-        }
     }
 }
 
