@@ -65,7 +65,7 @@ pub(crate) fn convert(schema: &mut Value) {
     convert_tuple(members);
     convert_limit(members, "minimum", "exclusiveMinimum");
     convert_limit(members, "maximum", "exclusiveMaximum");
-    members.retain(is_well_formed);
+    members.retain(|name, value| is_well_formed(name, value));
     convert_type(members);
     convert_nullable(members);
     if let Some(Value::Array(required)) = members.get_mut("required") {
@@ -93,8 +93,7 @@ pub(crate) fn for_each_subschema(members: &mut Map<String, Value>, mut visit: im
     }
 }
 
-fn is_well_formed(name: &String, value: &mut Value) -> bool {
-    let name = name.as_str();
+fn is_well_formed(name: &str, value: &Value) -> bool {
     if SCHEMA_LIST.contains(&name) {
         value.as_array().is_some_and(|list| !list.is_empty())
     } else if SCHEMA_MAP.contains(&name) {

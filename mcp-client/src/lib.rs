@@ -19,8 +19,11 @@ mod process;
 mod schema;
 mod server;
 mod servers;
+mod session_client;
 mod text;
 mod tool;
+mod tool_page;
+mod upkeep;
 
 pub use call::ReadyCall;
 pub use listing::Listing;

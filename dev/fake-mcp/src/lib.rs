@@ -1,5 +1,7 @@
 //! An MCP server for tests. It fails on request and records what its tools did.
 
+mod sessions;
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -29,6 +31,9 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime, sync::watch, time::timeout};
 
 pub use rmcp::model::ToolAnnotations as McpAnnotations;
+pub use sessions::LostSession;
+
+use sessions::Sessions;
 
 /// The metadata field in which a worker sends the idempotency key of a call.
 const KEY: &str = "errand/idempotency-key";
@@ -76,6 +81,7 @@ struct State {
     peers: Mutex<Vec<Peer<RoleServer>>>,
     requests: Mutex<Vec<HeaderMap>>,
     redirect: Mutex<Option<String>>,
+    sessions: Sessions,
     lists: Mutex<usize>,
 }
 
@@ -202,6 +208,22 @@ impl McpFixture {
         }
     }
 
+    /// Forgets all sessions. Their requests are answered in this form.
+    pub fn forget_sessions(&self, form: LostSession) {
+        self.state.sessions.forget(form);
+    }
+
+    /// From now on, GET is answered with an error that has this status.
+    ///
+    /// # Panics
+    /// If there is no such status.
+    #[expect(clippy::unwrap_used, reason = "an invalid status is a mistake in the test")]
+    pub fn without_stream(&self, status: u16) {
+        self.state
+            .sessions
+            .refuse_streams(StatusCode::from_u16(status).unwrap());
+    }
+
     /// Kills the server: its connections break.
     pub fn die(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -251,7 +273,10 @@ fn router(state: Arc<State>) -> Router {
 
 async fn remember(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     lock(&state.requests).push(request.headers().clone());
-    next.run(request).await
+    match state.sessions.answer(request).await {
+        Ok(response) => response,
+        Err(request) => next.run(request).await,
+    }
 }
 
 async fn redirect(Shared(state): Shared<Arc<State>>) -> Response {
