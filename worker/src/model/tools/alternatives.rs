@@ -12,6 +12,10 @@ pub(super) fn add(part: &mut Part, mut branches: Vec<Part>, is_top: bool) {
     let all = branches.len();
     branches.retain(|branch| !is_null(branch));
     part.is_nullable |= branches.len() < all;
+    // Alternatives of an array restrict what its items already describe.
+    if part.members.contains_key("items") {
+        return;
+    }
     let describes_object = part.members.contains_key("properties");
     if is_top || describes_object {
         branches.retain(|branch| branch.members.get("type").is_some_and(|kind| kind == "object"));
@@ -35,7 +39,12 @@ pub(super) fn add(part: &mut Part, mut branches: Vec<Part>, is_top: bool) {
             None => push_new(&mut schemas, schema),
         }
     }
-    if schemas.is_empty() {
+    if schemas.len() < 2 {
+        let members = schemas.pop().and_then(|schema| schema.as_object().cloned());
+        part.absorb(Part {
+            members: members.unwrap_or_default(),
+            ..Part::default()
+        });
         return;
     }
     // Gemini accepts nothing else beside `anyOf`.

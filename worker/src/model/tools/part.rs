@@ -17,14 +17,11 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// The outline of a schema: its type and description.
+    /// Only the type of a schema.
     pub(super) fn shell(source: &Map<String, Value>) -> Self {
         let mut shell = Self::default();
         if let [kind] = Kinds::of(source).others.as_slice() {
             shell.members.insert("type".to_owned(), json!(kind));
-        }
-        if let Some(text @ Value::String(_)) = source.get("description") {
-            shell.members.insert("description".to_owned(), text.clone());
         }
         shell
     }

@@ -19,8 +19,20 @@ use serde_json::{Map, Value, json};
 
 use super::{alternatives, kind::Kinds, part::Part};
 
-/// Maximum number of schemas in an adapted one. References in references could otherwise multiply it.
-const MAX_SCHEMAS: usize = 1000;
+/// Maximum growth of a schema by its references, in bytes. References in references could otherwise multiply it.
+const MAX_GROWTH: usize = 64 * 1024;
+/// Approximate size of a schema without long texts, in bytes.
+const SCHEMA_BYTES: usize = 64;
+/// Keywords with values of any size.
+const LONG: [&str; 7] = [
+    "const",
+    "default",
+    "description",
+    "enum",
+    "pattern",
+    "required",
+    "title",
+];
 /// Maximum nesting, including that of references.
 const MAX_LEVELS: usize = 24;
 /// Keywords that all providers accept as they are.
@@ -40,7 +52,7 @@ pub(super) fn adapt(schema: &Value) -> (Value, Vec<String>) {
     let mut adapter = Adapter {
         root: schema,
         references: Vec::new(),
-        schemas: 0,
+        room: MAX_GROWTH + schema.to_string().len(),
         level: 0,
     };
     let mut part = adapter.part(schema, true);
@@ -56,7 +68,8 @@ struct Adapter<'a> {
     root: &'a Value,
     /// The references that lead to the current schema.
     references: Vec<&'a str>,
-    schemas: usize,
+    /// How much the adapted schema may still grow, in bytes.
+    room: usize,
     level: usize,
 }
 
@@ -70,10 +83,11 @@ impl<'a> Adapter<'a> {
         let Value::Object(source) = source else {
             return Part::default();
         };
-        self.schemas += 1;
-        if self.schemas > MAX_SCHEMAS || self.level > MAX_LEVELS {
+        let bytes = bytes(source);
+        if bytes > self.room || self.level > MAX_LEVELS {
             return Part::shell(source);
         }
+        self.room -= bytes;
         self.level += 1;
         let mut part = self.keywords(source);
         if let Some(reference) = source.get("$ref").and_then(Value::as_str) {
@@ -97,7 +111,7 @@ impl<'a> Adapter<'a> {
         part
     }
 
-    /// The target of a local reference. Nothing if there is no target, and only the outline of a schema that contains itself.
+    /// The target of a local reference. Nothing if there is no target, and only the type of a schema that contains itself.
     fn referenced(&mut self, reference: &'a str, is_top: bool) -> Part {
         let target = reference
             .strip_prefix('#')
@@ -293,6 +307,14 @@ fn number(source: &Map<String, Value>, part: &mut Part) {
             part.notes.push(format!("{words} {limit}."));
         }
     }
+}
+
+/// The approximate size of a schema without its subschemas.
+fn bytes(source: &Map<String, Value>) -> usize {
+    let long = LONG.iter().filter_map(|keyword| source.get(*keyword));
+    let names = source.get("properties").and_then(Value::as_object);
+    let names = names.into_iter().flatten().map(|(name, _)| name.len());
+    SCHEMA_BYTES + long.map(|value| value.to_string().len()).sum::<usize>() + names.sum::<usize>()
 }
 
 /// The list in a keyword, or an empty one.
