@@ -81,3 +81,25 @@ async fn server_without_a_stream_is_used() {
         fixture.shut_down().await;
     }
 }
+
+#[tokio::test]
+async fn server_without_sessions_answers_in_json() {
+    let mut shop = McpFixture::start_without_sessions();
+    let fixture = connect(&shop);
+    let put = json!({"amount": 1});
+    assert!(fixture.call("put", &put).await.success);
+    // A restart goes unnoticed.
+    shop.die();
+    shop.come_back().await;
+    assert!(fixture.call("put", &put).await.success);
+    let text = fixture.metrics.text().unwrap();
+    let opened = "errand_mcp_connections_total{server=\"s\",outcome=\"opened\"} 1\n";
+    assert!(text.contains(opened), "{text}");
+    let requests = shop.requests();
+    assert!(
+        requests
+            .iter()
+            .all(|headers| !headers.contains_key("mcp-session-id"))
+    );
+    fixture.shut_down().await;
+}
