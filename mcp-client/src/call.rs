@@ -36,7 +36,9 @@ pub struct ReadyCall {
 /// The reason why a call has no result.
 enum NoResult {
     /// The call has not reached the tool.
-    NotSent(String),
+    NotSent(&'static str),
+    /// The call has not reached the tool, because the connection or the session was lost. It can be made on a new connection.
+    Disconnected(&'static str),
     /// The server rejected the call.
     Rejected(String),
     /// The call may have reached the tool.
@@ -63,29 +65,46 @@ impl ReadyCall {
         self.tool.is_repeatable()
     }
 
-    /// Makes the call once and waits for its result until the tool's timeout or `deadline`.
+    /// Makes the call once and waits for its result until the tool's timeout or `deadline`. If the connection or the session was lost
+    /// before the call, makes it on the next connection.
     ///
     /// Dropping the future sends a cancellation to the server. It is then unknown whether the call takes effect.
-    pub async fn make(self, key: &str, deadline: Instant) -> Outcome {
+    pub async fn make(mut self, key: &str, deadline: Instant) -> Outcome {
+        let server = Arc::clone(&self.server);
         let until = deadline.min(Instant::now() + self.tool.timeout);
-        let Ok(Ok(permit)) = timeout_at(until, self.server.call_permits.acquire()).await else {
-            self.server.metrics.called(CallResult::Unavailable);
+        let Ok(Ok(permit)) = timeout_at(until, server.call_permits.acquire()).await else {
+            server.metrics.called(CallResult::Unavailable);
             return Outcome::failure(
                 Code::Unavailable,
                 &format!(
                     "Too many calls to {} are in progress. Nothing was done.",
-                    self.server.name()
+                    server.name()
                 ),
             );
         };
         let started = Instant::now();
-        let result = timeout_at(until, self.send(key)).await;
+        let mut result = self.send_until(key, until).await;
+        if matches!(result, Err(NoResult::Disconnected(_)))
+            && let Ok(Some(live)) = timeout_at(until, server.reconnected()).await
+        {
+            match server.prepare_on(live, &self.tool.name, &self.arguments) {
+                Ok(call) => self = call,
+                Err(outcome) => return outcome,
+            }
+            result = self.send_until(key, until).await;
+        }
         drop(permit);
-        observe(&self.server.metrics.duration, started.elapsed());
-        let (call_result, outcome) =
-            self.outcome(result.unwrap_or(Err(NoResult::Unknown("no response arrived in time"))));
-        self.server.metrics.called(call_result);
+        observe(&server.metrics.duration, started.elapsed());
+        let (call_result, outcome) = self.outcome(result);
+        server.metrics.called(call_result);
         outcome
+    }
+
+    async fn send_until(&self, key: &str, until: Instant) -> Result<Outcome, NoResult> {
+        let in_progress = self.live.calls.in_progress.token();
+        let result = timeout_at(until, self.send(key)).await;
+        drop(in_progress);
+        result.unwrap_or(Err(NoResult::Unknown("no response arrived in time")))
     }
 
     async fn send(&self, key: &str) -> Result<Outcome, NoResult> {
@@ -95,7 +114,8 @@ impl ReadyCall {
             CallToolRequestParams::new(self.tool.server_name.clone()).with_arguments(self.arguments.clone());
         call.meta = Some(meta);
         if self.live.peer.is_transport_closed() {
-            return Err(NoResult::NotSent("the connection was lost".to_owned()));
+            self.live.calls.broken.cancel();
+            return Err(NoResult::Disconnected("the connection was lost"));
         }
         match self.live.peer.call_tool_once(call).await {
             Ok(CallToolResponse::Complete(result)) => {
@@ -107,10 +127,17 @@ impl ReadyCall {
             Err(ServiceError::McpError(error)) => {
                 Err(NoResult::Rejected(text::line(&error.message, MAX_ERROR_BYTES)))
             }
+            Err(ServiceError::UnexpectedResponse) => {
+                Err(NoResult::Unknown("its response was not a tool result"))
+            }
             Err(error) => {
-                self.live.broken.cancel();
+                let no_result = no_result(&error);
+                // A server that rejects a call still has the connection.
+                if !matches!(no_result, NoResult::NotSent(_)) {
+                    self.live.calls.broken.cancel();
+                }
                 tracing::warn!(mcp.server = self.server.name(), %error, "connection to MCP server failed during a call");
-                Err(no_result(&error))
+                Err(no_result)
             }
         }
     }
@@ -120,7 +147,7 @@ impl ReadyCall {
         match result {
             Ok(outcome) if outcome.success => (CallResult::Succeeded, outcome),
             Ok(outcome) => (CallResult::Failed, outcome),
-            Err(NoResult::NotSent(reason)) => {
+            Err(NoResult::NotSent(reason) | NoResult::Disconnected(reason)) => {
                 let message = format!("The server {server} can't be reached: {reason}. Nothing was done.");
                 (
                     CallResult::Unavailable,
@@ -166,19 +193,19 @@ fn no_result(error: &ServiceError) -> NoResult {
         if let Some(http) = error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
             match http {
                 StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_) => {
-                    return NoResult::NotSent("it did not accept the credentials".to_owned());
+                    return NoResult::NotSent("it did not accept the credentials");
                 }
                 StreamableHttpError::SessionExpired => {
-                    return NoResult::NotSent("the session has expired".to_owned());
+                    return NoResult::Disconnected("the session has expired");
                 }
                 StreamableHttpError::HttpStatus(status) if status.status == 429 => {
-                    return NoResult::NotSent("it is overloaded".to_owned());
+                    return NoResult::NotSent("it is overloaded");
                 }
                 StreamableHttpError::ResponseBodyTooLarge { .. } => {
                     return NoResult::Unknown("the response was too large");
                 }
                 StreamableHttpError::Client(http) if http.is_connect() => {
-                    return NoResult::NotSent("the connection was refused".to_owned());
+                    return NoResult::Disconnected("the connection was refused");
                 }
                 _ => {}
             }

@@ -1,6 +1,6 @@
 //! One connection to an MCP server: opening, listing tools, closing.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
 use errand_shared::{
     domain::agents::{McpServer, McpTransport},
@@ -13,7 +13,8 @@ use futures::{
 use rmcp::{
     ClientHandler, Peer, RoleClient, ServiceError, ServiceExt,
     model::{
-        ClientCapabilities, ClientConfig, Implementation, PaginatedRequestParams, ProtocolVersion, Tool,
+        ClientCapabilities, ClientConfig, ClientRequest, Implementation, ListToolsRequest,
+        PaginatedRequestParams, ProtocolVersion, Tool,
     },
     service::{
         ClientInitializeError, NotificationContext, QuitReason, RunningService,
@@ -28,7 +29,7 @@ use rmcp::{
 use thiserror::Error;
 use tokio::{sync::Notify, time::timeout};
 
-use crate::{listing::Listing, process::Process};
+use crate::{listing::Listing, process::Process, session_client::SessionClient, tool_page::ToolPage};
 
 /// Maximum size of a message from a server in bytes, including content that isn't passed on, such as images.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -105,7 +106,8 @@ impl Connection {
                 // A lost session is an ordinary lost connection: `Server` reconnects.
                 config.reinit_on_expired_session = false;
                 config.retry_config = Arc::new(stream_retries());
-                let transport = StreamableHttpClientTransport::with_client(client.clone(), config);
+                let transport =
+                    StreamableHttpClientTransport::with_client(SessionClient(client.clone()), config);
                 (None, handler.serve(transport).await)
             }
             (McpTransport::Stdio { command, args, env }, Link::Stdio(lifecycle)) => {
@@ -140,15 +142,28 @@ impl Connection {
     /// Requests the list of the server's tools: all pages, within limits.
     pub(crate) async fn list(&self, server: &McpServer) -> Result<Listing, ServiceError> {
         let mut listed: Vec<Tool> = Vec::new();
+        let mut unreadable = 0;
         let mut cursor = None;
+        let mut cursors = HashSet::new();
         for _ in 0..MAX_PAGES {
             let page = PaginatedRequestParams::default().with_cursor(cursor.take());
-            let page = self.peer.list_tools(Some(page)).await?;
+            let request = ClientRequest::ListToolsRequest(ListToolsRequest::with_param(page));
+            let page = ToolPage::new(self.peer.send_request(request).await?)
+                .ok_or(ServiceError::UnexpectedResponse)?;
             listed.extend(page.tools);
-            cursor = page.next_cursor;
+            unreadable += page.unreadable;
+            // A server that returns the same cursor twice would repeat its pages forever.
+            cursor = page.next_cursor.filter(|cursor| cursors.insert(cursor.clone()));
             if cursor.is_none() || listed.len() >= MAX_LISTED_TOOLS {
                 break;
             }
+        }
+        if unreadable > 0 {
+            tracing::warn!(
+                mcp.server = server.name,
+                unreadable,
+                "ignoring unreadable MCP tools"
+            );
         }
         listed.truncate(MAX_LISTED_TOOLS);
         Ok(Listing::new(server, &listed))

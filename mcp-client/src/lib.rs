@@ -9,6 +9,7 @@
 mod address;
 mod call;
 mod connection;
+mod dialect;
 mod http;
 mod listing;
 mod metrics;
@@ -18,8 +19,11 @@ mod process;
 mod schema;
 mod server;
 mod servers;
+mod session_client;
 mod text;
 mod tool;
+mod tool_page;
+mod upkeep;
 
 pub use call::ReadyCall;
 pub use listing::Listing;

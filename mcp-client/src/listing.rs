@@ -120,6 +120,24 @@ mod tests {
     }
 
     #[test]
+    fn changed_names_lead_back_to_their_tools() {
+        let long = ["x".repeat(100), "x".repeat(101)];
+        let names = ["a.b", "a/b", "a_b", &long[0], &long[1]];
+        let server = McpServer {
+            max_tools: names.len(),
+            ..server()
+        };
+        let listed = names.map(|name| tool(name, json!({})));
+        let listing = Listing::new(&server, &listed);
+        for (name, listed) in names.iter().zip(listing.tools()) {
+            assert_eq!(listed.server_name, *name);
+            let found = listing.find(&listed.name).unwrap();
+            assert_eq!(found.server_name, *name, "{}", listed.name);
+        }
+        assert_eq!(listing.tools().len(), names.len());
+    }
+
+    #[test]
     fn includes_only_enabled_tools() {
         let server = McpServer {
             tools: Some(vec!["write".to_owned()]),

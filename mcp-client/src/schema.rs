@@ -1,10 +1,10 @@
 //! JSON Schemas of arguments: checked when tools are listed, and used to validate calls.
 
-use jsonschema::{PatternOptions, Validator};
-use serde_json::{Map, Value};
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::text;
+use crate::{dialect, text};
 
 /// Maximum nesting of a schema.
 const MAX_LEVELS: usize = 32;
@@ -32,7 +32,7 @@ pub(crate) enum InvalidSchema {
 /// A schema that validates arguments.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    /// The cleaned schema, for models.
+    /// The cleaned schema in draft 2020-12, for models.
     pub(crate) json: Value,
     validator: Validator,
 }
@@ -45,18 +45,15 @@ impl Schema {
             return Err(InvalidSchema::TooLarge(bytes));
         }
         let mut object = source.clone();
-        let kind = object.entry("type").or_insert_with(|| "object".into());
-        if kind != "object" {
+        if !describes_object(object.get("type")) {
             return Err(InvalidSchema::NotAnObject);
         }
-        let json = text::clean_value(Value::Object(object), MAX_LEVELS).ok_or(InvalidSchema::TooDeep)?;
-        // The `regex` crate matches in linear time, whatever the pattern.
-        let patterns = PatternOptions::regex()
-            .size_limit(MAX_PATTERN_BYTES)
-            .dfa_size_limit(MAX_PATTERN_BYTES);
-        let validator = jsonschema::options()
-            .with_pattern_options(patterns)
-            .build(&json)
+        object.insert("type".to_owned(), "object".into());
+        let mut json = text::clean_value(Value::Object(object), MAX_LEVELS).ok_or(InvalidSchema::TooDeep)?;
+        dialect::convert(&mut json);
+        let mut checked = json.clone();
+        drop_patterns(&mut checked);
+        let validator = validator(&checked)
             .map_err(|error| InvalidSchema::Invalid(text::line(&error.to_string(), MAX_ERROR_BYTES)))?;
         Ok(Self { json, validator })
     }
@@ -79,10 +76,52 @@ impl Schema {
     }
 }
 
+/// Whether values of this `type` can be objects. Arguments are always objects, so a missing type means one.
+fn describes_object(kind: Option<&Value>) -> bool {
+    match kind {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
+        Some(kind) => kind == "object",
+    }
+}
+
+/// The `regex` crate matches in linear time, whatever the pattern. It doesn't support lookaround and backreferences.
+fn validator(schema: &Value) -> Result<Validator, ValidationError<'static>> {
+    let patterns = PatternOptions::regex()
+        .size_limit(MAX_PATTERN_BYTES)
+        .dfa_size_limit(MAX_PATTERN_BYTES);
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .with_pattern_options(patterns)
+        .build(schema)
+}
+
+/// Drops patterns that can't be compiled. The server checks them.
+fn drop_patterns(schema: &mut Value) {
+    let Value::Object(members) = schema else {
+        return;
+    };
+    let is_compilable = |pattern: &Value| validator(&json!({"pattern": pattern})).is_ok();
+    if members
+        .get("pattern")
+        .is_some_and(|pattern| !is_compilable(pattern))
+    {
+        members.remove("pattern");
+    }
+    if let Some(Value::Object(properties)) = members.get_mut("patternProperties") {
+        let all = properties.len();
+        properties.retain(|pattern, _| is_compilable(&json!(pattern)));
+        if properties.len() < all {
+            // These would also apply to the properties that the dropped pattern matches.
+            members.remove("additionalProperties");
+            members.remove("unevaluatedProperties");
+        }
+    }
+    dialect::for_each_subschema(members, drop_patterns);
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn schema(source: &Value) -> Result<Schema, String> {
@@ -116,17 +155,9 @@ mod tests {
         }
         let cases = [
             (json!({"type": "string"}), "doesn't describe an object"),
-            (json!({"type": ["object", "null"]}), "doesn't describe an object"),
+            (json!({"type": ["array", "null"]}), "doesn't describe an object"),
             (json!({"description": "x".repeat(2000)}), "its schema has 20"),
             (deep, "nested more than 32"),
-            (
-                json!({"properties": {"a": {"type": "nothing"}}}),
-                "its schema is invalid",
-            ),
-            (
-                json!({"properties": {"a": {"pattern": "("}}}),
-                "its schema is invalid",
-            ),
             (
                 json!({"$ref": "http://127.0.0.1:1/schema.json"}),
                 "its schema is invalid",
@@ -140,5 +171,47 @@ mod tests {
             let error = schema(&source).unwrap_err();
             assert!(error.contains(expected), "{source}: {error}");
         }
+    }
+
+    #[test]
+    fn accepts_every_form_of_an_object() {
+        for source in [
+            json!({}),
+            json!({"type": null}),
+            json!({"type": ["object"]}),
+            json!({"type": ["object", "null"], "properties": null}),
+            json!({"$schema": "http://json-schema.org/draft-04/schema#"}),
+            json!({"$schema": "https://json-schema.org/draft-07/schema"}),
+            json!({"$schema": "https://json-schema.org/draft/2019-09/schema"}),
+            json!({"$schema": "https://example.com/unknown"}),
+        ] {
+            let schema = schema(&source).unwrap();
+            assert_eq!(schema.json["type"], "object", "{source}");
+            assert_eq!(schema.errors(&json!({"a": 1})), None, "{source}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_cannot_be_compiled_are_not_checked() {
+        let schema = schema(&json!({
+            "properties": {
+                "email": {"type": "string", "pattern": r"^(?!\.)(?!.*\.\.)[a-z.]+@[a-z]+$"},
+                "twice": {"type": "array", "items": {"pattern": r"^(a|b)\1$"}},
+                "broken": {"pattern": "("},
+                "path": {"pattern": "^/"}
+            },
+            "patternProperties": {"^(?=x)": {"type": "integer"}},
+            "additionalProperties": false
+        }))
+        .unwrap();
+        let sent = json!({"email": "not one", "twice": ["ab"], "broken": "b", "path": "/a", "xyz": "b"});
+        assert_eq!(schema.errors(&sent), None);
+        for invalid in [json!({"email": 3}), json!({"path": "a"})] {
+            assert!(schema.errors(&invalid).is_some(), "{invalid}");
+        }
+        assert!(
+            schema.json["properties"]["email"]["pattern"].is_string(),
+            "the pattern is part of what the model sees"
+        );
     }
 }

@@ -1,8 +1,7 @@
-//! One MCP server: connects on first use and reconnects with back-off.
+//! One MCP server: its state, its tools and the calls that it can make. `upkeep.rs` keeps it connected.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use errand_shared::{
     domain::agents::{Consent, McpServer, McpTransport},
     service::{config::Exit, lifecycle::Lifecycle},
@@ -11,37 +10,27 @@ use rmcp::{Peer, RoleClient};
 use serde_json::{Map, Value};
 use tokio::{
     sync::{Notify, Semaphore, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     call::ReadyCall,
-    connection::{ConnectError, Connection, Link},
+    connection::Link,
     http,
     listing::Listing,
     metrics::{CallResult, McpMetrics, ServerMetrics},
     outcome::{Code, Outcome},
-    text,
 };
-
-/// Delay between attempts to connect: minimum and maximum.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
-/// After a connection that lasted at least this long, the server reconnects without a delay.
-const STABLE_AFTER: Duration = Duration::from_secs(10);
-/// Minimum interval between listings of the tools, however often the server reports changes.
-const RELIST_INTERVAL: Duration = Duration::from_secs(1);
-/// Maximum length of a logged error in bytes.
-const MAX_LOGGED_BYTES: usize = 500;
 
 /// An MCP server, shared by all runs of a worker.
 #[derive(Debug)]
 pub struct Server {
     pub(crate) config: McpServer,
-    link: Link,
-    state: watch::Sender<State>,
+    pub(crate) link: Link,
+    pub(crate) state: watch::Sender<State>,
     /// Notified on first use.
-    first_use: Notify,
+    pub(crate) first_use: Notify,
     /// Limits concurrent calls.
     pub(crate) call_permits: Semaphore,
     pub(crate) metrics: ServerMetrics,
@@ -49,7 +38,7 @@ pub struct Server {
 
 /// The state of the connection.
 #[derive(Clone, Debug)]
-enum State {
+pub(crate) enum State {
     /// Not used yet.
     Idle,
     Connecting {
@@ -68,6 +57,13 @@ enum State {
 pub(crate) struct Live {
     pub(crate) listing: Arc<Listing>,
     pub(crate) peer: Peer<RoleClient>,
+    pub(crate) calls: Calls,
+}
+
+/// The calls of one connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls {
+    pub(crate) in_progress: TaskTracker,
     /// Cancelled by a call that finds the connection broken.
     pub(crate) broken: CancellationToken,
 }
@@ -139,6 +135,16 @@ impl Server {
                 ),
             ));
         };
+        self.prepare_on(live, tool, arguments)
+    }
+
+    /// Prepares a call on a connection.
+    pub(crate) fn prepare_on(
+        self: &Arc<Self>,
+        live: Arc<Live>,
+        tool: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<ReadyCall, Outcome> {
         let Some(tool) = live.listing.find(tool).cloned() else {
             self.metrics.called(CallResult::Unavailable);
             return Err(Outcome::failure(
@@ -157,6 +163,23 @@ impl Server {
             ));
         }
         Ok(ReadyCall::new(Arc::clone(self), live, tool, arguments.clone()))
+    }
+
+    /// The connection that replaces a broken one. Waits for it up to the connect timeout, however often connecting fails.
+    pub(crate) async fn reconnected(&self) -> Option<Arc<Live>> {
+        let mut states = self.state.subscribe();
+        let reconnected = states.wait_for(|state| match state {
+            State::Ready(live) => !live.calls.broken.is_cancelled(),
+            State::Stopped => true,
+            _ => false,
+        });
+        match timeout(self.config.connect_timeout, reconnected).await {
+            Ok(Ok(state)) => match &*state {
+                State::Ready(live) => Some(Arc::clone(live)),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// Whether a call of this tool needs the user's approval. A tool that is not available at the moment does, unless no tool
@@ -189,149 +212,4 @@ impl Server {
             _ => None,
         }
     }
-
-    /// Maintains a connection from the first use until shutdown.
-    async fn maintain(self: Arc<Self>, stop: CancellationToken) {
-        let connection_loop = async {
-            self.first_use.notified().await;
-            let mut delays = delays();
-            let mut is_promising = true;
-            loop {
-                self.state.send_replace(State::Connecting { is_promising });
-                is_promising = match self.connect().await {
-                    Some((connection, live)) => self.supervise(connection, live, &stop).await,
-                    None => false,
-                };
-                if stop.is_cancelled() {
-                    return;
-                }
-                if is_promising {
-                    delays = self::delays();
-                } else {
-                    self.state.send_replace(State::Down);
-                    sleep(delays.next().unwrap_or(BACKOFF.1)).await;
-                }
-            }
-        };
-        // On shutdown, `supervise` closes an open connection. Other states need no clean-up.
-        tokio::pin!(connection_loop);
-        tokio::select! {
-            () = &mut connection_loop => {}
-            () = stop.cancelled() => {
-                if matches!(*self.state.borrow(), State::Ready(_)) {
-                    connection_loop.await;
-                }
-            }
-        }
-        self.state.send_replace(State::Stopped);
-    }
-
-    async fn connect(&self) -> Option<(Connection, Arc<Live>)> {
-        match timeout(self.config.connect_timeout, self.open()).await {
-            Ok(Ok(opened)) => {
-                self.metrics.connects.inc();
-                let tools = opened.1.listing.tools().len();
-                tracing::info!(mcp.server = self.name(), tools, "connected to MCP server");
-                return Some(opened);
-            }
-            Ok(Err(error)) => {
-                let error = text::line(&chain(&error), MAX_LOGGED_BYTES);
-                tracing::warn!(mcp.server = self.name(), error, "cannot connect to MCP server");
-            }
-            Err(_elapsed) => {
-                let error = "timed out";
-                tracing::warn!(mcp.server = self.name(), error, "cannot connect to MCP server");
-            }
-        }
-        self.metrics.connect_failures.inc();
-        None
-    }
-
-    async fn open(&self) -> Result<(Connection, Arc<Live>), ConnectError> {
-        let connection = Connection::open(&self.config, &self.link).await?;
-        let live = self.list_tools(&connection, CancellationToken::new()).await?;
-        Ok((connection, live))
-    }
-
-    async fn list_tools(
-        &self,
-        connection: &Connection,
-        broken: CancellationToken,
-    ) -> Result<Arc<Live>, ConnectError> {
-        let listing = connection.list(&self.config).await?;
-        Ok(Arc::new(Live {
-            listing: Arc::new(listing),
-            peer: connection.peer(),
-            broken,
-        }))
-    }
-
-    /// Keeps the listing of a connection up to date until the connection ends. Returns whether the connection was stable.
-    async fn supervise(&self, connection: Connection, mut live: Arc<Live>, stop: &CancellationToken) -> bool {
-        let since = Instant::now();
-        let mut listed = since;
-        self.metrics.connected.set(1);
-        let broken = live.broken.clone();
-        loop {
-            let tools = live.listing.tools().len();
-            self.metrics.tools.set(i64::try_from(tools).unwrap_or(i64::MAX));
-            self.state.send_replace(State::Ready(Arc::clone(&live)));
-            tokio::select! {
-                () = stop.cancelled() => break,
-                () = broken.cancelled() => break,
-                () = connection.closed() => break,
-                () = connection.tools_changed() => {}
-            }
-            if stop
-                .run_until_cancelled(sleep_until(listed + RELIST_INTERVAL))
-                .await
-                .is_none()
-            {
-                break;
-            }
-            listed = Instant::now();
-            match timeout(
-                self.config.connect_timeout,
-                self.list_tools(&connection, broken.clone()),
-            )
-            .await
-            {
-                Ok(Ok(relisted)) => live = relisted,
-                _ => break,
-            }
-        }
-        let stopping = stop.is_cancelled();
-        self.state
-            .send_replace(if stopping { State::Stopped } else { State::Down });
-        self.metrics.connected.set(0);
-        self.metrics.tools.set(0);
-        if !stopping {
-            tracing::warn!(mcp.server = self.name(), "lost connection to MCP server");
-        }
-        drop(live);
-        connection.close().await;
-        since.elapsed() >= STABLE_AFTER
-    }
-}
-
-/// The delays between consecutive failed attempts.
-fn delays() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(BACKOFF.0)
-        .with_max_delay(BACKOFF.1)
-        .without_max_times()
-        .with_jitter()
-        .build()
-}
-
-/// The texts of an error and its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

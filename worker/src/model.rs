@@ -20,6 +20,7 @@ mod repair;
 mod request;
 mod sink;
 mod sse;
+mod tools;
 mod transport;
 
 pub(crate) use error::{ErrorKind, ModelError};
@@ -48,6 +49,7 @@ use attempt::ModelAttempt;
 use parameters::AcceptedParameters;
 use reader::AnswerReader;
 use request::Request;
+use tools::OfferedTools;
 use transport::Transport;
 
 /// A client of one model at one server. Connections are pooled.
@@ -58,9 +60,7 @@ pub(crate) struct ModelClient {
     source: String,
     parameters: AcceptedParameters,
     settings: ModelSettings,
-    tools: Vec<ToolSpec>,
-    /// `tools` as JSON, serialized once for all requests that offer no others. `None` if there are no tools.
-    tools_json: Option<Box<RawValue>>,
+    tools: OfferedTools,
     limit: Arc<ModelLimit>,
     metrics: ModelMetrics,
 }
@@ -89,9 +89,7 @@ impl ModelClient {
             parameters: AcceptedParameters::new(&settings, transport.url()),
             transport,
             settings,
-            tools_json: request::tools_json(tools.iter())
-                .map_err(|error| Exit::bad_setting("tools", error))?,
-            tools,
+            tools: OfferedTools::new(tools).map_err(|error| Exit::bad_setting("tools", error))?,
             limit,
             metrics,
         })
@@ -119,13 +117,11 @@ impl ModelClient {
             .with_max_delay(self.settings.model_retry_max_ms)
             .with_max_times(self.settings.model_retries as usize)
             .with_jitter();
-        let all_tools =
-            (!mcp_tools.is_empty()).then(|| request::tools_json(self.tools.iter().chain(mcp_tools)));
-        let all_tools = all_tools
-            .transpose()
-            .map_err(|error| ModelError::Malformed(error.to_string()))?
-            .flatten();
-        let tools = all_tools.as_deref().or(self.tools_json.as_deref());
+        let tools = self
+            .tools
+            .json(mcp_tools)
+            .map_err(|error| ModelError::Malformed(error.to_string()))?;
+        let tools = tools.as_deref();
         // Attempts run one after the other, so that this lock is never contended.
         let sink = Mutex::new(sink);
         let estimated = self.estimate_tokens(messages);

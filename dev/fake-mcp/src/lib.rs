@@ -1,5 +1,8 @@
 //! An MCP server for tests. It fails on request and records what its tools did.
 
+mod handler;
+mod sessions;
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,12 +18,8 @@ use axum::{
     routing::any,
 };
 use rmcp::{
-    ErrorData, Peer, RoleServer, ServerHandler,
-    model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
-    },
-    service::{NotificationContext, RequestContext},
+    Peer, RoleServer,
+    model::{Tool, ToolAnnotations},
     transport::streamable_http_server::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
@@ -29,9 +28,10 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime, sync::watch, time::timeout};
 
 pub use rmcp::model::ToolAnnotations as McpAnnotations;
+pub use sessions::LostSession;
 
-/// The metadata field in which a worker sends the idempotency key of a call.
-const KEY: &str = "errand/idempotency-key";
+use handler::Handler;
+use sessions::Sessions;
 
 /// How long a test waits for an expected event.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -76,6 +76,8 @@ struct State {
     peers: Mutex<Vec<Peer<RoleServer>>>,
     requests: Mutex<Vec<HeaderMap>>,
     redirect: Mutex<Option<String>>,
+    has_no_sessions: bool,
+    sessions: Sessions,
     lists: Mutex<usize>,
 }
 
@@ -106,7 +108,22 @@ impl McpFixture {
     /// # Panics
     /// If it cannot listen.
     pub fn start() -> Self {
-        let state = Arc::new(State::default());
+        Self::with(State::default())
+    }
+
+    /// The same without sessions: each answer is one JSON document.
+    ///
+    /// # Panics
+    /// If it cannot listen.
+    pub fn start_without_sessions() -> Self {
+        Self::with(State {
+            has_no_sessions: true,
+            ..State::default()
+        })
+    }
+
+    fn with(state: State) -> Self {
+        let state = Arc::new(state);
         *lock(&state.tools) = vec![
             mcp_tool("pay", ToolAnnotations::new()),
             mcp_tool("put", ToolAnnotations::new().idempotent(true)),
@@ -202,6 +219,22 @@ impl McpFixture {
         }
     }
 
+    /// Forgets all sessions. Their requests are answered in this form.
+    pub fn forget_sessions(&self, form: LostSession) {
+        self.state.sessions.forget(form);
+    }
+
+    /// From now on, GET is answered with an error that has this status.
+    ///
+    /// # Panics
+    /// If there is no such status.
+    #[expect(clippy::unwrap_used, reason = "an invalid status is a mistake in the test")]
+    pub fn without_stream(&self, status: u16) {
+        self.state
+            .sessions
+            .refuse_streams(StatusCode::from_u16(status).unwrap());
+    }
+
     /// Kills the server: its connections break.
     pub fn die(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -237,10 +270,13 @@ impl Drop for McpFixture {
 
 fn router(state: Arc<State>) -> Router {
     let handler = Handler(Arc::clone(&state));
+    let mut config = StreamableHttpServerConfig::default();
+    config.legacy_session_mode = !state.has_no_sessions;
+    config.json_response = state.has_no_sessions;
     let service = StreamableHttpService::new(
         move || Ok(handler.clone()),
         Arc::new(LocalSessionManager::default()),
-        StreamableHttpServerConfig::default(),
+        config,
     );
     Router::new()
         .route_service("/mcp", service)
@@ -251,62 +287,13 @@ fn router(state: Arc<State>) -> Router {
 
 async fn remember(Shared(state): Shared<Arc<State>>, request: Request, next: Next) -> Response {
     lock(&state.requests).push(request.headers().clone());
-    next.run(request).await
+    match state.sessions.answer(request).await {
+        Ok(response) => response,
+        Err(request) => next.run(request).await,
+    }
 }
 
 async fn redirect(Shared(state): Shared<Arc<State>>) -> Response {
     let to = lock(&state.redirect).clone().unwrap_or_default();
     (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response()
-}
-
-#[derive(Clone, Debug)]
-struct Handler(Arc<State>);
-
-impl ServerHandler for Handler {
-    fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder()
-            .enable_tools()
-            .enable_tool_list_changed()
-            .build();
-        ServerConfig::new(capabilities)
-    }
-
-    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        lock(&self.0.peers).push(context.peer);
-    }
-
-    async fn list_tools(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListToolsResult, ErrorData> {
-        *lock(&self.0.lists) += 1;
-        Ok(ListToolsResult::with_all_items(lock(&self.0.tools).clone()))
-    }
-
-    async fn call_tool(
-        &self,
-        request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let key = context.meta.get(KEY).and_then(Value::as_str).unwrap_or_default();
-        let arguments = Value::Object(request.arguments.unwrap_or_default());
-        let effect = McpEffect {
-            tool: request.name.to_string(),
-            key: key.to_owned(),
-            arguments: arguments.clone(),
-        };
-        self.0.effects.send_modify(|effects| effects.push(effect));
-        let fault = lock(&self.0.fault).take();
-        let text = match fault {
-            None => format!("{} {}", request.name, arguments),
-            Some(McpFault::Hang) => std::future::pending().await,
-            Some(McpFault::Fail(why)) => {
-                return Ok(CallToolResult::error(vec![ContentBlock::text(why)]).into());
-            }
-            Some(McpFault::Huge(bytes)) => "x".repeat(bytes),
-            Some(McpFault::Refuse(why)) => return Err(ErrorData::invalid_params(why, None)),
-        };
-        Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
-    }
 }

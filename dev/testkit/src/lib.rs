@@ -18,7 +18,9 @@ pub use agents_file::AgentsFile;
 pub use app::{Builder, RunningWorker, TestApp};
 pub use database::Database;
 pub use environment::{database_url, redis_url, variable};
-pub use errand_fake_mcp::{McpAnnotations, McpEffect, McpFault, McpFixture, mcp_tool, mcp_tool_with};
+pub use errand_fake_mcp::{
+    LostSession, McpAnnotations, McpEffect, McpFault, McpFixture, mcp_tool, mcp_tool_with,
+};
 pub use events::{Events, kind_of, kinds_of, seq_of, text_of};
 pub use eventually::eventually;
 pub use process::WorkerProcess;

@@ -1,93 +1,57 @@
 //! Servers as child processes: shell scripts that implement the protocol as far as the tests need it, and misbehave.
 
-use std::time::Duration;
+use errand_mcp_client::Outcome;
+use errand_shared::domain::agents::McpTransport;
+use serde_json::{Value, json};
 
-use errand_mcp_client::{McpMetrics, Outcome, Servers};
-use errand_shared::{
-    domain::agents::{Consent, McpServer, McpTransport},
-    service::{lifecycle::Lifecycle, metrics::Metrics},
-};
-use serde_json::{Map, Value, json};
-use tokio::time::Instant;
+use crate::fixture::Fixture;
 
 /// A server that answers each request by its method. `call` handles tool calls, with the request's ID in `$id`.
 fn script(call: &str) -> String {
+    listing(
+        r#"{"tools":[{"name":"do","inputSchema":{"type":"object"}}]}"#,
+        call,
+    )
+}
+
+/// The same with this result of `tools/list`. The number of lists is in `$lists`.
+fn listing(tools: &str, call: &str) -> String {
     let start = r#"
 answer() { printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$1"; }
 while IFS= read -r line; do
     id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
     case "$line" in
     *'"initialize"'*) answer '{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"sh","version":"1"}}' ;;
-    *'"tools/list"'*) answer '{"tools":[{"name":"do","inputSchema":{"type":"object"}}]}' ;;
+    *'"tools/list"'*) lists=$((lists + 1)); answer '"#;
+    let middle = r#"' ;;
     *'"tools/call"'*) "#;
     let end = " ;;\n    esac\ndone\n";
-    format!("{start}{call}{end}")
+    format!("{start}{tools}{middle}{call}{end}")
 }
 
-struct Fixture {
-    servers: Servers,
-    lifecycle: Lifecycle,
-    metrics: Metrics,
+fn start(script: String) -> Fixture {
+    Fixture::new(McpTransport::Stdio {
+        command: "sh".to_owned(),
+        args: vec!["-c".to_owned(), script],
+        env: Vec::new(),
+    })
 }
 
-impl Fixture {
-    fn new(script: String) -> Self {
-        let config = McpServer {
-            name: "sh".to_owned(),
-            transport: McpTransport::Stdio {
-                command: "sh".to_owned(),
-                args: vec!["-c".to_owned(), script],
-                env: Vec::new(),
-            },
-            tools: None,
-            idempotent: Vec::new(),
-            approve: Consent::Never,
-            timeout: Duration::from_secs(20),
-            connect_timeout: Duration::from_secs(20),
-            max_concurrent_calls: 2,
-            max_result_bytes: 2048,
-            max_tools: 8,
-            max_schema_bytes: 2048,
-        };
-        let lifecycle = Lifecycle::new();
-        let mut metrics = Metrics::new("test", "0");
-        let mcp = McpMetrics::new(&mut metrics);
-        let servers = Servers::start(&[config], &lifecycle, &mcp).unwrap();
-        Self {
-            servers,
-            lifecycle,
-            metrics,
-        }
-    }
-
-    async fn call(&self) -> Outcome {
-        let server = self.servers.for_tool("sh__do").unwrap();
-        match server.prepare("sh__do", &Map::new()).await {
-            Ok(call) => call.make("key", Instant::now() + Duration::from_secs(30)).await,
-            Err(outcome) => outcome,
-        }
-    }
-
-    async fn shut_down(self) {
-        self.lifecycle.stop();
-        assert!(
-            self.lifecycle.drained(Duration::from_secs(10)).await,
-            "tasks are still running"
-        );
-    }
+async fn call(fixture: &Fixture) -> Outcome {
+    fixture.call("do", &Value::Null).await
 }
 
 #[tokio::test]
 async fn starts_child_on_first_use_and_calls_its_tool() {
-    let fixture = Fixture::new(script(r#"answer '{"content":[{"type":"text","text":"done"}]}'"#));
-    let outcome = fixture.call().await;
+    let fixture = start(script(r#"answer '{"content":[{"type":"text","text":"done"}]}'"#));
+    let outcome = call(&fixture).await;
     assert_eq!(outcome.result, json!({"success": true, "message": "done"}));
     let text = fixture.metrics.text().unwrap();
     for line in [
-        "errand_mcp_calls_total{server=\"sh\",outcome=\"succeeded\"} 1\n",
-        "errand_mcp_connections_total{server=\"sh\",outcome=\"opened\"} 1\n",
-        "errand_mcp_connected{server=\"sh\"} 1\n",
-        "errand_mcp_tools{server=\"sh\"} 1\n",
+        "errand_mcp_calls_total{server=\"s\",outcome=\"succeeded\"} 1\n",
+        "errand_mcp_connections_total{server=\"s\",outcome=\"opened\"} 1\n",
+        "errand_mcp_connected{server=\"s\"} 1\n",
+        "errand_mcp_tools{server=\"s\"} 1\n",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
@@ -96,15 +60,14 @@ async fn starts_child_on_first_use_and_calls_its_tool() {
 
 #[tokio::test]
 async fn crash_during_call_has_unknown_outcome_and_restarts_child() {
-    let fixture = Fixture::new(script("exit 1"));
+    let fixture = start(script("exit 1"));
     for _ in 0..2 {
-        let outcome = fixture.call().await;
+        let outcome = call(&fixture).await;
         let error = outcome.result["error"].as_str().unwrap();
         assert!(error.starts_with("OUTCOME_UNKNOWN: "), "{error}");
-        let server = fixture.servers.for_tool("sh__do").unwrap();
         // The child restarts. Until then, no tools are available.
         errand_testkit::eventually("the server is connected again", || async {
-            server.listing().await.is_some()
+            fixture.server().listing().await.is_some()
         })
         .await;
     }
@@ -117,8 +80,8 @@ async fn broken_program_makes_its_tools_unavailable() {
         "exit 3".to_owned(),
         "echo nonsense; cat >/dev/null & exec sleep 0".to_owned(),
     ] {
-        let fixture = Fixture::new(script);
-        let outcome = fixture.call().await;
+        let fixture = start(script);
+        let outcome = call(&fixture).await;
         let error = outcome.result["error"].as_str().unwrap();
         assert!(error.starts_with("TOOL_UNAVAILABLE: "), "{error}");
         assert_eq!(outcome.result["success"], Value::Bool(false));
@@ -128,9 +91,56 @@ async fn broken_program_makes_its_tools_unavailable() {
 
 #[tokio::test]
 async fn unexpected_output_does_no_harm() {
-    let call = r#"yes 'a line' | head -n 20000 >&2; echo nonsense; printf '{"jsonrpc":"2.0","id":777,"result":{}}\n'
+    let output = r#"yes 'a line' | head -n 20000 >&2; echo nonsense; printf '{"jsonrpc":"2.0","id":777,"result":{}}\n'
         answer '{"content":[{"type":"text","text":"still here"}]}'"#;
-    let fixture = Fixture::new(script(call));
-    assert_eq!(fixture.call().await.result["message"], "still here");
+    let fixture = start(script(output));
+    assert_eq!(call(&fixture).await.result["message"], "still here");
+    fixture.shut_down().await;
+}
+
+#[tokio::test]
+async fn noise_on_standard_output_is_skipped() {
+    let noise = r#"printf 'server 1.0, ready\n\n{"level":30,"msg":"listening"}\n[]\n42\n\377\n'"#;
+    let rest = script(r#"echo working; answer '{"content":[{"type":"text","text":"done"}]}'"#);
+    let fixture = start(format!("{noise}\n{rest}"));
+    assert_eq!(call(&fixture).await.result["message"], "done");
+    fixture.shut_down().await;
+}
+
+#[tokio::test]
+async fn odd_tools_do_not_hide_others() {
+    let tools = r#"{"nextCursor":null,"tools":[
+        {"name":"do","description":null,"inputSchema":null,"more":[1]},
+        {"name":7},
+        {"name":"array","inputSchema":{"type":"array"}},
+        {"name":"email","inputSchema":{"type":["object","null"],"properties":{"to":{"pattern":"^(?!x)"}}}}]}"#;
+    let tools = tools.replace('\n', "");
+    let fixture = start(listing(
+        &tools,
+        r#"answer '{"content":[{"type":"text","text":"done"}]}'"#,
+    ));
+    assert_eq!(fixture.tools().await, ["do", "email"]);
+    assert_eq!(call(&fixture).await.result["message"], "done");
+    fixture.shut_down().await;
+}
+
+#[tokio::test]
+async fn repeated_cursor_ends_the_list() {
+    let tools = r#"{"tools":[{"name":"do","inputSchema":{}}],"nextCursor":"again"}"#;
+    let count = r#"answer "{\"content\":[{\"type\":\"text\",\"text\":\"$lists\"}]}""#;
+    let fixture = start(listing(tools, count));
+    assert_eq!(call(&fixture).await.result["message"], "2");
+    assert_eq!(fixture.tools().await, ["do"]);
+    fixture.shut_down().await;
+}
+
+#[tokio::test]
+async fn response_that_is_no_tool_result_keeps_the_connection() {
+    let calls =
+        r#"calls=$((calls + 1)); case $calls in 1) answer '{"odd":1}' ;; *) answer '{"content":[]}' ;; esac"#;
+    let fixture = start(script(calls));
+    let error = call(&fixture).await.result["error"].to_string();
+    assert!(error.contains("OUTCOME_UNKNOWN"), "{error}");
+    assert_eq!(call(&fixture).await.result["success"], json!(true));
     fixture.shut_down().await;
 }

@@ -6,7 +6,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use errand_agent::{Message, Prompt, ToolCall, ToolSpec};
+use errand_agent::{Message, Prompt, ToolCall};
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use serde_json::{Map, Value, value::RawValue};
 
@@ -127,51 +127,6 @@ impl<'a> Request<'a> {
         serde_json::to_writer(&mut json, self)
             .map_err(|error| ModelError::Malformed(one_line(&error.to_string())))?;
         Ok(json)
-    }
-}
-
-/// The `tools` member of a request. `None` if there are no tools.
-///
-/// # Errors
-/// If they cannot be serialized.
-pub(super) fn tools_json<'a>(
-    tools: impl Iterator<Item = &'a ToolSpec>,
-) -> Result<Option<Box<RawValue>>, serde_json::Error> {
-    let tools: Vec<_> = tools.map(WireTool::from).collect();
-    if tools.is_empty() {
-        return Ok(None);
-    }
-    serde_json::value::to_raw_value(&tools).map(Some)
-}
-
-#[derive(Debug, Serialize)]
-struct WireTool<'a> {
-    r#type: &'static str,
-    function: WireFunctionSpec<'a>,
-}
-
-#[derive(Debug, Serialize)]
-struct WireFunctionSpec<'a> {
-    name: &'a str,
-    description: &'a str,
-    parameters: &'a Value,
-}
-
-impl<'a> From<&'a ToolSpec> for WireTool<'a> {
-    fn from(spec: &'a ToolSpec) -> Self {
-        let ToolSpec {
-            name,
-            description,
-            parameters,
-        } = spec;
-        Self {
-            r#type: "function",
-            function: WireFunctionSpec {
-                name,
-                description,
-                parameters,
-            },
-        }
     }
 }
 
@@ -347,10 +302,11 @@ fn displayed<S: Serializer>(text: &impl Display, serializer: S) -> Result<S::Ok,
 mod tests {
     use async_openai::types::chat::CreateChatCompletionRequest;
     use clap::Parser;
+    use errand_agent::ToolSpec;
     use serde_json::json;
 
     use super::*;
-    use crate::model::parameters::AcceptedParameters;
+    use crate::model::{parameters::AcceptedParameters, tools::OfferedTools};
 
     #[derive(Debug, Parser)]
     struct Program {
@@ -413,7 +369,8 @@ mod tests {
                 description: "Adds a task.".to_owned(),
                 parameters: json!({"type": "object", "properties": {}}),
             };
-            let tools = tools_json([&tool].into_iter()).unwrap();
+            let offered = OfferedTools::new(vec![tool]).unwrap();
+            let tools = offered.json(&[]).unwrap();
             let request = Request::new(&settings, SOURCE, &parameters, &messages, tools.as_deref());
             let json: Value = serde_json::from_slice(&request.json().unwrap()).unwrap();
             let read: CreateChatCompletionRequest = serde_json::from_value(json.clone()).unwrap();

@@ -31,6 +31,8 @@ mod mcp;
 #[cfg(test)]
 mod mcp_crash;
 #[cfg(test)]
+mod mcp_oddities;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod overlap;

@@ -3,10 +3,7 @@
 use std::time::{Duration, Instant};
 
 use errand_fake_model::{Behaviour, Script};
-use errand_testkit::{
-    AgentsFile, Builder, McpAnnotations, McpFault, McpFixture, Reply, TestApp, eventually, mcp_tool,
-    mcp_tool_with,
-};
+use errand_testkit::{AgentsFile, Builder, McpFault, McpFixture, Reply, TestApp, eventually};
 use serde_json::{Value, json};
 
 use crate::scene::{runs, tasks};
@@ -15,20 +12,20 @@ fn known(builder: Builder, file: &AgentsFile) -> Builder {
     builder.api(file.setting()).worker(file.setting())
 }
 
-async fn start(file: &AgentsFile) -> TestApp {
+pub(crate) async fn start(file: &AgentsFile) -> TestApp {
     known(TestApp::builder(), file).start().await
 }
 
-fn call(tool: &str, arguments: &Value) -> (String, String) {
+pub(crate) fn call(tool: &str, arguments: &Value) -> (String, String) {
     (tool.to_owned(), arguments.to_string())
 }
 
-fn pay(amount: i64) -> (String, String) {
+pub(crate) fn pay(amount: i64) -> (String, String) {
     call("shop__pay", &json!({"amount": amount}))
 }
 
 /// A model that asks for these calls once, and then says a word.
-fn once(calls: Vec<(String, String)>) -> Script {
+pub(crate) fn once(calls: Vec<(String, String)>) -> Script {
     Script::new().then([Behaviour::ToolCalls(calls), Behaviour::reply("Done.")])
 }
 
@@ -39,7 +36,7 @@ fn results(reply: &Reply) -> Vec<Value> {
 }
 
 /// Of each call whether it succeeded, else the word before the colon of its error.
-fn codes(reply: &Reply) -> Vec<String> {
+pub(crate) fn codes(reply: &Reply) -> Vec<String> {
     results(reply)
         .iter()
         .map(|result| match result["error"].as_str() {
@@ -50,7 +47,7 @@ fn codes(reply: &Reply) -> Vec<String> {
 }
 
 /// The tools that the model was offered last.
-fn offered(app: &TestApp) -> Vec<String> {
+pub(crate) fn offered(app: &TestApp) -> Vec<String> {
     let request = app.model.requests().last().unwrap().json();
     let tools = request["tools"].as_array().cloned().unwrap_or_default();
     tools
@@ -221,41 +218,6 @@ async fn mcp_call_of_a_cancelled_run_has_an_unknown_outcome() {
     assert_eq!(cancelled.text("status"), "cancelled");
     assert_eq!(codes(&cancelled), ["OUTCOME_UNKNOWN"], "{}", cancelled.body);
     assert_eq!(runs(&app).await, ["cancelled 1 0 0"]);
-}
-
-#[tokio::test]
-async fn mcp_server_can_change_its_tools() {
-    let shop = McpFixture::start();
-    let file = AgentsFile::new(&shop.agents_file("tools = [\"pay\", \"sell\", \"odd\"]"));
-    let app = start(&file).await;
-    let user = app.user("Ada").await;
-    app.model.script(Script::new().otherwise(Behaviour::reply("Hm.")));
-    user.chat("anything?").await;
-    assert_eq!(offered(&app), ["shop__pay"]);
-    shop.change_tools(vec![
-        mcp_tool("sell", McpAnnotations::new()),
-        mcp_tool("put", McpAnnotations::new()),
-        mcp_tool_with(
-            "odd",
-            &json!({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1/"}}}),
-        ),
-    ]);
-    eventually("the new list is known", || async {
-        user.chat("and now?").await;
-        offered(&app) == ["shop__sell"]
-    })
-    .await;
-    // A server that can't stop to change does not keep us busy.
-    let before = shop.lists();
-    for _ in 0..50 {
-        shop.change_tools(vec![mcp_tool("pay", McpAnnotations::new())]);
-    }
-    eventually("the new list is known", || async {
-        user.chat("and now?").await;
-        offered(&app) == ["shop__pay"]
-    })
-    .await;
-    assert!(shop.lists() - before <= 3, "{}", shop.lists() - before);
 }
 
 #[tokio::test]
