@@ -69,7 +69,7 @@ impl ReadyAgents {
         let named = agents
             .all()
             .map(|(name, config)| {
-                let model = model(settings, config);
+                let model = model_settings(&settings.model, config);
                 let limit = if config.base_url.is_some() {
                     limit(&model)
                 } else {
@@ -217,8 +217,9 @@ fn limits(settings: &WorkerSettings, config: &AgentConfig) -> Limits {
     }
 }
 
-fn model(settings: &WorkerSettings, config: &AgentConfig) -> ModelSettings {
-    let mut model = settings.model.clone();
+/// The settings of an agent's model: its own, and the program's where it has none.
+pub(crate) fn model_settings(settings: &ModelSettings, config: &AgentConfig) -> ModelSettings {
+    let mut model = settings.clone();
     if let Some(name) = &config.model {
         model.openai_model.clone_from(name);
     }

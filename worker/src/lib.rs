@@ -7,6 +7,7 @@ compile_error!("mutations are for tests: build with debug assertions");
 
 mod admin;
 mod agents;
+mod check_model;
 mod context;
 mod metrics;
 #[cfg(feature = "micro")]
@@ -18,5 +19,6 @@ mod settings;
 mod upkeep;
 mod worker;
 
+pub use check_model::{CheckModelSettings, CheckReport, check_model};
 pub use settings::{ApprovalSettings, LivenessSettings, ModelSettings, RunSettings, WorkerSettings};
 pub use worker::{StartError, Worker};

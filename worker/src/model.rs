@@ -92,6 +92,11 @@ impl ModelClient {
         })
     }
 
+    /// The request parameters that the provider has rejected, and that requests no longer contain.
+    pub(crate) fn rejected_parameters(&self) -> Vec<&'static str> {
+        self.parameters.rejected()
+    }
+
     /// Requests an answer to `messages`. Transient errors are retried until `deadline`. `mcp_tools` are offered with this
     /// request in addition to the client's own tools.
     ///

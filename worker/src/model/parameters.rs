@@ -47,7 +47,11 @@ pub(super) struct Parameters {
 
 /// The parameters that the model and the server of one client accept, as far as they are known.
 #[derive(Debug)]
-pub(super) struct AcceptedParameters(Mutex<Parameters>);
+pub(super) struct AcceptedParameters {
+    current: Mutex<Parameters>,
+    /// The parameters that the provider has rejected, in order.
+    rejected: Mutex<Vec<&'static str>>,
+}
 
 impl AcceptedParameters {
     pub(super) fn new(settings: &ModelSettings, url: &Url) -> Self {
@@ -55,19 +59,28 @@ impl AcceptedParameters {
         let is_model = |prefixes: &[&str]| prefixes.iter().any(|prefix| model.starts_with(prefix));
         let host = format!(".{}", url.host_str().unwrap_or_default());
         let is_reasoning = is_model(&REASONING_MODELS);
-        Self(Mutex::new(Parameters {
+        let known = Parameters {
             max_completion_tokens: is_reasoning,
             temperature: !is_reasoning && !is_model(&MODELS_WITHOUT_TEMPERATURE),
             stream_options: !HOSTS_WITHOUT_STREAM_OPTIONS
                 .iter()
                 .any(|suffix| host.ends_with(suffix)),
             only_max_tokens: false,
-        }))
+        };
+        Self {
+            current: Mutex::new(known),
+            rejected: Mutex::default(),
+        }
     }
 
     /// The parameters for the next request.
     pub(super) fn get(&self) -> Parameters {
-        *self.lock()
+        *lock(&self.current)
+    }
+
+    /// The parameters that the provider has rejected since the client exists.
+    pub(super) fn rejected(&self) -> Vec<&'static str> {
+        lock(&self.rejected).clone()
     }
 
     /// Learns from the error of a request with the parameters `sent`. Returns whether the request must be sent again with other
@@ -76,13 +89,14 @@ impl AcceptedParameters {
         let Some((parameter, accepted)) = sent.without_rejected(message) else {
             return false;
         };
-        let mut current = self.lock();
+        let mut current = lock(&self.current);
         let before = *current;
         current.max_completion_tokens = accepted.max_completion_tokens;
         current.only_max_tokens |= accepted.only_max_tokens;
         current.temperature &= accepted.temperature;
         current.stream_options &= accepted.stream_options;
         if *current != before {
+            lock(&self.rejected).push(parameter);
             tracing::info!(
                 parameter,
                 "the model provider rejects a request parameter; requests are sent without it"
@@ -90,10 +104,10 @@ impl AcceptedParameters {
         }
         *current != sent
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Parameters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Parameters {
@@ -211,6 +225,15 @@ mod tests {
         assert!(learn("Extra inputs are not permitted: max_completion_tokens"));
         assert_eq!(sent(&accepted), (false, false, false));
         assert!(!learn(MAX_TOKENS), "the alternative has been rejected");
+        assert_eq!(
+            accepted.rejected(),
+            [
+                "max_tokens",
+                "temperature",
+                "stream_options",
+                "max_completion_tokens"
+            ]
+        );
     }
 
     #[test]
