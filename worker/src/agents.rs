@@ -76,7 +76,8 @@ impl ReadyAgents {
                     Arc::clone(&shared)
                 };
                 let agent = Agent::new(settings, config, model, limit, metrics, &servers);
-                let is_from_file = config.base_url.is_some() || config.api_key.is_some();
+                let is_from_file =
+                    config.base_url.is_some() || config.api_key.is_some() || !config.headers.is_empty();
                 let agent = agent.map_err(|exit| {
                     if is_from_file {
                         name_agent(name, &exit)
@@ -236,6 +237,7 @@ pub(crate) fn model_settings(settings: &ModelSettings, config: &AgentConfig) -> 
         model.model_requests_per_minute = 0;
         model.model_tokens_per_minute = 0;
     }
+    model.headers.clone_from(&config.headers);
     if config.api_key.is_some() {
         model.openai_api_key.clone_from(&config.api_key);
     }

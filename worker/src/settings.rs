@@ -80,8 +80,11 @@ pub struct ModelSettings {
     /// Any server with an OpenAI-compatible API; <https://api.openai.com/v1> if unset.
     #[arg(long, env = "OPENAI_BASE_URL")]
     pub openai_base_url: Option<String>,
+    /// Additional headers of each request, from the agents file.
+    #[arg(skip)]
+    pub headers: Vec<(String, Secret)>,
     /// The model.
-    #[arg(long, env = "OPENAI_MODEL", default_value = "gpt-4")]
+    #[arg(long, env = "OPENAI_MODEL", default_value = "gpt-5.4-mini")]
     pub openai_model: String,
     /// Sampling temperature, 0 to 2.
     #[arg(long, env = "OPENAI_TEMPERATURE", default_value_t = 0.7)]

@@ -51,6 +51,8 @@ pub struct AgentConfig {
     pub base_url: Option<String>,
     /// The API key for `base_url`.
     pub api_key: Option<Secret>,
+    /// Additional headers of each model request.
+    pub headers: Vec<(String, Secret)>,
     /// Maximum number of model calls per run.
     pub max_steps: Option<u16>,
     /// Maximum number of tool calls per run.

@@ -36,7 +36,7 @@ impl AnswerSink for Observer {
     async fn on_attempt_end(&mut self) {}
 
     async fn flush_due(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn flush(&mut self, _content: &str) {}

@@ -84,7 +84,7 @@ async fn conversation_keeps_the_agent_of_its_first_message() {
     assert_eq!(other.status, 200, "{}", other.body);
     let request = last_request(&app);
     assert!(system(&request).starts_with("You are Errand"), "{request}");
-    assert_eq!(request["model"], "gpt-4");
+    assert_eq!(request["model"], "gpt-5.4-mini");
     assert_eq!(offered(&request).len(), 5);
     let stored = user
         .get(&format!("/conversations/{}", other.id("conversation_id")))

@@ -51,15 +51,11 @@ fn row<'a>(table: &'a str, label: &str) -> &'a str {
     row.unwrap_or_else(|| panic!("no row {label} in {table}")).trim()
 }
 
-fn error_body(message: &str) -> Option<String> {
-    Some(json!({"error": {"message": message}}).to_string())
-}
-
 fn rejection(code: u16, message: &str) -> Behaviour {
     Behaviour::Status {
         code,
         retry_after: None,
-        body: error_body(message),
+        body: Some(json!({"error": {"message": message}}).to_string()),
     }
 }
 
