@@ -22,3 +22,12 @@ mod worker;
 pub use check_model::{CheckModelSettings, CheckReport, check_model};
 pub use settings::{ApprovalSettings, LivenessSettings, ModelSettings, RunSettings, WorkerSettings};
 pub use worker::{StartError, Worker};
+
+/// Reads bytes as a model server's answer and checks the result: for dev/fuzz.
+///
+/// # Panics
+/// If the result breaks a rule.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz_reader(data: &[u8]) {
+    model::fuzz_reader(data);
+}

@@ -24,6 +24,8 @@ mod transport;
 pub(crate) use error::{ErrorKind, ModelError};
 pub(crate) use limit::{LimitMetrics, ModelLimit};
 pub(crate) use metrics::ModelMetrics;
+#[cfg(feature = "fuzzing")]
+pub(crate) use reader::fuzz::fuzz_reader;
 pub(crate) use sink::AnswerSink;
 
 use std::{
