@@ -1,4 +1,4 @@
-//! What every answer and every error must satisfy, whatever the bytes are: for the property test below and for dev/fuzz.
+//! What every answer and every error must satisfy, whatever the bytes are: for the property tests below and for dev/fuzz.
 
 use std::sync::Arc;
 
@@ -222,7 +222,8 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+        // PROPTEST_CASES sets another number of cases.
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn changed_answers_are_read_or_fail_with_a_kind(
