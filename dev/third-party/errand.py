@@ -1,11 +1,13 @@
 """Starts Errand with another model server, and chats with it. For the scripts beside this file.
 
-Everything runs on 127.0.0.1 with free ports, and is stopped by process id at the end. Packages and logs are in a temporary directory.
+Everything runs on 127.0.0.1 with free ports, and is stopped by process id at the end. Packages and logs are in a temporary directory, which
+remains if a check fails.
 """
 import json
 import os
 import pathlib
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -58,6 +60,7 @@ class Stack:
     """A model server and Errand. A context manager: at the end, every program that it started is stopped."""
 
     def __init__(self, directory=None):
+        self.is_temporary = directory is None
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="errand-third-party-")).resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.processes = []
@@ -68,7 +71,7 @@ class Stack:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failure, *_):
         for process in reversed(self.processes):
             process.terminate()
             try:
@@ -76,6 +79,10 @@ class Stack:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if self.is_temporary and failure is None:
+            shutil.rmtree(self.directory)
+        elif failure is not None:
+            print(f"The logs are in {self.directory}.", file=sys.stderr)
 
     def packages(self, *names, environment=None):
         """Installs PyPI packages into a virtual environment and returns its `bin` directory."""
