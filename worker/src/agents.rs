@@ -73,14 +73,14 @@ impl ReadyAgents {
         let named = agents
             .all()
             .map(|(name, config)| {
-                let model = model(settings, config);
+                let model = model_settings(&settings.model, config);
                 let own_limit = if config.base_url.is_some() {
                     limit(&model)
                 } else {
                     Arc::clone(&shared)
                 };
                 let fallbacks = config.fallbacks.iter().map(|fallback| {
-                    let settings = fallback_model(&model, fallback);
+                    let settings = fallback_settings(&model, fallback);
                     let limit = if fallback.base_url.is_some() {
                         limit(&settings)
                     } else {
@@ -90,12 +90,11 @@ impl ReadyAgents {
                 });
                 let models = std::iter::once((model.clone(), Arc::clone(&own_limit))).chain(fallbacks);
                 let agent = Agent::new(settings, config, models.collect(), metrics, &servers);
+                let has_own_server = |fallback: &FallbackModel| fallback.base_url.is_some();
                 let is_from_file = config.base_url.is_some()
                     || config.api_key.is_some()
-                    || config
-                        .fallbacks
-                        .iter()
-                        .any(|fallback| fallback.base_url.is_some());
+                    || !config.headers.is_empty()
+                    || config.fallbacks.iter().any(has_own_server);
                 let agent = agent.map_err(|exit| {
                     if is_from_file {
                         name_agent(name, &exit)
@@ -240,13 +239,14 @@ fn limits(settings: &WorkerSettings, config: &AgentConfig) -> Limits {
 }
 
 /// The settings of a fallback of an agent whose model has the settings `agent`.
-fn fallback_model(agent: &ModelSettings, fallback: &FallbackModel) -> ModelSettings {
+fn fallback_settings(agent: &ModelSettings, fallback: &FallbackModel) -> ModelSettings {
     let mut model = agent.clone();
     model.openai_model.clone_from(&fallback.model);
     if fallback.base_url.is_some() {
         model.openai_base_url.clone_from(&fallback.base_url);
-        // The key and the limits of the agent are for its own server.
+        // The key, the headers and the limits of the agent are for its own server.
         model.openai_api_key = None;
+        model.headers.clear();
         model.model_requests_per_minute = 0;
         model.model_tokens_per_minute = 0;
     }
@@ -259,8 +259,9 @@ fn fallback_model(agent: &ModelSettings, fallback: &FallbackModel) -> ModelSetti
     model
 }
 
-fn model(settings: &WorkerSettings, config: &AgentConfig) -> ModelSettings {
-    let mut model = settings.model.clone();
+/// The settings of an agent's model: its own, and the program's where it has none.
+pub(crate) fn model_settings(settings: &ModelSettings, config: &AgentConfig) -> ModelSettings {
+    let mut model = settings.clone();
     if let Some(name) = &config.model {
         model.openai_model.clone_from(name);
     }
@@ -278,6 +279,7 @@ fn model(settings: &WorkerSettings, config: &AgentConfig) -> ModelSettings {
         model.model_requests_per_minute = 0;
         model.model_tokens_per_minute = 0;
     }
+    model.headers.clone_from(&config.headers);
     if config.api_key.is_some() {
         model.openai_api_key.clone_from(&config.api_key);
     }

@@ -7,6 +7,7 @@ compile_error!("mutations are for tests: build with debug assertions");
 
 mod admin;
 mod agents;
+mod check_model;
 mod context;
 mod metrics;
 #[cfg(feature = "micro")]
@@ -18,5 +19,15 @@ mod settings;
 mod upkeep;
 mod worker;
 
+pub use check_model::{CheckModelSettings, CheckReport, check_model};
 pub use settings::{ApprovalSettings, LivenessSettings, ModelSettings, RunSettings, WorkerSettings};
 pub use worker::{StartError, Worker};
+
+/// Reads bytes as a model server's answer and checks the result: for dev/fuzz.
+///
+/// # Panics
+/// If the result breaks a rule.
+#[cfg(feature = "fuzzing")]
+pub fn fuzz_reader(data: &[u8]) {
+    model::fuzz_reader(data);
+}

@@ -26,6 +26,8 @@ mod transport;
 pub(crate) use error::{ErrorKind, ModelError};
 pub(crate) use limit::{LimitMetrics, ModelLimit};
 pub(crate) use metrics::ModelMetrics;
+#[cfg(feature = "fuzzing")]
+pub(crate) use reader::fuzz::fuzz_reader;
 pub(crate) use sink::AnswerSink;
 
 use std::{
@@ -98,6 +100,11 @@ impl ModelClient {
     /// The name of the model.
     pub(crate) fn model(&self) -> &str {
         &self.settings.openai_model
+    }
+
+    /// The request parameters that the provider has rejected or demanded, and that requests no longer contain or now contain.
+    pub(crate) fn rejected_parameters(&self) -> Vec<String> {
+        self.parameters.changes()
     }
 
     /// Requests an answer to `messages`. Transient errors are retried until `deadline`. `mcp_tools` are offered with this

@@ -14,9 +14,12 @@ use errand_shared::{
 };
 use serde_json::{Map, Value};
 
+const CHECK_MODEL_HELP: &str = "\
+`errand-worker check-model [--agent NAME]` checks the model server with these settings, and needs neither Postgres nor Redis.";
+
 /// Claims runs, drives the model's tool loop, stores the replies.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "errand-worker", version, about)]
+#[command(name = "errand-worker", version, about, after_help = CHECK_MODEL_HELP)]
 pub struct WorkerSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented at its type")]
@@ -78,8 +81,11 @@ pub struct ModelSettings {
     /// Any server with an OpenAI-compatible API; <https://api.openai.com/v1> if unset.
     #[arg(long, env = "OPENAI_BASE_URL")]
     pub openai_base_url: Option<String>,
+    /// Additional headers of each request, from the agents file.
+    #[arg(skip)]
+    pub headers: Vec<(String, Secret)>,
     /// The model.
-    #[arg(long, env = "OPENAI_MODEL", default_value = "gpt-4")]
+    #[arg(long, env = "OPENAI_MODEL", default_value = "gpt-5.4-mini")]
     pub openai_model: String,
     /// Sampling temperature, 0 to 2.
     #[arg(long, env = "OPENAI_TEMPERATURE", default_value_t = 0.7)]
@@ -183,24 +189,7 @@ impl WorkerSettings {
     /// # Errors
     /// The invalid setting.
     pub fn check(&self) -> Result<(), Exit> {
-        let model = &self.model;
-        if model.openai_api_key.is_none() && model.openai_base_url.is_none() {
-            return Err(Exit::bad_setting(
-                "OPENAI_API_KEY",
-                "required unless OPENAI_BASE_URL is set",
-            ));
-        }
-        if let Some(url) = &model.openai_base_url
-            && !reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-        {
-            return Err(Exit::bad_setting(
-                "OPENAI_BASE_URL",
-                "must be an http or https URL",
-            ));
-        }
-        if !(0.0..=2.0).contains(&model.openai_temperature) {
-            return Err(Exit::bad_setting("OPENAI_TEMPERATURE", "must be between 0 and 2"));
-        }
+        self.model.check()?;
         if self.liveness.worker_dead_after_ms < self.liveness.heartbeat_ms * 2 {
             return Err(Exit::bad_setting(
                 "WORKER_DEAD_AFTER_MS",
@@ -212,6 +201,33 @@ impl WorkerSettings {
                 "RETENTION_KEYS_HOURS",
                 "must be 0, which keeps them, or at least 24",
             ));
+        }
+        Ok(())
+    }
+}
+
+impl ModelSettings {
+    /// Checks rules that involve several settings.
+    ///
+    /// # Errors
+    /// The invalid setting.
+    pub(crate) fn check(&self) -> Result<(), Exit> {
+        if self.openai_api_key.is_none() && self.openai_base_url.is_none() {
+            return Err(Exit::bad_setting(
+                "OPENAI_API_KEY",
+                "required unless OPENAI_BASE_URL is set",
+            ));
+        }
+        if let Some(url) = &self.openai_base_url
+            && !reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        {
+            return Err(Exit::bad_setting(
+                "OPENAI_BASE_URL",
+                "must be an http or https URL",
+            ));
+        }
+        if !(0.0..=2.0).contains(&self.openai_temperature) {
+            return Err(Exit::bad_setting("OPENAI_TEMPERATURE", "must be between 0 and 2"));
         }
         Ok(())
     }

@@ -53,6 +53,8 @@ pub struct AgentConfig {
     pub base_url: Option<String>,
     /// The API key for `base_url`.
     pub api_key: Option<Secret>,
+    /// Additional headers of each model request.
+    pub headers: Vec<(String, Secret)>,
     /// Members to merge into the body of each model request, `reasoning_effort` included.
     pub request: Arc<Map<String, Value>>,
     /// The models that answer, in this order, while the agent's model does not.

@@ -73,7 +73,7 @@ pub(crate) struct LimitMetrics {
 pub(crate) struct ModelLimit {
     requests: Option<Rate>,
     tokens: Option<Rate>,
-    redis: RedisClient,
+    redis: Option<RedisClient>,
     keys: [String; 2],
     reserve: Script,
     correct: Script,
@@ -96,7 +96,18 @@ impl ModelLimit {
             requests: Rate::per_minute(settings.model_requests_per_minute),
             tokens: Rate::per_minute(settings.model_tokens_per_minute),
             keys: [redis.limit_key("requests"), redis.limit_key("tokens")],
-            redis,
+            redis: Some(redis),
+            ..Self::unlimited(metrics)
+        }
+    }
+
+    /// No limit, and no need of Redis.
+    pub(crate) fn unlimited(metrics: LimitMetrics) -> Self {
+        Self {
+            requests: None,
+            tokens: None,
+            redis: None,
+            keys: Default::default(),
             reserve: Script::new(RESERVE),
             correct: Script::new(CORRECT),
             local: Local::default(),
@@ -136,16 +147,15 @@ impl ModelLimit {
 
     /// Replaces the estimated tokens of a request by those it used.
     pub(crate) async fn correct(&self, estimated: u64, used: u64) {
-        let Some(rate) = self.tokens.filter(|_| estimated != used) else {
+        let (Some(rate), Some(redis)) = (self.tokens.filter(|_| estimated != used), &self.redis) else {
             return;
         };
         let difference = (number(used) - number(estimated)) * rate.cost;
         let [_, key] = &self.keys;
         let mut call = self.correct.prepare_invoke();
         call.key(key).arg(difference);
-        let mut connection = self.redis.commands();
-        let corrected: Result<i64, RedisError> =
-            self.redis.with_timeout(call.invoke_async(&mut connection)).await;
+        let mut connection = redis.commands();
+        let corrected: Result<i64, RedisError> = redis.with_timeout(call.invoke_async(&mut connection)).await;
         if let Err(error) = corrected {
             tracing::debug!(%error, "the tokens of a model request could not be corrected");
         }
@@ -157,6 +167,9 @@ impl ModelLimit {
     }
 
     async fn reserve_slot(&self, tokens: u64, longest: Duration) -> Result<Option<Duration>, RedisError> {
+        let Some(redis) = &self.redis else {
+            return Ok(Some(Duration::ZERO));
+        };
         let mut call = self.reserve.prepare_invoke();
         call.arg(longest.as_micros().to_string());
         let [requests, all_tokens] = &self.keys;
@@ -168,11 +181,8 @@ impl ModelLimit {
                 .arg(rate.cost * number(tokens))
                 .arg(rate.burst);
         }
-        let mut connection = self.redis.commands();
-        let wait: i64 = self
-            .redis
-            .with_timeout(call.invoke_async(&mut connection))
-            .await?;
+        let mut connection = redis.commands();
+        let wait: i64 = redis.with_timeout(call.invoke_async(&mut connection)).await?;
         Ok(u64::try_from(wait).ok().map(Duration::from_micros))
     }
 }

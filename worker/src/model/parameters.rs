@@ -3,7 +3,10 @@
 //! Known models and servers are in a table. For others the client learns from the errors: a rejected parameter is replaced or left
 //! out, a demanded one is added, and the request is sent again. What was learned is kept until the process ends.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use reqwest::Url;
 use serde_json::{Map, Value};
@@ -111,12 +114,31 @@ enum Change<'a> {
     ShortenCallIds,
 }
 
+impl fmt::Display for Change<'_> {
+    /// The parameter in words of the API, with what is sent in its place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OmitStreamOptions => "stream_options",
+            Self::OmitTemperature => "temperature",
+            Self::UseMaxCompletionTokens => "max_tokens",
+            Self::UseMaxTokens => "max_completion_tokens",
+            Self::OmitMember(name) => name,
+            Self::OmitProviderData => "reasoning with tool calls",
+            Self::SendEmptyReasoning => "messages without reasoning_content",
+            Self::SendPlaceholderSignature => "tool calls without signature",
+            Self::ShortenCallIds => "IDs of tool calls",
+        })
+    }
+}
+
 /// The parameters that the model and the server of one client accept, as far as they are known.
 #[derive(Debug)]
 pub(super) struct AcceptedParameters {
     current: Mutex<Parameters>,
     /// The agent's `request`.
     request: Arc<Map<String, Value>>,
+    /// The changes that the provider has demanded, in order.
+    changes: Mutex<Vec<String>>,
 }
 
 impl AcceptedParameters {
@@ -126,7 +148,7 @@ impl AcceptedParameters {
         let host = format!(".{}", url.host_str().unwrap_or_default());
         let is_host = |suffixes: &[&str]| suffixes.iter().any(|suffix| host.ends_with(suffix));
         let is_reasoning = is_model(&REASONING_MODELS);
-        let parameters = Parameters {
+        let known = Parameters {
             max_completion_tokens: is_reasoning,
             temperature: !is_reasoning && !is_model(&MODELS_WITHOUT_TEMPERATURE),
             stream_options: !is_host(&HOSTS_WITHOUT_STREAM_OPTIONS),
@@ -138,14 +160,20 @@ impl AcceptedParameters {
             only_max_tokens: false,
         };
         Self {
-            current: Mutex::new(parameters),
+            current: Mutex::new(known),
             request: Arc::clone(&settings.request),
+            changes: Mutex::default(),
         }
     }
 
     /// The parameters for the next request.
     pub(super) fn get(&self) -> Parameters {
-        self.lock().clone()
+        lock(&self.current).clone()
+    }
+
+    /// The changes that the provider has demanded since the client exists.
+    pub(super) fn changes(&self) -> Vec<String> {
+        lock(&self.changes).clone()
     }
 
     /// Learns from the error of a request with the parameters `sent`. Returns whether the request must be sent again with other
@@ -154,21 +182,22 @@ impl AcceptedParameters {
         let Some(change) = sent.demanded_change(&self.request, message) else {
             return false;
         };
-        let mut current = self.lock();
+        let mut current = lock(&self.current);
         let before = current.clone();
         current.apply(change);
         if *current != before {
+            lock(&self.changes).push(change.to_string());
             tracing::info!(
-                ?change,
+                %change,
                 "the model provider rejects the form of the request; it is changed from now on"
             );
         }
         *current != *sent
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Parameters> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Parameters {
@@ -349,6 +378,15 @@ mod tests {
         assert!(learn("Extra inputs are not permitted: max_completion_tokens"));
         assert_eq!(sent(&accepted), (false, false, false));
         assert!(!learn(MAX_TOKENS), "the alternative has been rejected");
+        assert_eq!(
+            accepted.rejected(),
+            [
+                "max_tokens",
+                "temperature",
+                "stream_options",
+                "max_completion_tokens"
+            ]
+        );
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! - An error in the stream fails the answer, even after a finish reason, unless `[DONE]` came first.
 //! - Events whose data is not an object or a list only keep the connection open.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
+
 use errand_agent::ModelAnswer;
 use serde::Deserialize;
 use serde_json::Value;
@@ -64,9 +67,9 @@ impl AnswerReader {
         if matches!(self.form, Form::Unknown) {
             match self.events.unread().trim_ascii_start() {
                 [] => {}
-                [b'{' | b'[', ..] => {
+                start @ [b'{' | b'[', ..] => {
                     let mut document = Vec::new();
-                    push_document(&mut document, self.events.unread())?;
+                    push_document(&mut document, start)?;
                     self.form = Form::Document(document);
                     return Ok(());
                 }
@@ -768,6 +771,7 @@ mod tests {
             "data: {\"choices\n\n",
             "data: {}\n\n",
             "{nonsense}",
+            "\n\n{}{nonsense}",
         ] {
             assert_eq!(kind(read(body)), ErrorKind::Malformed, "{body:?}");
         }

@@ -6,7 +6,7 @@ use async_openai::config::{AzureConfig, Config, OpenAIConfig};
 use errand_shared::service::config::Exit;
 use reqwest::{
     Body, Client, Method, Request, Response, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
 
@@ -50,6 +50,19 @@ impl Transport {
             let config = OpenAIConfig::new().with_api_key(key);
             config.with_org_id("").with_project_id("").headers()
         };
+        for (name, value) in &settings.headers {
+            let rule = || {
+                Exit::bad_setting(
+                    "headers",
+                    format!("the value of {name} is not allowed in a header"),
+                )
+            };
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_invalid| rule())?;
+            headers.insert(
+                name,
+                HeaderValue::from_str(value.reveal()).map_err(|_invalid| rule())?,
+            );
+        }
         for (_, value) in &mut headers {
             value.set_sensitive(true);
         }
@@ -101,7 +114,7 @@ impl Transport {
     }
 }
 
-/// The URL of Chat Completions below a base URL, which may end with a slash, have a query, or be that URL already. `None` if it is not
+/// The URL of Chat Completions below a base URL, which may end with slashes, have a query, or be that URL already. `None` if it is not
 /// an HTTP URL.
 fn endpoint(base_url: &str) -> Option<Url> {
     let mut url = Url::parse(base_url.trim()).ok()?;
@@ -109,6 +122,8 @@ fn endpoint(base_url: &str) -> Option<Url> {
         return None;
     }
     url.set_fragment(None);
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
     url.path_segments_mut().ok()?.pop_if_empty();
     if !url.path().ends_with("/chat/completions") {
         url.path_segments_mut().ok()?.extend(["chat", "completions"]);
@@ -124,6 +139,9 @@ fn is_azure(url: &Url) -> bool {
             ".openai.azure.com",
             ".cognitiveservices.azure.com",
             ".services.ai.azure.com",
+            ".openai.azure.us",
+            ".cognitiveservices.azure.us",
+            ".openai.azure.cn",
         ]
         .iter()
         .any(|suffix| host.ends_with(suffix))
@@ -143,6 +161,7 @@ async fn error_of(mut response: Response) -> ProviderError {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use errand_shared::service::config::Secret;
 
     use super::*;
 
@@ -153,10 +172,31 @@ mod tests {
     }
 
     fn to(url: &str, key: &str) -> Result<Transport, Exit> {
+        with_headers(url, key, &[])
+    }
+
+    fn with_headers(url: &str, key: &str, headers: &[(&str, &str)]) -> Result<Transport, Exit> {
         let mut program = Program::parse_from(["program".to_owned(), format!("--openai-base-url={url}")]);
-        program.model.openai_api_key =
-            (!key.is_empty()).then(|| errand_shared::service::config::Secret::new(key));
+        program.model.openai_api_key = (!key.is_empty()).then(|| Secret::new(key));
+        program.model.headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Secret::new(*value)))
+            .collect();
         Transport::new(&program.model)
+    }
+
+    #[test]
+    fn additional_headers_are_sent_and_may_replace_the_key() {
+        let headers = [("X-Team", "s3cret"), ("authorization", "Token s3cret")];
+        let transport = with_headers("http://example.com/v1", "key", &headers).unwrap();
+        assert_eq!(transport.headers.get("x-team").unwrap(), "s3cret");
+        assert_eq!(transport.headers.get(AUTHORIZATION).unwrap(), "Token s3cret");
+        assert!(!format!("{transport:?}").contains("s3cret"), "{transport:?}");
+        let exit = with_headers("http://example.com/v1", "key", &[("X-Team", "a\nb")]).unwrap_err();
+        assert_eq!(
+            exit.text,
+            "error: headers: the value of X-Team is not allowed in a header\n"
+        );
     }
 
     #[test]
@@ -172,7 +212,39 @@ mod tests {
         for (base_url, expected) in [
             ("http://example.com/v1", "http://example.com/v1/chat/completions"),
             ("http://example.com/v1/", "http://example.com/v1/chat/completions"),
+            (
+                "http://example.com/v1//",
+                "http://example.com/v1/chat/completions",
+            ),
+            (
+                " http://example.com/v1 ",
+                "http://example.com/v1/chat/completions",
+            ),
             ("http://example.com", "http://example.com/chat/completions"),
+            (
+                "http://example.com/?a=b",
+                "http://example.com/chat/completions?a=b",
+            ),
+            (
+                "http://example.com/v1/chat/completions/?a=b&c=d%20e",
+                "http://example.com/v1/chat/completions?a=b&c=d%20e",
+            ),
+            (
+                "https://generativelanguage.googleapis.com/v1beta/openai/",
+                "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
+            ),
+            (
+                "https://x.openai.azure.com/openai/v1/",
+                "https://x.openai.azure.com/openai/v1/chat/completions",
+            ),
+            (
+                "https://x.services.ai.azure.com/openai/v1?api-version=preview",
+                "https://x.services.ai.azure.com/openai/v1/chat/completions?api-version=preview",
+            ),
+            (
+                "https://x.openai.azure.com/openai/deployments/gpt/chat/completions?api-version=2024-10-21",
+                "https://x.openai.azure.com/openai/deployments/gpt/chat/completions?api-version=2024-10-21",
+            ),
             (
                 "http://example.com/v1?key=a#b",
                 "http://example.com/v1/chat/completions?key=a",
@@ -192,10 +264,27 @@ mod tests {
 
     #[test]
     fn key_is_sent_in_the_header_of_the_provider() {
-        let azure = to("https://x.openai.azure.com/openai/v1", "s3cret").unwrap();
-        assert_eq!(azure.headers.get("api-key").unwrap(), "s3cret");
-        assert_eq!(azure.headers.get(AUTHORIZATION), None);
-        assert!(!format!("{azure:?}").contains("s3cret"), "{azure:?}");
+        for base_url in [
+            "https://x.openai.azure.com/openai/v1",
+            "https://X.OpenAI.Azure.com/openai/v1/",
+            "https://x.cognitiveservices.azure.com/openai/deployments/gpt?api-version=2024-10-21",
+            "https://x.openai.azure.us/openai/v1",
+            "https://gateway.example.com/openai/deployments/gpt?api-version=2024-10-21",
+        ] {
+            let azure = to(base_url, "s3cret").unwrap();
+            assert_eq!(azure.headers.get("api-key").unwrap(), "s3cret", "{base_url}");
+            assert_eq!(azure.headers.get(AUTHORIZATION), None, "{base_url}");
+            assert!(!format!("{azure:?}").contains("s3cret"), "{azure:?}");
+        }
+        for base_url in ["https://api.openai.com/v1", "https://azure.com.example.com/v1"] {
+            let other = to(base_url, "s3cret").unwrap();
+            assert_eq!(
+                other.headers.get(AUTHORIZATION).unwrap(),
+                "Bearer s3cret",
+                "{base_url}"
+            );
+            assert_eq!(other.headers.get("api-key"), None, "{base_url}");
+        }
         let without_key = to("http://example.com", "").unwrap();
         assert_eq!(without_key.headers.get(AUTHORIZATION), None);
     }

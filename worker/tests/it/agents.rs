@@ -84,7 +84,7 @@ async fn conversation_keeps_the_agent_of_its_first_message() {
     assert_eq!(other.status, 200, "{}", other.body);
     let request = last_request(&app);
     assert!(system(&request).starts_with("You are Errand"), "{request}");
-    assert_eq!(request["model"], "gpt-4");
+    assert_eq!(request["model"], "gpt-5.4-mini");
     assert_eq!(offered(&request).len(), 5);
     let stored = user
         .get(&format!("/conversations/{}", other.id("conversation_id")))
@@ -192,7 +192,8 @@ async fn each_server_receives_only_its_own_key() {
     let own = Server::start(Options::default()).await.unwrap();
     let server = format!("base_url = \"{}\"", own.base_url());
     let file = AgentsFile::new(&format!(
-        "[agents.keyless]\n{server}\n[agents.keyed]\n{server}\napi_key = {{ env = \"CARGO_PKG_NAME\" }}\n"
+        "[agents.keyless]\n{server}\n[agents.keyed]\n{server}\napi_key = {{ env = \"CARGO_PKG_NAME\" }}\n\
+         [agents.headed]\nheaders = {{ Authorization = {{ env = \"CARGO_PKG_NAME\" }} }}\n"
     ));
     let app = TestApp::builder()
         .api(file.setting())
@@ -206,6 +207,11 @@ async fn each_server_receives_only_its_own_key() {
         (Value::Null, &app.model, bearer("s3cret")),
         (json!("keyless"), &own, None),
         (json!("keyed"), &own, bearer(env!("CARGO_PKG_NAME"))),
+        (
+            json!("headed"),
+            &app.model,
+            Some(env!("CARGO_PKG_NAME").to_owned()),
+        ),
     ] {
         let reply = chat(&user, json!({"message": "hello", "agent": agent})).await;
         assert_eq!(reply.status, 200, "{}", reply.body);

@@ -11,6 +11,8 @@ mod approvals_live;
 #[cfg(test)]
 mod cancel;
 #[cfg(test)]
+mod check_model;
+#[cfg(test)]
 mod context_window;
 #[cfg(test)]
 mod control;

@@ -68,6 +68,8 @@ struct Written {
     max_tokens: Option<Spanned<u32>>,
     base_url: Option<Spanned<String>>,
     api_key: Option<Spanned<Reference>>,
+    #[serde(default)]
+    headers: BTreeMap<Spanned<String>, Spanned<Reference>>,
     request: Option<Spanned<Map<String, Value>>>,
     reasoning_effort: Option<Spanned<String>>,
     #[serde(default)]
@@ -134,6 +136,7 @@ fn check(
         max_tokens: number("max_tokens", written.max_tokens, 1..=u32::MAX)?,
         base_url: url("base_url", written.base_url)?,
         api_key: secret("api_key", written.api_key, secrets)?,
+        headers: servers::headers(written.headers, secrets)?,
         request: request::check(written.request, written.reasoning_effort)?,
         fallbacks: fallbacks::check_all(written.fallbacks, secrets)?,
         max_steps: number("max_steps", written.max_steps, 1..=1000)?,
@@ -306,6 +309,7 @@ mod tests {
             max_tokens = 200
             base_url = "http://127.0.0.1:11434/v1"
             api_key = { env = "PATH" }
+            headers = { X-Team = { env = "PATH" } }
             max_steps = 3
             max_calls = 9
             max_calls_per_step = 2
@@ -327,6 +331,13 @@ mod tests {
         assert_eq!(
             shopper.api_key.as_ref().map(|key| key.reveal().to_owned()),
             std::env::var_os("PATH").map(|path| path.into_string().unwrap())
+        );
+        let [(header, value)] = shopper.headers.as_slice() else {
+            panic!("one header: {:?}", shopper.headers);
+        };
+        assert_eq!(
+            (header.as_str(), Some(value)),
+            ("X-Team", shopper.api_key.as_ref())
         );
         assert_eq!(agents.named["talker"].tools, Some(Vec::new()));
         assert_eq!(agents.named["todo"], AgentConfig::default());
@@ -359,6 +370,10 @@ mod tests {
             (
                 "[agents.a]\napi_key = { env = \"ERRAND_NO_SUCH\" }",
                 "2: api_key: the variable ERRAND_NO_SUCH is not set",
+            ),
+            (
+                "[agents.a]\nheaders = { \"a b\" = { env = \"PATH\" } }",
+                "2: headers: invalid name",
             ),
             (
                 "[agents.a]\napi_key = { file = \"x\" }",

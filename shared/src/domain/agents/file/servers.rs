@@ -86,7 +86,7 @@ fn check(written: Written, secrets: Secrets) -> Result<McpServer, Fault> {
             }
             McpTransport::Http {
                 url: super::url("url", Some(url))?.unwrap_or_default(),
-                headers: referred("headers", written.headers, is_header, secrets)?,
+                headers: headers(written.headers, secrets)?,
                 allow_private: written.allow_private.is_some_and(Spanned::into_inner),
             }
         }
@@ -242,6 +242,14 @@ fn referred(
         referred.extend(secret.map(|secret| (key.into_inner(), secret)));
     }
     Ok(referred)
+}
+
+/// The headers of requests, with values from the environment.
+pub(super) fn headers(
+    written: BTreeMap<Spanned<String>, Spanned<Reference>>,
+    secrets: Secrets,
+) -> Result<Vec<(String, Secret)>, Fault> {
+    referred("headers", written, is_header, secrets)
 }
 
 /// Whether a name is a token of RFC 9110.
