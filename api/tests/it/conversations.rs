@@ -197,8 +197,8 @@ async fn a_deleted_conversation_is_not_found_anywhere() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let kept = user.chat_async(None, "keep me").await;
-    let deleted = user.chat_async(None, "hi").await;
-    let id = deleted.id("conversation_id");
+    let posted = user.chat_async(None, "hi").await;
+    let id = posted.id("conversation_id");
     let second = user.chat_async(Some(id), "hi again").await;
     let waits = async { user.wait(second.id("run_id")).await };
     let path = format!("/conversations/{id}");
@@ -218,8 +218,8 @@ async fn a_deleted_conversation_is_not_found_anywhere() {
         (Method::PATCH, path.clone()),
         (Method::DELETE, path.clone()),
         (Method::GET, format!("{path}/messages")),
-        (Method::GET, format!("/runs/{}", deleted.text("run_id"))),
-        (Method::POST, format!("/runs/{}/retry", deleted.text("run_id"))),
+        (Method::GET, format!("/runs/{}", posted.text("run_id"))),
+        (Method::POST, format!("/runs/{}/retry", posted.text("run_id"))),
         (Method::POST, format!("/runs/{}/cancel", second.text("run_id"))),
     ] {
         let reply = Reply::read(user.request(method.clone(), &path).json(&json!({"title": "x"}))).await;
