@@ -1,4 +1,4 @@
-//! HTTP itself: the router and the listener, what handlers read from a request, and how errors look.
+//! HTTP: routers, listeners, extractors and error responses.
 
 pub(crate) mod cursor;
 pub(crate) mod database;

@@ -66,7 +66,7 @@ impl Listing {
 mod tests {
     use std::time::Duration;
 
-    use errand_shared::domain::agents::{Consent, McpTransport};
+    use errand_shared::domain::agents::{ApprovalPolicy, McpTransport};
     use rmcp::model::ToolAnnotations;
     use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ mod tests {
             },
             tools: None,
             idempotent: vec!["write".to_owned()],
-            approve: Consent::Never,
+            approve: ApprovalPolicy::Never,
             timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
             max_concurrent_calls: 1,

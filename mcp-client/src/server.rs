@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use errand_shared::{
-    domain::agents::{Consent, McpServer, McpTransport},
+    domain::agents::{ApprovalPolicy, McpServer, McpTransport},
     service::{config::Exit, lifecycle::Lifecycle},
 };
 use rmcp::{Peer, RoleClient};
@@ -185,7 +185,7 @@ impl Server {
     /// Whether a call of this tool needs the user's approval. A tool that is not available at the moment does, unless no tool
     /// of the server does.
     pub fn needs_approval(&self, tool: &str) -> bool {
-        if self.config.approve == Consent::Never {
+        if self.config.approve == ApprovalPolicy::Never {
             return false;
         }
         match &*self.state.borrow() {

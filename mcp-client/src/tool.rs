@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use errand_shared::domain::agents::{Consent, McpServer};
+use errand_shared::domain::agents::{ApprovalPolicy, McpServer};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -67,10 +67,10 @@ impl Tool {
             idempotent: annotations.is_idempotent()
                 || server.idempotent.iter().any(|name| *name == listed.name),
             needs_approval: match &server.approve {
-                Consent::Never => false,
-                Consent::Destructive => is_destructive,
-                Consent::Always => true,
-                Consent::Of(tools) => tools.iter().any(|name| *name == listed.name),
+                ApprovalPolicy::Never => false,
+                ApprovalPolicy::Destructive => is_destructive,
+                ApprovalPolicy::Always => true,
+                ApprovalPolicy::Of(tools) => tools.iter().any(|name| *name == listed.name),
             },
             timeout: server.timeout,
         })

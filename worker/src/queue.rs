@@ -1,4 +1,4 @@
-//! The job queue: Redis notifies the worker of runs that are ready, Postgres decides who gets them.
+//! The job queue: Redis notifies the worker of runs that are ready, Postgres decides which worker claims them.
 //!
 //! Redis holds the ids of runs and nothing else. A notification that is lost, duplicated, late or malformed costs at most a delay: the claim
 //! in Postgres decides which worker gets a run, and the rescuer notifies again of runs that still wait. The queue is a list with a blocking

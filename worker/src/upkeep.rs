@@ -1,4 +1,4 @@
-//! What a worker does beside executing runs: it sends heartbeats, rescues stuck runs and deletes old data.
+//! What a worker does besides executing runs: it sends heartbeats, rescues stuck runs and deletes old data.
 
 pub(crate) mod heartbeat;
 pub(crate) mod liveness;

@@ -43,7 +43,7 @@ impl Authenticator {
     /// Verifies a token and that its user exists. A user of an external identity provider is created on first use.
     ///
     /// # Errors
-    /// [`ApiError::Unauthorized`] if the token is invalid or its user was deleted, [`ApiError::DatabaseAway`] if the user cannot
+    /// [`ApiError::Unauthorized`] if the token is invalid or its user was deleted, [`ApiError::DatabaseUnavailable`] if the user cannot
     /// be looked up.
     pub(crate) async fn verify(&self, token: &str) -> Result<Identity, ApiError> {
         let claims = self

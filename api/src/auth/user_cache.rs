@@ -79,7 +79,7 @@ impl UserCache {
     ) -> Result<T, ApiError> {
         match tokio::time::timeout(self.timeout, work).await {
             Ok(done) => Ok(done?),
-            Err(_elapsed) => Err(ApiError::DatabaseAway {
+            Err(_elapsed) => Err(ApiError::DatabaseUnavailable {
                 run_id: None,
                 source: None,
             }),
@@ -91,7 +91,7 @@ impl UserCache {
 fn into_owned(error: Arc<ApiError>) -> ApiError {
     Arc::try_unwrap(error).unwrap_or_else(|shared| match &*shared {
         ApiError::Internal(source) => ApiError::Internal(source.to_string().into()),
-        _ => ApiError::DatabaseAway {
+        _ => ApiError::DatabaseUnavailable {
             run_id: None,
             source: None,
         },
@@ -129,7 +129,7 @@ mod tests {
         let id = Uuid::now_v7();
         let (first, second) = tokio::join!(cache.find(Subject::Own(id)), cache.find(Subject::Own(id)));
         for answer in [first, second] {
-            assert!(matches!(answer, Err(ApiError::DatabaseAway { .. })));
+            assert!(matches!(answer, Err(ApiError::DatabaseUnavailable { .. })));
         }
     }
 

@@ -72,7 +72,7 @@ pub(crate) async fn post_and_wait(
 /// Stores a message with its run and notifies the workers, or finds the run that its idempotency key belongs to.
 ///
 /// # Errors
-/// The errors of `POST …/chat`. Nothing is stored, except possibly after [`ApiError::DatabaseAway`].
+/// The errors of `POST …/chat`. Nothing is stored, except possibly after [`ApiError::DatabaseUnavailable`].
 pub(crate) async fn accept(chat: &ChatState, message: NewMessage) -> Result<Accepted, ApiError> {
     let started = Instant::now();
     let accepted = accept_unmeasured(chat, message).await;
@@ -85,7 +85,7 @@ pub(crate) async fn accept(chat: &ChatState, message: NewMessage) -> Result<Acce
         Err(ApiError::TooMany { .. }) => metrics::Post::RateLimit,
         Err(ApiError::OpenRuns) => metrics::Post::OpenRuns,
         Err(ApiError::QueueFull) => metrics::Post::QueueFull,
-        Err(ApiError::DatabaseAway { .. } | ApiError::Internal(_)) => metrics::Post::Unavailable,
+        Err(ApiError::DatabaseUnavailable { .. } | ApiError::Internal(_)) => metrics::Post::Unavailable,
         Err(_) => metrics::Post::Refused,
     };
     chat.posts_total.of(outcome).inc();
@@ -212,11 +212,11 @@ async fn store(chat: &ChatState, post: &Post, deadline: Instant) -> Result<PostO
     let stored = run_until(deadline, attempts).instrument(errand_shared::trace!("post"));
     match stored.await {
         Ok(outcome) => Ok(outcome),
-        Err(ApiError::DatabaseAway { source, .. }) => {
+        Err(ApiError::DatabaseUnavailable { source, .. }) => {
             let run = runs::response(&chat.database.pool, post.user_id, post.run_id);
             match tokio::time::timeout(LOOKUP_TIMEOUT, run).await {
                 Ok(Ok(Some(_))) => Ok(PostOutcome::Stored),
-                _ => Err(ApiError::DatabaseAway {
+                _ => Err(ApiError::DatabaseUnavailable {
                     run_id: Some(post.run_id),
                     source,
                 }),

@@ -1,4 +1,4 @@
-//! What the use cases of a chat share.
+//! State shared by the chat use cases.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 

@@ -108,7 +108,7 @@ pub(super) async fn wait_for_change(
         let current = runs::view(&chat.database.pool, user_id, last_seen.run_id);
         let current = match chat.database.run(current).await {
             Ok(current) => current.ok_or_else(ApiError::conversation_deleted)?,
-            Err(ApiError::DatabaseAway { .. }) => return Ok(last_seen.into()),
+            Err(ApiError::DatabaseUnavailable { .. }) => return Ok(last_seen.into()),
             Err(error) => return Err(error),
         };
         // The user may have decided already, in which case the run is queued or running again.

@@ -1,4 +1,4 @@
-//! Postgres on behalf of requests: a time limit for the queries of a request, and values that are read only now and then.
+//! Postgres for requests: one deadline for all queries of a request, and values cached for seconds.
 
 use std::{future::Future, ops::RangeInclusive, time::Duration};
 
@@ -37,7 +37,7 @@ impl Database {
     /// Runs the only database work of a request.
     ///
     /// # Errors
-    /// The error of `work`, or [`ApiError::DatabaseAway`] if it took too long.
+    /// The error of `work`, or [`ApiError::DatabaseUnavailable`] if it took too long.
     pub(crate) fn run<'a, T: Send + 'a>(
         &self,
         work: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
@@ -51,7 +51,7 @@ impl Database {
 /// The future is boxed because futures of statements are large, and a request that waits for its run must not carry them.
 ///
 /// # Errors
-/// The error of `work`, or [`ApiError::DatabaseAway`] if it is not done by `deadline`.
+/// The error of `work`, or [`ApiError::DatabaseUnavailable`] if it is not done by `deadline`.
 pub(crate) fn run_until<'a, T: Send + 'a>(
     deadline: Instant,
     work: impl Future<Output = Result<T, sqlx::Error>> + Send + 'a,
@@ -59,7 +59,7 @@ pub(crate) fn run_until<'a, T: Send + 'a>(
     async move {
         match tokio::time::timeout_at(deadline, work).await {
             Ok(done) => Ok(done?),
-            Err(_elapsed) => Err(ApiError::DatabaseAway {
+            Err(_elapsed) => Err(ApiError::DatabaseUnavailable {
                 run_id: None,
                 source: None,
             }),

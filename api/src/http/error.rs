@@ -1,5 +1,4 @@
-//! Every error of a request, and how callers see it: one table from error to HTTP status, as `application/problem+json`
-//! (RFC 9457).
+//! Maps every error of a request to an HTTP status and a problem document (RFC 9457), in one table.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -73,7 +72,7 @@ pub(crate) enum ApiError {
     Busy(&'static str),
     /// 503: Postgres is unavailable.
     #[error("the database is unavailable")]
-    DatabaseAway {
+    DatabaseUnavailable {
         /// The run whose commit has an unknown outcome.
         run_id: Option<Uuid>,
         /// The cause, for the log.
@@ -127,7 +126,9 @@ impl ApiError {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany { .. } | Self::OpenRuns => StatusCode::TOO_MANY_REQUESTS,
-            Self::QueueFull | Self::Busy(_) | Self::DatabaseAway { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueueFull | Self::Busy(_) | Self::DatabaseUnavailable { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -140,19 +141,19 @@ impl ApiError {
                 Some(first) => format!("{}: {}", first.field, first.message),
                 None => self.to_string(),
             },
-            Self::DatabaseAway { run_id: Some(_), .. } => {
+            Self::DatabaseUnavailable { run_id: Some(_), .. } => {
                 "The database is unavailable, and whether the message was stored is unknown. Read the run, or send the \
                  same request with the same Idempotency-Key again."
                     .to_owned()
             }
-            Self::DatabaseAway { .. } => "The database is unavailable; try again.".to_owned(),
+            Self::DatabaseUnavailable { .. } => "The database is unavailable; try again.".to_owned(),
             Self::Internal(_) => "An internal error occurred and was logged.".to_owned(),
             other => other.to_string(),
         };
         let mut problem = Problem::new(self.status(), detail);
         match self {
             Self::Invalid(errors) => problem.errors.clone_from(errors),
-            Self::DatabaseAway { run_id, .. } => problem.run_id = *run_id,
+            Self::DatabaseUnavailable { run_id, .. } => problem.run_id = *run_id,
             Self::Running { active_run_id } => problem.active_run_id = Some(*active_run_id),
             _ => {}
         }
@@ -165,7 +166,7 @@ impl ApiError {
             Self::TooMany { retry_after, .. } => Some(retry_after.as_secs().max(1)),
             Self::OpenRuns => Some(1),
             Self::QueueFull | Self::Busy(_) => Some(5),
-            Self::DatabaseAway { .. } => Some(2),
+            Self::DatabaseUnavailable { .. } => Some(2),
             _ => None,
         }
     }
@@ -178,7 +179,7 @@ impl From<sqlx::Error> for ApiError {
             return Self::Unauthorized("The user no longer exists.");
         }
         if storage::is_outage(&error) {
-            Self::DatabaseAway {
+            Self::DatabaseUnavailable {
                 run_id: None,
                 source: Some(error),
             }

@@ -45,7 +45,7 @@ async fn receive(
     connection: PubSub,
 ) -> Result<(), RedisError> {
     let (mut sink, mut messages) = connection.split();
-    let (finished, awaiting_approval) = (redis.finals_channel(), redis.parked_channel());
+    let (finished, awaiting_approval) = (redis.finished_channel(), redis.awaiting_approval_channel());
     redis
         .with_timeout(sink.subscribe(&[&finished, &awaiting_approval]))
         .await?;

@@ -340,7 +340,7 @@ impl Socket {
         Ok(())
     }
 
-    /// A client that does not accept a frame within the pong time-out is considered gone.
+    /// A client that does not accept a frame within the pong time-out is considered disconnected.
     async fn send(&mut self, message: Message) -> Result<(), End> {
         let limit = self.live.settings.ws_pong_timeout_seconds;
         match timeout(limit, self.stream.send(message)).await {

@@ -1,4 +1,4 @@
-//! What streams and WebSockets share.
+//! State shared by event streams and WebSockets.
 
 use std::{ops::Deref, sync::Arc};
 

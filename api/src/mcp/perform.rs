@@ -64,7 +64,7 @@ async fn attempt(
     };
     match ended {
         Ok(()) => connection.release(),
-        Err(error @ ApiError::DatabaseAway { .. }) if outcome.success => {
+        Err(error @ ApiError::DatabaseUnavailable { .. }) if outcome.success => {
             return Err(CallError::InCommit(error));
         }
         // Postgres rejected the commit and rolled back.

@@ -1,4 +1,4 @@
-//! Gauges that are read from Postgres when metrics are scraped, but not too often.
+//! Gauges that are read from Postgres when metrics are scraped, at most every two seconds.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

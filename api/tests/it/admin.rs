@@ -42,9 +42,9 @@ async fn only_admins_have_access() {
     };
     let id = Uuid::now_v7().to_string();
     for (method, path) in routes(&id) {
-        let nobody = send(&method, &path, None).await;
-        assert_eq!(nobody.status, 401, "{path}");
-        assert!(nobody.headers.contains_key("www-authenticate"), "{path}");
+        let anonymous = send(&method, &path, None).await;
+        assert_eq!(anonymous.status, 401, "{path}");
+        assert!(anonymous.headers.contains_key("www-authenticate"), "{path}");
         assert_eq!(send(&method, &path, Some("x.y.z")).await.status, 401, "{path}");
         let stranger = send(&method, &path, Some(&user.token)).await;
         assert_eq!(stranger.status, 403, "{path}");
@@ -95,7 +95,7 @@ async fn overview_shows_open_runs_workers_and_finished_runs() {
     assert_eq!((&waiting["queued"], &waiting["running"]), (&json!(2), &json!(0)));
     assert!(
         waiting["oldest_wait_seconds"].as_f64().unwrap() < 600.0,
-        "a run that was handed back waits since then: {waiting}"
+        "a released run has waited since its release: {waiting}"
     );
     app.database
         .execute("UPDATE runs SET available_at = queued_at")
@@ -242,9 +242,13 @@ async fn a_failed_run_has_a_reason_and_only_the_last_can_be_retried() {
     let second = user.chat_in(conversation, "bad two").await;
     assert_eq!(second.status, 502, "{}", second.body);
 
-    let letters = admin.admin_get("/runs?status=failed").await.body;
-    assert_eq!(letters["items"].as_array().unwrap().len(), 2, "{letters}");
-    let letter = &letters["items"][0];
+    let dead_letters = admin.admin_get("/runs?status=failed").await.body;
+    assert_eq!(
+        dead_letters["items"].as_array().unwrap().len(),
+        2,
+        "{dead_letters}"
+    );
+    let letter = &dead_letters["items"][0];
     assert_eq!(letter["run_id"], second.text("run_id"));
     assert_eq!(
         letter["reason"],
@@ -284,7 +288,7 @@ async fn pausing_and_draining_twice_changes_nothing() {
         (200, &json!(true))
     );
     let again = admin.admin_post("/queue/pause").await;
-    assert_eq!(again.body, paused.body, "since the first time");
+    assert_eq!(again.body, paused.body, "paused since the first command");
     assert_eq!(
         admin.admin_get("/overview").await.body["paused_at"],
         paused.body["paused_at"]
@@ -299,9 +303,9 @@ async fn pausing_and_draining_twice_changes_nothing() {
     })
     .await;
     for (order, draining) in [("drain", true), ("drain", true), ("undrain", false)] {
-        let told = admin.admin_post(&format!("/workers/{}/{order}", worker.id)).await;
+        let reply = admin.admin_post(&format!("/workers/{}/{order}", worker.id)).await;
         assert_eq!(
-            (told.status.as_u16(), &told.body["draining"]),
+            (reply.status.as_u16(), &reply.body["draining"]),
             (200, &json!(draining))
         );
     }

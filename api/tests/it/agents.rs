@@ -20,18 +20,18 @@ async fn an_invalid_agents_file_ends_the_program_with_one_line() {
         let output = run(&mut command).await;
         (output.status.code(), text(&output.stderr))
     };
-    let (code, said) = start().await;
-    assert_eq!(code, Some(2), "{said}");
+    let (code, stderr) = start().await;
+    assert_eq!(code, Some(2), "{stderr}");
     let expected = format!(
         "error: AGENTS_FILE: {}: line 3: unknown field `modle`",
         path.display()
     );
-    assert!(said.starts_with(&expected), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(stderr.starts_with(&expected), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 
     std::fs::remove_file(&path).unwrap();
-    let (code, said) = start().await;
-    assert_eq!(code, Some(2), "{said}");
+    let (code, stderr) = start().await;
+    assert_eq!(code, Some(2), "{stderr}");
     let expected = format!("error: AGENTS_FILE: {}: entity not found\n", path.display());
-    assert_eq!(said, expected);
+    assert_eq!(stderr, expected);
 }

@@ -98,12 +98,12 @@ async fn registration_reports_every_invalid_field() {
         let reply = post(&app, "/auth/register", body.clone()).await;
         assert_eq!(reply.status, 422, "{body}: {}", reply.body);
         let errors = reply.body["errors"].as_array().unwrap();
-        let mut told: Vec<_> = errors
+        let mut reported: Vec<_> = errors
             .iter()
             .map(|error| error["field"].as_str().unwrap())
             .collect();
-        told.sort_unstable();
-        assert_eq!(told, fields, "{body}");
+        reported.sort_unstable();
+        assert_eq!(reported, fields, "{body}");
         for error in errors {
             assert!(!error["message"].as_str().unwrap().is_empty());
         }
@@ -385,7 +385,11 @@ async fn too_many_attempts_are_429_with_retry_after() {
     limited(log_in(&app, "seventh@example.com", User::PASSWORD).await);
     let body = json!({"email": "eighth@example.com", "password": User::PASSWORD, "name": "Eve"});
     limited(post(&app, "/auth/register", body).await);
-    assert_eq!(me(&app, &ada.token).await.status, 200, "who is in is not held up");
+    assert_eq!(
+        me(&app, &ada.token).await.status,
+        200,
+        "a logged-in user is not limited"
+    );
 }
 
 /// Secrets that may only appear in the database.

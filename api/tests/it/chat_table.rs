@@ -207,10 +207,10 @@ async fn a_failed_run_is_502_and_can_be_retried() {
             .await,
         4
     );
-    let look = user.get(&format!("/runs/{}", reply.text("run_id"))).await;
-    assert_eq!(look.status, 200);
-    assert_eq!(look.text("status"), "failed");
-    assert_eq!(look.body["problem"]["detail"], reply.body["detail"]);
+    let view = user.get(&format!("/runs/{}", reply.text("run_id"))).await;
+    assert_eq!(view.status, 200);
+    assert_eq!(view.text("status"), "failed");
+    assert_eq!(view.body["problem"]["detail"], reply.body["detail"]);
 
     app.model
         .script(Script::new().otherwise(Behaviour::reply("All well again.")));
@@ -269,7 +269,7 @@ async fn a_cancelled_run_is_409() {
     assert_eq!(
         user.post(&path, Value::Null).await.status,
         200,
-        "a final run is left as it is"
+        "a final run is unchanged"
     );
     assert_eq!(
         app.database
@@ -318,7 +318,7 @@ async fn too_many_open_runs_are_429_and_store_nothing() {
     assert_eq!(
         app.user("Eve").await.chat_async(None, "hi").await.status,
         202,
-        "others are not held up"
+        "other users are not limited"
     );
     let _worker = app.start_worker().await;
     for run in user.get("/conversations").await.body["items"].as_array().unwrap() {
@@ -395,7 +395,7 @@ async fn too_many_messages_a_minute_are_429() {
     let again = keyed("one").await;
     assert_eq!(
         again.status, 202,
-        "a known key is answered before any limit is looked at"
+        "a known key is answered before any limit is checked"
     );
     assert_eq!(again.body["run_id"], first.body["run_id"]);
     let _worker = app.start_worker().await;

@@ -48,11 +48,11 @@ async fn create_user_reads_the_password_from_standard_input() {
     let arguments = ["--email=ann@example.com", "--name=Ann 李"];
     let made = create_user(&app, &arguments, Some(" pass word é \r\nnot this line\n")).await;
     assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
-    let said = text(&made.stdout);
-    assert_eq!(said.lines().count(), 1, "the password is not printed: {said}");
+    let stdout = text(&made.stdout);
+    assert_eq!(stdout.lines().count(), 1, "the password is not printed: {stdout}");
     let login = log_in(&app, "ann@example.com", " pass word é ").await;
     assert_eq!(login.status, 200, "{}", login.body);
-    assert_eq!(login.body["user"]["id"], named(&said, "user").unwrap());
+    assert_eq!(login.body["user"]["id"], named(&stdout, "user").unwrap());
     assert_eq!(login.body["user"]["name"], "Ann 李");
     assert_eq!(
         app.database.texts("SELECT role FROM users").await,
@@ -63,12 +63,12 @@ async fn create_user_reads_the_password_from_standard_input() {
     assert_eq!(taken.status.code(), Some(1));
     let short = create_user(&app, &["--email=eve", "--name=Eve"], Some("hush\n")).await;
     assert_eq!(short.status.code(), Some(1));
-    let said = text(&short.stderr);
+    let stderr = text(&short.stderr);
     assert!(
-        said.contains("email") && said.contains("password must have"),
-        "{said}"
+        stderr.contains("email") && stderr.contains("password must have"),
+        "{stderr}"
     );
-    assert!(!said.contains("hush"), "{said}");
+    assert!(!stderr.contains("hush"), "{stderr}");
     assert_eq!(app.database.count("SELECT count(*) FROM users").await, 1);
 }
 
@@ -79,9 +79,9 @@ async fn a_missing_password_is_generated_and_printed() {
         let email_argument = format!("--email={email}");
         let made = create_user(&app, &[&email_argument, "--name=Root", "--admin"], input).await;
         assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
-        let said = text(&made.stdout);
-        let password = named(&said, "password").unwrap();
-        assert!(password.len() >= 20, "{said}");
+        let stdout = text(&made.stdout);
+        let password = named(&stdout, "password").unwrap();
+        assert!(password.len() >= 20, "{stdout}");
         let login = log_in(&app, email, password).await;
         assert_eq!(login.status, 200, "{}", login.body);
         assert_eq!(claims(login.text("access_token"))["role"], "admin");
@@ -122,8 +122,8 @@ async fn an_issued_token_is_accepted() {
             60,
         ),
     ] {
-        let said = printed(&mut token(arguments)).await;
-        let issued = said.strip_suffix('\n').unwrap();
+        let stdout = printed(&mut token(arguments)).await;
+        let issued = stdout.strip_suffix('\n').unwrap();
         let me = app
             .http()
             .get(format!("{}/auth/me", app.url()))
@@ -141,7 +141,7 @@ async fn an_issued_token_is_accepted() {
         issued.clone_into(&mut caller.token);
         assert_eq!(caller.get("/tasks").await.status, 200);
     }
-    let nobody = run(&mut token(vec![format!("--user={}", Uuid::now_v7())])).await;
-    assert_eq!(nobody.status.code(), Some(1));
-    assert_eq!(text(&nobody.stdout), "");
+    let unknown = run(&mut token(vec![format!("--user={}", Uuid::now_v7())])).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(text(&unknown.stdout), "");
 }

@@ -77,7 +77,7 @@ async fn conversations_are_listed_newest_first_without_gaps_or_repeats() {
         .await
         .unwrap();
     let (sizes, mut listed) = pages(&user, "/conversations?limit=2", "cursor", "id").await;
-    assert_eq!(sizes, [2, 2, 2, 1], "also if all are of one time");
+    assert_eq!(sizes, [2, 2, 2, 1], "also if all have the same time");
     listed.sort_unstable_by_key(ToString::to_string);
     listed.dedup();
     assert_eq!(listed.len(), 7);
@@ -197,8 +197,8 @@ async fn a_deleted_conversation_is_not_found_anywhere() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let kept = user.chat_async(None, "keep me").await;
-    let gone = user.chat_async(None, "hi").await;
-    let id = gone.id("conversation_id");
+    let posted = user.chat_async(None, "hi").await;
+    let id = posted.id("conversation_id");
     let second = user.chat_async(Some(id), "hi again").await;
     let waits = async { user.wait(second.id("run_id")).await };
     let path = format!("/conversations/{id}");
@@ -218,8 +218,8 @@ async fn a_deleted_conversation_is_not_found_anywhere() {
         (Method::PATCH, path.clone()),
         (Method::DELETE, path.clone()),
         (Method::GET, format!("{path}/messages")),
-        (Method::GET, format!("/runs/{}", gone.text("run_id"))),
-        (Method::POST, format!("/runs/{}/retry", gone.text("run_id"))),
+        (Method::GET, format!("/runs/{}", posted.text("run_id"))),
+        (Method::POST, format!("/runs/{}/retry", posted.text("run_id"))),
         (Method::POST, format!("/runs/{}/cancel", second.text("run_id"))),
     ] {
         let reply = Reply::read(user.request(method.clone(), &path).json(&json!({"title": "x"}))).await;
@@ -258,7 +258,7 @@ async fn deleting_a_conversation_ends_waiting_requests() {
     assert_eq!(next.status, 200, "the worker continues: {}", next.body);
     app.take_worker().stop().await;
     let tasks = app.database.count("SELECT count(*) FROM tasks").await;
-    assert_eq!(tasks, 0, "no task of the deleted conversation is there");
+    assert_eq!(tasks, 0, "the cancelled run added no task");
 }
 
 #[tokio::test]

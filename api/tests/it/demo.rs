@@ -54,9 +54,12 @@ async fn play(app: &TestApp, user: &User, chat: &str) {
     let mut tools = Vec::new();
     let mut reply = String::new();
     // Lines that start with `>` are whole messages.
-    for said in members(chat, ">", "\u{0}") {
+    for message in members(chat, ">", "\u{0}") {
         let answer = user
-            .post("/chat", json!({"message": said, "conversation_id": conversation}))
+            .post(
+                "/chat",
+                json!({"message": message, "conversation_id": conversation}),
+            )
             .await;
         assert_eq!(answer.status, 200, "{chat}\n{}", answer.body);
         conversation = Some(answer.id("conversation_id"));

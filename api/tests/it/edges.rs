@@ -53,21 +53,21 @@ async fn silent_and_slow_connections_are_closed() {
         user.id, user.token
     );
     half_a_body.write_all(head.as_bytes()).await.unwrap();
-    let words = read_to_end(half_a_body).await;
-    assert!(words.starts_with("HTTP/1.1 408"), "{words}");
-    assert!(words.contains("application/problem+json"), "{words}");
+    let response = read_to_end(half_a_body).await;
+    assert!(response.starts_with("HTTP/1.1 408"), "{response}");
+    assert!(response.contains("application/problem+json"), "{response}");
 }
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait() {
-    let lone = TestApp::builder()
+    let app = TestApp::builder()
         .workers(0)
         .api("--max-connections=2")
         .start()
         .await;
-    let first = connect(&lone).await;
-    let mut second = connect(&lone).await;
-    let mut third = connect(&lone).await;
+    let first = connect(&app).await;
+    let mut second = connect(&app).await;
+    let mut third = connect(&app).await;
     let ask = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     third.write_all(ask).await.unwrap();
     second.write_all(ask).await.unwrap();

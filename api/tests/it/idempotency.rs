@@ -32,7 +32,7 @@ async fn a_repeated_request_has_one_effect_and_one_response() {
     let elsewhere = send(&app.user("Eve").await, "k1", body).await;
     assert_ne!(
         elsewhere.body["run_id"], first.body["run_id"],
-        "keys are each user's own"
+        "keys of different users are independent"
     );
 }
 

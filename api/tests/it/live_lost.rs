@@ -24,8 +24,8 @@ async fn command(app: &TestApp, words: &[&str]) -> String {
         .unwrap()
 }
 
-/// The number of events that Redis was asked to store.
-async fn asked(app: &TestApp) -> u64 {
+/// The number of events that the worker has tried to store in Redis.
+async fn write_attempts(app: &TestApp) -> u64 {
     let stats = command(app, &["INFO", "commandstats"]).await;
     let calls = stats
         .lines()
@@ -37,9 +37,12 @@ async fn asked(app: &TestApp) -> u64 {
 /// Fills Redis and waits until it has rejected an event.
 async fn fill(app: &TestApp) {
     command(app, &["CONFIG", "SET", "maxmemory", "1"]).await;
-    let before = asked(app).await;
+    let before = write_attempts(app).await;
     // The first of them may have been sent before Redis was full.
-    eventually("events are refused", || async { asked(app).await > before + 1 }).await;
+    eventually("events are rejected", || async {
+        write_attempts(app).await > before + 1
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -100,10 +103,10 @@ async fn a_stream_continues_at_another_api_after_a_kill() {
     let answer = answer.trim_end();
     app.model
         .script(Script::new().when("go", [Behaviour::reply(answer)]));
-    let victim = Server::start(&app, "info").await;
-    let mut stream = user.at(victim.url()).chat_events(None, "go").await;
+    let killed_api = Server::start(&app, "info").await;
+    let mut stream = user.at(killed_api.url()).chat_events(None, "go").await;
     let mut received = stream.until("message.delta").await;
-    victim.kill().await;
+    killed_api.kill().await;
     received.extend(stream.rest().await);
     assert_ne!(kind_of(received.last().unwrap()), "run.succeeded");
     let run_id = received[0]["run_id"].as_str().unwrap().parse().unwrap();

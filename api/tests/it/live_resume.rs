@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 const ANSWER: &str =
-    "One by one the words of this answer come over the wire so that whoever listens hears them come";
+    "One by one the words of this answer are sent, and every subscriber receives all of them in order";
 
 fn add_milk() -> Behaviour {
     Behaviour::tool_call("add_task", r#"{"title":"milk"}"#)
@@ -28,14 +28,14 @@ fn run_of(event: &Value) -> Uuid {
     event["run_id"].as_str().unwrap().parse().unwrap()
 }
 
-async fn forget_log(app: &TestApp, run_id: Uuid) {
+async fn delete_log(app: &TestApp, run_id: Uuid) {
     let key = app.ready_key().replace("ready", &format!("run:{run_id}"));
-    let gone: i64 = redis::cmd("DEL")
+    let deleted: i64 = redis::cmd("DEL")
         .arg(key)
         .query_async(&mut app.redis().await)
         .await
         .unwrap();
-    assert_eq!(gone, 1, "there was a log");
+    assert_eq!(deleted, 1, "the log existed");
 }
 
 async fn log_of(app: &TestApp, run_id: Uuid) -> i64 {
@@ -145,7 +145,7 @@ async fn a_run_with_a_lost_log_is_streamed_from_postgres() {
         .script(Script::new().when("milk", [add_milk(), Behaviour::reply("Milk is on the list.")]));
     let received = user.chat_events(None, "milk").await.rest().await;
     let run_id = run_of(&received[0]);
-    forget_log(&app, run_id).await;
+    delete_log(&app, run_id).await;
     let all = user.events(run_id, 0).await.rest().await;
     let expected = [
         "run.queued",
@@ -229,7 +229,7 @@ async fn emptying_redis_during_a_run_loses_no_text() {
 async fn a_subscriber_gets_the_final_event_without_redis() {
     // The API subscribes at a Redis to which the worker does not publish.
     let app = TestApp::builder()
-        .api("--redis-prefix=nobody-writes-here:")
+        .api("--redis-prefix=not-used-by-workers:")
         .api("--wait-sweep-ms=40")
         .start()
         .await;
@@ -328,12 +328,12 @@ async fn a_deleted_conversation_ends_its_streams() {
     let rest = stream.rest().await;
     assert_eq!(kinds_of(&rest), ["run.cancelled"]);
     assert_eq!(rest[0]["data"]["done"][0]["tool_name"], "add_task");
-    let asked = std::time::Instant::now();
+    let start = std::time::Instant::now();
     app.model.wait_idle().await;
     assert!(
-        asked.elapsed() < Duration::from_secs(1),
-        "the model is not asked on: {:?}",
-        asked.elapsed()
+        start.elapsed() < Duration::from_secs(1),
+        "the model call is not aborted: {:?}",
+        start.elapsed()
     );
 }
 
@@ -354,11 +354,11 @@ async fn a_cancel_at_another_instance_ends_a_hanging_model_call_within_a_second(
     gate.wait_arrived(1).await;
     gate.release();
     let cancel = format!("/runs/{}/cancel", received[0]["run_id"].as_str().unwrap());
-    let asked = std::time::Instant::now();
+    let start = std::time::Instant::now();
     let elsewhere = user.at(app.url_of(1));
     assert_eq!(elsewhere.post(&cancel, Value::Null).await.status, 202);
     let rest = stream.rest().await;
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(kinds_of(&rest), ["run.cancelled"]);
     assert_eq!(rest[0]["data"]["done"][0]["tool_name"], "add_task");
     assert!(rest[0]["data"]["usage"]["total_tokens"].as_i64() > Some(0));
@@ -446,7 +446,7 @@ async fn if_running_reject_is_409_while_a_run_is_open() {
     let again = rejecting(&user, conversation, Some("k")).await;
     assert_eq!(
         again.body["run_id"], taken.body["run_id"],
-        "a known key is answered first"
+        "a known key is answered before the conflict is checked"
     );
     let waiting = json!({"message": "now", "conversation_id": conversation});
     let request = user.request(Method::POST, "/chat").header("idempotency-key", "k");

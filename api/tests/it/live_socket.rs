@@ -27,7 +27,7 @@ async fn a_chat_over_a_websocket_reaches_every_device() {
     let (mut phone, mut laptop) = (open(&app, 0, &user).await, open(&app, 1, &user).await);
     let mut other = open(&app, 1, &stranger).await;
     phone
-        .say(json!({"type": "chat", "id": "a", "message": "Buy milk", "idempotency_key": "k"}))
+        .send_json(json!({"type": "chat", "id": "a", "message": "Buy milk", "idempotency_key": "k"}))
         .await;
     let frames = phone.until("run.succeeded").await;
     let (accepted, events) = frames.split_first().unwrap();
@@ -49,8 +49,8 @@ async fn a_chat_over_a_websocket_reaches_every_device() {
         assert_eq!(event["run_id"], accepted["run_id"]);
         assert_eq!(event["conversation_id"], accepted["conversation_id"]);
     }
-    let heard = laptop.until("run.succeeded").await;
-    assert_eq!(heard[1..], events[1..]);
+    let received = laptop.until("run.succeeded").await;
+    assert_eq!(received[1..], events[1..]);
 
     // The key belongs to the first message, whether it is sent again over HTTP or a WebSocket.
     let body = json!({"message": "Buy milk"});
@@ -60,7 +60,7 @@ async fn a_chat_over_a_websocket_reaches_every_device() {
     let again = errand_testkit::Reply::read(request.json(&body)).await;
     assert_eq!(again.body["run_id"], accepted["run_id"]);
     phone
-        .say(json!({"type": "chat", "id": "b", "message": "Buy milk", "idempotency_key": "k"}))
+        .send_json(json!({"type": "chat", "id": "b", "message": "Buy milk", "idempotency_key": "k"}))
         .await;
     let frames = phone.until("run.succeeded").await;
     assert_eq!(frames[0]["id"], "b");
@@ -76,7 +76,7 @@ async fn a_chat_over_a_websocket_reaches_every_device() {
             .all(|frame| frame["run_id"] == posted.body["run_id"]),
         "{frames:#?}"
     );
-    other.say(json!({"type": "ping"})).await;
+    other.send_json(json!({"type": "ping"})).await;
     assert_eq!(
         other.json().await,
         json!({"type": "pong"}),
@@ -95,7 +95,7 @@ async fn a_late_websocket_receives_missed_events() {
     gate.wait_arrived(1).await;
     let (mut late, mut asking) = (open(&app, 0, &user).await, open(&app, 0, &user).await);
     asking
-        .say(json!({"type": "subscribe", "run_id": posted.body["run_id"]}))
+        .send_json(json!({"type": "subscribe", "run_id": posted.body["run_id"]}))
         .await;
     let seen = asking.until("tool.finished").await;
     assert_eq!(
@@ -110,7 +110,7 @@ async fn a_late_websocket_receives_missed_events() {
     assert_eq!(all, [seen.clone(), rest.clone()].concat());
 
     let last = seq_of(seen.last().unwrap());
-    late.say(json!({"type": "subscribe", "run_id": posted.body["run_id"], "after_seq": last}))
+    late.send_json(json!({"type": "subscribe", "run_id": posted.body["run_id"], "after_seq": last}))
         .await;
     assert_eq!(late.until("run.succeeded").await, rest);
 }
@@ -128,24 +128,24 @@ async fn a_run_can_be_cancelled_over_a_websocket() {
         .script(Script::new().when("milk", [add_milk(), Behaviour::reply("Too late.").behind(&gate)]));
     let mut socket = open(&app, 0, &user).await;
     socket
-        .say(json!({"type": "chat", "id": "a", "message": "milk"}))
+        .send_json(json!({"type": "chat", "id": "a", "message": "milk"}))
         .await;
     let accepted = socket.json().await;
     gate.wait_arrived(1).await;
-    let asked = std::time::Instant::now();
+    let start = std::time::Instant::now();
     socket
-        .say(json!({"type": "cancel", "run_id": accepted["run_id"]}))
+        .send_json(json!({"type": "cancel", "run_id": accepted["run_id"]}))
         .await;
     let frames = socket.until("run.cancelled").await;
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     let last = &frames.last().unwrap()["data"];
     assert_eq!(last["done"][0]["tool_name"], "add_task");
     assert!(last["usage"]["total_tokens"].as_i64() > Some(0));
     // Cancelling again is not an error and sends no event.
     socket
-        .say(json!({"type": "cancel", "run_id": accepted["run_id"]}))
+        .send_json(json!({"type": "cancel", "run_id": accepted["run_id"]}))
         .await;
-    socket.say(json!({"type": "ping"})).await;
+    socket.send_json(json!({"type": "ping"})).await;
     assert_eq!(socket.json().await, json!({"type": "pong"}));
 }
 
@@ -154,7 +154,7 @@ async fn an_invalid_frame_gets_a_problem_and_the_websocket_stays_open() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let mut socket = open(&app, 0, &user).await;
-    let nobody = errand_shared::Uuid::now_v7();
+    let unknown = errand_shared::Uuid::now_v7();
     let cases = [
         (Message::binary(vec![0, 159]), 400, None),
         (Message::text("{"), 400, None),
@@ -172,23 +172,23 @@ async fn an_invalid_frame_gets_a_problem_and_the_websocket_stays_open() {
         ),
         (
             Message::text(
-                json!({"type": "chat", "id": "d", "message": "hi", "conversation_id": nobody}).to_string(),
+                json!({"type": "chat", "id": "d", "message": "hi", "conversation_id": unknown}).to_string(),
             ),
             404,
             Some("d"),
         ),
         (
-            Message::text(json!({"type": "cancel", "run_id": nobody}).to_string()),
+            Message::text(json!({"type": "cancel", "run_id": unknown}).to_string()),
             404,
             None,
         ),
         (
-            Message::text(json!({"type": "subscribe", "run_id": nobody}).to_string()),
+            Message::text(json!({"type": "subscribe", "run_id": unknown}).to_string()),
             404,
             None,
         ),
         (
-            Message::text(json!({"type": "subscribe", "run_id": nobody, "after_seq": -1}).to_string()),
+            Message::text(json!({"type": "subscribe", "run_id": unknown, "after_seq": -1}).to_string()),
             422,
             None,
         ),
@@ -201,7 +201,7 @@ async fn an_invalid_frame_gets_a_problem_and_the_websocket_stays_open() {
         assert_eq!(frame["problem"]["status"], status, "{what}: {frame}");
         assert_eq!(frame.get("id").and_then(Value::as_str), id, "{what}");
     }
-    socket.say(json!({"type": "ping"})).await;
+    socket.send_json(json!({"type": "ping"})).await;
     assert_eq!(socket.json().await, json!({"type": "pong"}));
     assert_eq!(app.database.count("SELECT count(*) FROM runs").await, 0);
 
@@ -209,7 +209,7 @@ async fn an_invalid_frame_gets_a_problem_and_the_websocket_stays_open() {
     assert_eq!(
         socket.next().await,
         Frame::Closed(Some(1002)),
-        "more than a frame may have"
+        "a frame over the size limit"
     );
 }
 
@@ -222,11 +222,11 @@ async fn a_rate_limited_frame_has_retry_after() {
     let user = app.user("Ada").await;
     let mut socket = open(&app, 0, &user).await;
     socket
-        .say(json!({"type": "chat", "id": "a", "message": "hello"}))
+        .send_json(json!({"type": "chat", "id": "a", "message": "hello"}))
         .await;
     socket.until("run.succeeded").await;
     socket
-        .say(json!({"type": "chat", "id": "b", "message": "hello"}))
+        .send_json(json!({"type": "chat", "id": "b", "message": "hello"}))
         .await;
     let refused = socket.json().await;
     assert_eq!(refused["problem"]["status"], 429);
@@ -245,51 +245,53 @@ async fn the_handshake_requires_a_valid_caller_and_origin() {
     let bearer = format!("Bearer {}", user.token);
     let protocols = format!("errand.v1, bearer.{}", user.token);
     let own = app.url();
-    let try_to = async |id, headers: &[(&str, &str)]| Socket::open(&own, id, headers).await;
+    let open_as = async |id, headers: &[(&str, &str)]| Socket::open(&own, id, headers).await;
 
-    assert_eq!(try_to(user.id, &[]).await.unwrap_err(), 401);
+    assert_eq!(open_as(user.id, &[]).await.unwrap_err(), 401);
     assert_eq!(
-        try_to(user.id, &[("authorization", "Bearer x")])
+        open_as(user.id, &[("authorization", "Bearer x")])
             .await
             .unwrap_err(),
         401
     );
     let bad = [("sec-websocket-protocol", "errand.v1, bearer.x")];
-    assert_eq!(try_to(user.id, &bad).await.unwrap_err(), 401);
+    assert_eq!(open_as(user.id, &bad).await.unwrap_err(), 401);
     assert_eq!(
-        try_to(other.id, &[("authorization", &bearer)]).await.unwrap_err(),
+        open_as(other.id, &[("authorization", &bearer)])
+            .await
+            .unwrap_err(),
         403
     );
-    let evil = [
+    let foreign_origin = [
         ("authorization", bearer.as_str()),
         ("origin", "https://evil.example"),
     ];
-    assert_eq!(try_to(user.id, &evil).await.unwrap_err(), 403);
+    assert_eq!(open_as(user.id, &foreign_origin).await.unwrap_err(), 403);
 
-    let mut seats = Vec::new();
+    let mut sockets = Vec::new();
     let page = [
         ("sec-websocket-protocol", protocols.as_str()),
         ("origin", own.as_str()),
     ];
-    seats.push(try_to(user.id, &page).await.unwrap());
+    sockets.push(open_as(user.id, &page).await.unwrap());
     assert_eq!(
-        seats[0].protocol.as_deref(),
+        sockets[0].protocol.as_deref(),
         Some("errand.v1"),
-        "the token is not said back"
+        "the response does not contain the token"
     );
     let listed = [
         ("authorization", bearer.as_str()),
         ("origin", "https://app.example"),
     ];
-    seats.push(try_to(user.id, &listed).await.unwrap());
-    assert_eq!(seats[1].protocol, None);
-    seats.push(try_to(user.id, &[("authorization", &bearer)]).await.unwrap());
-    assert_eq!(try_to(user.id, &page).await.unwrap_err(), 429);
+    sockets.push(open_as(user.id, &listed).await.unwrap());
+    assert_eq!(sockets[1].protocol, None);
+    sockets.push(open_as(user.id, &[("authorization", &bearer)]).await.unwrap());
+    assert_eq!(open_as(user.id, &page).await.unwrap_err(), 429);
     let theirs = format!("Bearer {}", other.token);
-    drop(try_to(other.id, &[("authorization", &theirs)]).await.unwrap());
-    seats.pop();
-    eventually("the seat is free again", || async {
-        try_to(user.id, &page).await.is_ok()
+    drop(open_as(other.id, &[("authorization", &theirs)]).await.unwrap());
+    sockets.pop();
+    eventually("the connection count has decreased", || async {
+        open_as(user.id, &page).await.is_ok()
     })
     .await;
 
@@ -315,7 +317,7 @@ async fn a_shutdown_closes_websockets_and_the_client_continues_elsewhere() {
         .script(Script::new().when("wait", [Behaviour::reply("Here at last.").behind(&gate)]));
     let mut socket = open(&app, 0, &user).await;
     socket
-        .say(json!({"type": "chat", "id": "a", "message": "wait"}))
+        .send_json(json!({"type": "chat", "id": "a", "message": "wait"}))
         .await;
     let mut frames = socket.until("run.started").await;
     gate.wait_arrived(1).await;
@@ -325,9 +327,9 @@ async fn a_shutdown_closes_websockets_and_the_client_continues_elsewhere() {
     let mut elsewhere = open(&app, 0, &user).await;
     let (run_id, last) = (frames[0]["run_id"].clone(), seq_of(frames.last().unwrap()));
     elsewhere
-        .say(json!({"type": "subscribe", "run_id": run_id, "after_seq": last}))
+        .send_json(json!({"type": "subscribe", "run_id": run_id, "after_seq": last}))
         .await;
-    elsewhere.say(json!({"type": "ping"})).await;
+    elsewhere.send_json(json!({"type": "ping"})).await;
     assert_eq!(elsewhere.json().await, json!({"type": "pong"}));
     gate.release();
     frames.remove(0);
@@ -351,7 +353,7 @@ async fn a_client_without_pongs_is_disconnected() {
     // The client reads nothing, so it answers no pings.
     let silent = open(&app, 0, &user).await;
     let bearer = format!("Bearer {}", user.token);
-    eventually("its seat is free", || async {
+    eventually("the connection count has decreased", || async {
         Socket::open(&app.url(), user.id, &[("authorization", &bearer)])
             .await
             .is_ok()
@@ -376,7 +378,7 @@ async fn a_slow_client_is_disconnected_and_can_continue() {
     // Until the buffers of the kernel and of the API are full.
     for number in 0..24 {
         quick
-            .say(json!({"type": "chat", "id": number.to_string(), "message": "go"}))
+            .send_json(json!({"type": "chat", "id": number.to_string(), "message": "go"}))
             .await;
         let frames = quick.until("run.succeeded").await;
         runs.push(frames[0]["run_id"].clone());
@@ -398,7 +400,7 @@ async fn a_slow_client_is_disconnected_and_can_continue() {
         .collect();
     let mut again = open(&app, 0, &user).await;
     again
-        .say(json!({"type": "subscribe", "run_id": run_id, "after_seq": seq_of(last)}))
+        .send_json(json!({"type": "subscribe", "run_id": run_id, "after_seq": seq_of(last)}))
         .await;
     if kind_of(last) != "run.succeeded" {
         received.extend(again.until("run.succeeded").await);

@@ -55,8 +55,11 @@ async fn call(app: &TestApp, user: &User, version: &str, name: &str, arguments: 
     assert_eq!(reply.body["id"], 7);
     let result = reply.body["result"].clone();
     let text = result["content"][0]["text"].as_str().unwrap();
-    let said: Value = serde_json::from_str(text).unwrap();
-    assert_eq!(said, result["structuredContent"], "one result in two forms");
+    let parsed: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(
+        parsed, result["structuredContent"],
+        "text and structured content are equal"
+    );
     assert_eq!(
         result["isError"],
         json!(result["structuredContent"]["success"] == false),
@@ -74,14 +77,14 @@ async fn a_client_initializes_lists_and_calls_all_five_tools() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     let hello = json!({"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
-    let shaken = ask(&app, &user, LEGACY, "initialize", hello).await;
-    assert_eq!(shaken.status, 200, "{}", shaken.body);
-    let result = &shaken.body["result"];
+    let initialized = ask(&app, &user, LEGACY, "initialize", hello).await;
+    assert_eq!(initialized.status, 200, "{}", initialized.body);
+    let result = &initialized.body["result"];
     assert_eq!(result["protocolVersion"], LEGACY);
     assert_eq!(result["serverInfo"]["name"], "errand");
     assert!(result["capabilities"]["tools"].is_object(), "{result}");
     assert!(
-        !shaken.headers.contains_key("mcp-session-id"),
+        !initialized.headers.contains_key("mcp-session-id"),
         "there are no sessions"
     );
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
@@ -138,9 +141,9 @@ async fn a_client_initializes_lists_and_calls_all_five_tools() {
         let renamed = call("update_task", json!({"task_id": number, "title": "buy oat milk"})).await;
         assert_eq!(renamed["task"]["title"], "buy oat milk");
         if version == MODERN {
-            let gone = call("delete_task", json!({"task_id": number})).await;
+            let deleted = call("delete_task", json!({"task_id": number})).await;
             assert_eq!(
-                gone["deleted_task"],
+                deleted["deleted_task"],
                 json!({"id": number, "title": "buy oat milk"})
             );
             assert_eq!(user.get(&format!("/tasks/{number}")).await.status, 404);
@@ -158,17 +161,17 @@ async fn revisions_are_discovered_and_an_unknown_one_is_rejected() {
     assert_eq!(*versions, json!(["2025-06-18", LEGACY, MODERN]));
 
     // A handshake with another revision is answered with a supported one.
-    for (asked, offered) in [
+    for (requested, supported) in [
         ("2025-06-18", "2025-06-18"),
         ("2024-11-05", LEGACY),
         ("1999-01-01", LEGACY),
     ] {
-        let hello = json!({"protocolVersion": asked, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
-        let shaken = ask(&app, &user, asked, "initialize", hello).await;
+        let hello = json!({"protocolVersion": requested, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
+        let initialized = ask(&app, &user, requested, "initialize", hello).await;
         assert_eq!(
-            shaken.body["result"]["protocolVersion"], offered,
+            initialized.body["result"]["protocolVersion"], supported,
             "{}",
-            shaken.body
+            initialized.body
         );
     }
     let unknown = ask(&app, &user, "1999-01-01", "tools/list", json!({})).await;
@@ -453,7 +456,7 @@ async fn an_interrupted_commit_has_an_unknown_outcome() {
     let error = result["structuredContent"]["error"].as_str().unwrap();
     assert!(error.starts_with("INTERNAL_ERROR"), "{error}");
     assert!(error.contains("unknown"), "{error}");
-    eventually("what was unknown has happened after all", || async {
+    eventually("the commit with the unknown outcome has succeeded", || async {
         user.get("/tasks").await.body["total"] == 1
     })
     .await;

@@ -214,7 +214,7 @@ async fn a_queued_message_has_a_position_and_users_are_served_in_turn() {
         runs.push(ada.chat_async(None, "Hello").await.id("run_id"));
     }
     // Figures are cached for two seconds.
-    eventually("the five are counted", || async {
+    eventually("the five runs are counted", || async {
         let waiting = ada.get(&format!("/runs/{}", runs[4])).await;
         waiting.status == 202 && waiting.body["queue"]["place"] == 5
     })

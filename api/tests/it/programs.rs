@@ -180,7 +180,7 @@ async fn help_and_version_are_printed() {
 /// Valid settings of a server, as environment variables.
 fn settings() -> HashMap<&'static str, String> {
     [
-        ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing"),
+        ("DATABASE_URL", "postgres://user@127.0.0.1:1/nothing"),
         ("REDIS_URL", "redis://127.0.0.1:1"),
         ("JWT_SECRET", SECRET),
         ("LISTEN_ADDR", "127.0.0.1:0"),
@@ -193,13 +193,16 @@ fn settings() -> HashMap<&'static str, String> {
 /// Asserts exit code 2 and one line that names the setting without its value.
 async fn refused(command: &mut Command, name: &str, value: &str) {
     let output = run(command).await;
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{name}: {said}");
-    assert_eq!(said.lines().count(), 1, "{name}: {said}");
-    assert!(said.ends_with('\n') && said.contains(name), "{name}: {said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{name}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{name}: {stderr}");
     assert!(
-        value.is_empty() || !said.contains(value),
-        "{name} shows its value: {said}"
+        stderr.ends_with('\n') && stderr.contains(name),
+        "{name}: {stderr}"
+    );
+    assert!(
+        value.is_empty() || !stderr.contains(value),
+        "{name} shows its value: {stderr}"
     );
     assert_eq!(text(&output.stdout), "");
 }
@@ -292,8 +295,8 @@ async fn migrating_is_idempotent() {
         .await
         .unwrap();
     for _ in 0..2 {
-        let said = printed(program().arg("migrate").env("DATABASE_URL", database.url())).await;
-        assert_eq!(said, "");
+        let stdout = printed(program().arg("migrate").env("DATABASE_URL", database.url())).await;
+        assert_eq!(stdout, "");
         assert_eq!(database.count("SELECT count(*) FROM users").await, 0);
     }
     let one = || async {
@@ -317,13 +320,13 @@ async fn the_queue_is_rebuilt_from_postgres() {
         .chat_async(Some(first.id("conversation_id")), "Show me all my tasks")
         .await;
     let other = user.chat_async(None, "Hello").await;
-    let rung = async |mut connection: redis::aio::MultiplexedConnection| -> Vec<Vec<u8>> {
+    let notifications = async |mut connection: redis::aio::MultiplexedConnection| -> Vec<Vec<u8>> {
         let mut range = redis::cmd("LRANGE");
         range.arg(app.ready_key()).arg(0).arg(-1);
         range.query_async(&mut connection).await.unwrap()
     };
     eventually("the API has notified", || async {
-        rung(connection.clone()).await.len() == 3
+        notifications(connection.clone()).await.len() == 3
     })
     .await;
     let () = redis::cmd("DEL")
@@ -337,15 +340,18 @@ async fn the_queue_is_rebuilt_from_postgres() {
         .iter()
         .find(|argument| argument.starts_with("--redis-prefix="))
         .unwrap();
-    let said = printed(
+    let stdout = printed(
         program()
             .args(["renotify", prefix])
             .env("DATABASE_URL", app.database.url())
             .env("REDIS_URL", redis_url()),
     )
     .await;
-    assert_eq!(said, "2 notifications sent\n", "not the one behind another");
-    let mut notices = rung(connection.clone()).await;
+    assert_eq!(
+        stdout, "2 notifications sent\n",
+        "the second run of a conversation is not ready"
+    );
+    let mut notices = notifications(connection.clone()).await;
     notices.sort_unstable();
     let mut expected = [&first, &other].map(|reply| {
         let notice = ReadyNotice {
@@ -391,8 +397,8 @@ async fn a_shutdown_answers_waiting_requests() {
     assert_eq!(server.exit_code().await, Some(0), "{}", server.logged());
     assert!(server.logged().contains("API stopped"));
     std::fs::remove_file(&server.log).unwrap();
-    let gone = app.http().get(format!("{}/healthz", server.url())).send().await;
-    assert!(gone.is_err(), "the server no longer listens");
+    let request = app.http().get(format!("{}/healthz", server.url())).send().await;
+    assert!(request.is_err(), "the server no longer listens");
 
     let user = user.at(app.url());
     let _worker = app.start_worker().await;

@@ -54,7 +54,10 @@ async fn a_task_can_be_added_read_updated_and_deleted() {
     let time = |reply: &Reply| reply.text("updated_at").parse::<DateTime<Utc>>().unwrap();
     assert!(time(&done) > time(&added), "{}", done.body);
     let same = patch(&user, "/tasks/1", json!({"completed": true})).await;
-    assert_eq!(same.body, done.body, "what changes nothing moves nothing");
+    assert_eq!(
+        same.body, done.body,
+        "an update without a change keeps `updated_at`"
+    );
     let renamed = patch(
         &user,
         "/tasks/1",
@@ -73,8 +76,8 @@ async fn a_task_can_be_added_read_updated_and_deleted() {
     assert_eq!(read.status, 200);
     assert_eq!(read.text("title"), "buy oat milk");
 
-    let gone = delete(&user, "/tasks/1").await;
-    assert_eq!((gone.status.as_u16(), gone.body), (204, Value::Null));
+    let deleted = delete(&user, "/tasks/1").await;
+    assert_eq!((deleted.status.as_u16(), deleted.body), (204, Value::Null));
     assert_eq!(user.get("/tasks/1").await.status, 404);
     assert_eq!(
         patch(&user, "/tasks/1", json!({"completed": true})).await.status,

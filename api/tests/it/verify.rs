@@ -26,7 +26,7 @@ fn report(output: &Output) -> Value {
 }
 
 /// Chats of a user: tasks are added and deleted, runs succeed, are cancelled and are retried.
-async fn talk(user: &User) {
+async fn send_chats(user: &User) {
     let first = user.chat("Add a task to buy milk").await;
     assert_eq!(first.status, 200, "{}", first.body);
     let conversation = first.id("conversation_id");
@@ -38,8 +38,8 @@ async fn talk(user: &User) {
         "Delete task 99",
         "Show me all my tasks",
     ] {
-        let said = user.chat_in(conversation, message).await;
-        assert_eq!(said.status, 200, "{}", said.body);
+        let reply = user.chat_in(conversation, message).await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
     }
     let one = user
         .chat_async(Some(conversation), "Add bread")
@@ -62,17 +62,17 @@ async fn talk(user: &User) {
 #[tokio::test]
 async fn real_chats_have_no_violations() {
     let app = TestApp::start().await;
-    talk(&app.user("Ada").await).await;
+    send_chats(&app.user("Ada").await).await;
     app.drained().await;
     let verified = verify(&app, &["--only-chats", "--settled"]).await;
-    let said = text(&verified.stdout);
+    let stdout = text(&verified.stdout);
     assert_eq!(
         verified.status.code(),
         Some(0),
-        "{said}{}",
+        "{stdout}{}",
         text(&verified.stderr)
     );
-    assert!(said.ends_with("\nNo violations found.\n"), "{said}");
+    assert!(stdout.ends_with("\nNo violations found.\n"), "{stdout}");
     assert_eq!(text(&verified.stderr), "", "progress is only reported on request");
 
     let verified = verify(&app, &["--json", "--progress"]).await;
@@ -89,14 +89,14 @@ async fn real_chats_have_no_violations() {
 async fn running_chats_have_no_violations() {
     let app = TestApp::builder().apis(2).workers(3).start().await;
     let users: Vec<_> = join_all((0..12).map(|_| app.user("Ada"))).await;
-    let under_way = AtomicBool::new(true);
+    let load_is_running = AtomicBool::new(true);
     let load = async {
-        join_all(users.iter().map(talk)).await;
-        under_way.store(false, Ordering::Relaxed);
+        join_all(users.iter().map(send_chats)).await;
+        load_is_running.store(false, Ordering::Relaxed);
     };
-    let watch = async {
-        let mut looks = 0;
-        while under_way.load(Ordering::Relaxed) {
+    let verify_repeatedly = async {
+        let mut verifications = 0;
+        while load_is_running.load(Ordering::Relaxed) {
             let verified = verify(&app, &["--only-chats"]).await;
             assert_eq!(
                 verified.status.code(),
@@ -105,12 +105,12 @@ async fn running_chats_have_no_violations() {
                 text(&verified.stdout),
                 text(&verified.stderr)
             );
-            looks += 1;
+            verifications += 1;
         }
-        looks
+        verifications
     };
-    let ((), looks) = tokio::join!(load, watch);
-    assert!(looks > 1, "it looked while there was something to see");
+    let ((), verifications) = tokio::join!(load, verify_repeatedly);
+    assert!(verifications > 1, "verify ran during the load");
     app.drained().await;
 }
 
@@ -118,10 +118,10 @@ async fn running_chats_have_no_violations() {
 async fn a_violation_is_listed_and_the_exit_code_is_1() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
-    let said = user.chat("Add a task to buy milk").await;
+    let reply = user.chat("Add a task to buy milk").await;
     let broken = "DELETE FROM messages WHERE role = 'assistant'";
     app.database.execute(broken).await.unwrap();
-    let run_id = said.id("run_id");
+    let run_id = reply.id("run_id");
     let verified = verify(&app, &[]).await;
     assert_eq!(verified.status.code(), Some(1), "{}", text(&verified.stderr));
     let shown = text(&verified.stdout);

@@ -20,7 +20,7 @@ use reqwest::Method;
 async fn polling_finds_a_reply_that_redis_lost() {
     // The API subscribes at a Redis to which the worker does not publish.
     let app = TestApp::builder()
-        .api("--redis-prefix=nobody-writes-here:")
+        .api("--redis-prefix=not-used-by-workers:")
         .api("--wait-sweep-ms=40")
         .start()
         .await;
@@ -51,9 +51,9 @@ async fn a_shutdown_turns_waits_into_202_and_the_run_continues() {
     assert_eq!(answered.text("message"), "Here.");
 }
 
-/// A retry undoes an end whose Redis message may still arrive: Redis was slow, or had stopped for a while.
+/// The Redis message about an end may arrive after a retry of the run, if Redis was slow or had stopped.
 #[tokio::test]
-async fn a_delayed_message_about_an_undone_end_ends_no_wait() {
+async fn a_delayed_final_event_from_before_a_retry_ends_no_wait() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
@@ -80,17 +80,17 @@ async fn a_delayed_message_about_an_undone_end_ends_no_wait() {
         timing: None,
     };
     let late = run_finished::encode(&late).unwrap();
-    let tell = async {
+    let publish_late_end = async {
         let mut redis = app.redis().await;
         // The delayed messages arrive while the requests wait.
         for _ in 0..20 {
-            let told: usize = redis.publish(app.finals_channel(), &late).await.unwrap();
-            assert_eq!(told, 1, "the API listens");
+            let subscribers: usize = redis.publish(app.finished_channel(), &late).await.unwrap();
+            assert_eq!(subscribers, 1, "the API is subscribed");
             assert_eq!(user.get(&format!("/runs/{run_id}")).await.status, 202);
         }
         gate.release();
     };
-    let (answered, ()) = tokio::join!(user.wait(run_id), tell);
+    let (answered, ()) = tokio::join!(user.wait(run_id), publish_late_end);
     assert_eq!(answered.text("status"), "succeeded", "{}", answered.body);
     assert_eq!(answered.text("message"), "Here.");
 }

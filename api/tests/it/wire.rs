@@ -17,12 +17,12 @@ async fn connect(app: &TestApp) -> TcpStream {
 
 /// Reads until the server closes the connection.
 async fn rest(stream: &mut TcpStream) -> String {
-    let mut said = Vec::new();
+    let mut response = Vec::new();
     // A server that rejects an unread body resets the connection after its response.
-    let ended = timeout(Duration::from_secs(10), stream.read_to_end(&mut said)).await;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    assert!(ended.is_ok(), "the connection stays open after {said:?}");
-    said
+    let ended = timeout(Duration::from_secs(10), stream.read_to_end(&mut response)).await;
+    let response = String::from_utf8_lossy(&response).into_owned();
+    assert!(ended.is_ok(), "the connection stays open after {response:?}");
+    response
 }
 
 /// The response to these bytes, after which the server closes.
@@ -34,8 +34,8 @@ async fn response_to(app: &TestApp, bytes: &[u8]) -> String {
 }
 
 /// The statuses of the responses, in order.
-fn statuses(said: &str) -> Vec<u16> {
-    let answers = said.split("HTTP/1.").skip(1);
+fn statuses(response: &str) -> Vec<u16> {
+    let answers = response.split("HTTP/1.").skip(1);
     answers
         .filter_map(|answer| answer.split(' ').nth(1)?.parse().ok())
         .collect()
@@ -167,8 +167,8 @@ async fn unusual_requests_do_not_affect_others() {
         ("noise", "\0\0\0\0\r\n\r\n".to_owned(), 400),
     ];
     for (what, request, status) in cases {
-        let said = response_to(&app, request.as_bytes()).await;
-        assert_eq!(statuses(&said), [status], "{what}: {said}");
+        let response = response_to(&app, request.as_bytes()).await;
+        assert_eq!(statuses(&response), [status], "{what}: {response}");
     }
     // HTTP/2 is not supported.
     assert_eq!(response_to(&app, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, "");
@@ -184,8 +184,8 @@ async fn requests_on_one_connection_are_answered_in_order() {
     let first = post(&user, &format!("content-length: {}\r\n", body.len()));
     let second = "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n";
     let last = format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{CLOSE}\r\n");
-    let said = response_to(&app, format!("{first}{body}{second}{last}").as_bytes()).await;
-    assert_eq!(statuses(&said), [201, 404, 200], "{said}");
+    let response = response_to(&app, format!("{first}{body}{second}{last}").as_bytes()).await;
+    assert_eq!(statuses(&response), [201, 404, 200], "{response}");
 
     // One after another, then silence until the server closes the connection.
     let mut stream = connect(&app).await;
@@ -246,19 +246,19 @@ async fn bodies_that_contradict_their_headers_are_rejected() {
         ),
     ];
     for (what, request, expected) in cases {
-        let said = response_to(&app, request.as_bytes()).await;
-        assert_eq!(statuses(&said), expected, "{what}: {said}");
+        let response = response_to(&app, request.as_bytes()).await;
+        assert_eq!(statuses(&response), expected, "{what}: {response}");
     }
     assert_eq!(user.get("/tasks").await.body["total"], 0);
 
     // One byte per chunk: slow, but within the time limit.
     let bytes: Vec<_> = body.chars().map(|byte| format!("1\r\n{byte}\r\n")).collect();
-    let said = response_to(
+    let response = response_to(
         &app,
         (post(&user, &format!("{chunked}{CLOSE}")) + &bytes.concat() + "0\r\n\r\n").as_bytes(),
     )
     .await;
-    assert_eq!(statuses(&said), [201], "{said}");
+    assert_eq!(statuses(&response), [201], "{response}");
 }
 
 #[tokio::test]
@@ -271,17 +271,17 @@ async fn a_body_is_only_requested_from_authorized_callers() {
     );
     let mut stream = connect(&app).await;
     stream.write_all(post(&user, &expect).as_bytes()).await.unwrap();
-    let mut said = [0; 25];
-    stream.read_exact(&mut said).await.unwrap();
-    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut response = [0; 25];
+    stream.read_exact(&mut response).await.unwrap();
+    assert_eq!(&response, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(body.as_bytes()).await.unwrap();
-    let said = rest(&mut stream).await;
-    assert_eq!(statuses(&said), [201], "{said}");
+    let response = rest(&mut stream).await;
+    assert_eq!(statuses(&response), [201], "{response}");
 
     let mut stranger = user;
     "none".clone_into(&mut stranger.token);
-    let said = response_to(&app, post(&stranger, &expect).as_bytes()).await;
-    assert_eq!(statuses(&said), [401], "{said}");
+    let response = response_to(&app, post(&stranger, &expect).as_bytes()).await;
+    assert_eq!(statuses(&response), [401], "{response}");
 }
 
 #[tokio::test]
@@ -296,16 +296,16 @@ async fn sending_byte_by_byte_does_not_extend_the_time_limit() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let mut said = Vec::new();
-        let heard = async {
-            let ended = timeout(Duration::from_secs(10), from.read_to_end(&mut said)).await;
+        let mut response = Vec::new();
+        let reading = async {
+            let ended = timeout(Duration::from_secs(10), from.read_to_end(&mut response)).await;
             drop(ended.unwrap());
         };
         tokio::select! {
-            () = heard => {}
+            () = reading => {}
             () = dripping => {}
         }
-        String::from_utf8_lossy(&said).into_owned()
+        String::from_utf8_lossy(&response).into_owned()
     };
     let head = drip("GET /healthz HTTP/1.1\r\nx: ".to_owned(), "y").await;
     assert_ne!(statuses(&head), [200], "{head}");
@@ -329,8 +329,8 @@ async fn silent_connections_are_closed_and_free_their_slots() {
         connect(&full).await,
         connect(&full).await,
     ];
-    let said = response_to(&full, format!("GET /healthz HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await;
-    assert_eq!(statuses(&said), [200], "{said}");
+    let response = response_to(&full, format!("GET /healthz HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await;
+    assert_eq!(statuses(&response), [200], "{response}");
     for mut stream in silent {
         assert_eq!(rest(&mut stream).await, "");
     }

@@ -37,7 +37,7 @@ struct Shared {
     is_stopping: AtomicBool,
     number: AtomicUsize,
     times: Mutex<Vec<Duration>>,
-    /// Held during a chat, when the clients of two stacks take turns.
+    /// Held during a chat, when the clients of two stacks alternate.
     turn: Option<Arc<TurnLock<()>>>,
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Args {
 pub(crate) enum Round {
     /// Each kind of fault once, long ones shortened: two to three minutes.
     Short,
-    /// At least 200 faults and 5,000 messages: about half an hour.
+    /// At least 200 faults and 5,000 messages: about 15 minutes.
     Long,
 }
 

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_the_programs_own() {
+    fn list_matches_the_failpoints_of_the_programs() {
         let programs: Vec<_> = failpoints::Failpoint::ALL
             .iter()
             .map(|point| (point.name(), point.is_in_api()))

@@ -189,7 +189,7 @@ impl McpFixture {
     /// # Panics
     /// If that takes too long.
     #[expect(clippy::expect_used, reason = "a test without its effects can only fail")]
-    pub async fn has_done(&self, effects: usize) {
+    pub async fn wait_for_effects(&self, effects: usize) {
         let mut recorded = self.state.effects.subscribe();
         let waiting = recorded.wait_for(|recorded| recorded.len() >= effects);
         drop(
@@ -236,7 +236,7 @@ impl McpFixture {
     }
 
     /// Kills the server: its connections break.
-    pub fn die(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -247,7 +247,7 @@ impl McpFixture {
     /// # Panics
     /// If the port is not free in time.
     #[expect(clippy::expect_used, reason = "a test without its server can only fail")]
-    pub async fn come_back(&mut self) {
+    pub async fn restart(&mut self) {
         let address = self.address;
         // The connections of the killed runtime may still be closing, which gives no signal.
         let is_free = async {
@@ -264,7 +264,7 @@ impl McpFixture {
 
 impl Drop for McpFixture {
     fn drop(&mut self) {
-        self.die();
+        self.kill();
     }
 }
 

@@ -405,7 +405,7 @@ impl TestApp {
     }
 
     /// The Redis channel of finished runs.
-    pub fn finals_channel(&self) -> String {
+    pub fn finished_channel(&self) -> String {
         format!("{}finals", self.redis_prefix)
     }
 

@@ -64,7 +64,7 @@ impl Socket {
     }
 
     /// Sends a JSON text.
-    pub async fn say(&mut self, frame: Value) {
+    pub async fn send_json(&mut self, frame: Value) {
         self.send(Message::text(frame.to_string())).await;
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use errand_mcp_client::{McpMetrics, Outcome, Server, Servers};
 use errand_shared::{
-    domain::agents::{Consent, McpServer, McpTransport},
+    domain::agents::{ApprovalPolicy, McpServer, McpTransport},
     service::{lifecycle::Lifecycle, metrics::Metrics},
 };
 use serde_json::{Map, Value};
@@ -24,7 +24,7 @@ impl Fixture {
             transport,
             tools: None,
             idempotent: Vec::new(),
-            approve: Consent::Never,
+            approve: ApprovalPolicy::Never,
             timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(20),
             max_concurrent_calls: 2,

@@ -5,7 +5,7 @@
 mod file;
 mod servers;
 
-pub use servers::{ALL_TOOLS, CHOICE_SEPARATOR, Consent, McpServer, McpTransport};
+pub use servers::{ALL_TOOLS, ApprovalPolicy, CHOICE_SEPARATOR, McpServer, McpTransport};
 
 use std::{
     collections::BTreeMap,

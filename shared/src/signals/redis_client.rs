@@ -148,12 +148,12 @@ impl RedisClient {
     }
 
     /// The channel of finished runs.
-    pub fn finals_channel(&self) -> String {
+    pub fn finished_channel(&self) -> String {
         format!("{}finals", self.prefix)
     }
 
     /// The channel of runs that started to wait for approval.
-    pub fn parked_channel(&self) -> String {
+    pub fn awaiting_approval_channel(&self) -> String {
         format!("{}parked", self.prefix)
     }
 

@@ -1,4 +1,4 @@
-//! Tells every API instance that a run finished, with its answer, so that a waiting request needs no query.
+//! The message that reports a finished run and its answer to every API process, so that a waiting request needs no query.
 //!
 //! A lost message is harmless: the waiting request then finds the answer in the run's row.
 

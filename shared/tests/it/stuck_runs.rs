@@ -87,11 +87,11 @@ async fn runs_of_unregistered_workers_are_orphans() {
     let ada = db.user("Ada").await;
     let alive = worker(&db).await;
     for round in 0..3 {
-        let (gone, kept) = (
-            db.start_conversation(ada, "gone").await,
+        let (orphan, kept) = (
+            db.start_conversation(ada, "orphan").await,
             db.start_conversation(ada, "kept").await,
         );
-        claims::claim(db.pool(), Uuid::now_v7(), &[gone.run_id], NO_LIMITS)
+        claims::claim(db.pool(), Uuid::now_v7(), &[orphan.run_id], NO_LIMITS)
             .await
             .unwrap();
         claims::claim(db.pool(), alive, &[kept.run_id], NO_LIMITS)
@@ -104,7 +104,7 @@ async fn runs_of_unregistered_workers_are_orphans() {
             .unwrap();
         let orphans = find_orphans(db.pool(), 6.0, 10).await.unwrap();
         assert_eq!(orphans.len(), round + 1);
-        assert!(orphans.iter().any(|run| run.run_id == gone.run_id));
+        assert!(orphans.iter().any(|run| run.run_id == orphan.run_id));
         assert!(orphans.iter().all(|run| run.run_id != kept.run_id));
     }
 }
@@ -112,10 +112,10 @@ async fn runs_of_unregistered_workers_are_orphans() {
 #[tokio::test]
 async fn run_claimed_by_a_worker_that_just_resumed_is_not_an_orphan() {
     let db = TestDb::new().await;
-    let sleeper = worker(&db).await;
-    age(&db, sleeper, 60).await;
+    let resumed = worker(&db).await;
+    age(&db, resumed, 60).await;
     let post = db.start_conversation(db.user("Ada").await, "hi").await;
-    claims::claim(db.pool(), sleeper, &[post.run_id], NO_LIMITS)
+    claims::claim(db.pool(), resumed, &[post.run_id], NO_LIMITS)
         .await
         .unwrap();
     assert!(find_orphans(db.pool(), 6.0, 10).await.unwrap().is_empty());

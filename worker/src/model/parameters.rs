@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(sent(&accepted), (false, false, false));
         assert!(!learn(MAX_TOKENS), "the alternative has been rejected");
         assert_eq!(
-            accepted.rejected(),
+            accepted.changes(),
             [
                 "max_tokens",
                 "temperature",

@@ -3,8 +3,8 @@
 //! The results of a step's tools are known before the step's transaction commits, and the model needs nothing but these results. So
 //! the next model call starts as soon as they are known, in parallel with the commit.
 //!
-//! **Invariant: nothing the model says is published, answered or stored before the step's commit; without the commit it counts for
-//! nothing.** Three parts keep it:
+//! **Invariant: no model output is published, acted on or stored before the step's commit; if the commit fails, the output is
+//! discarded.** Three parts keep it:
 //! - [`run_tools`] returns the results early, together with a [`CommitInFlight`]. Results returned early are final: the step is
 //!   never executed again, because a second execution could have other results.
 //! - [`CommitGate`] makes the event emitter hold back all events until the commit; [`CommitInFlight::finish`] opens it.
@@ -105,7 +105,7 @@ fn committed(context: &Context, model_time: Duration, records: &[RecordedCall], 
     failpoints::hit(Failpoint::StepCommitted);
 }
 
-/// Tells the event emitter which commit it has to wait for, if any.
+/// Holds the emitter's events back until a step is committed.
 #[derive(Debug, Default)]
 pub(super) struct CommitGate(Option<Arc<ToolStep>>);
 

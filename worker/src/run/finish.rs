@@ -1,5 +1,5 @@
-//! Stores how a run ends: finished in the database first, then published, then the conversation's next run is notified. Also releases runs
-//! that did not reach an end.
+//! Finishes runs: stores the end, publishes it, then notifies the workers of the conversation's next run. Also releases runs that did not
+//! finish.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

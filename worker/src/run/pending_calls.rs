@@ -1,4 +1,4 @@
-//! The pending calls of a deferred step: what an earlier attempt and the user have left to do.
+//! The calls of a deferred step that have no result yet, with the user's decisions.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 pub(crate) struct PendingCalls<'a>(HashMap<i16, &'a PendingCall>);
 
 impl<'a> PendingCalls<'a> {
-    /// The calls that the lease brought along.
+    /// The pending calls that the claim returned.
     pub(crate) fn of(lease: &'a Lease) -> Self {
         let last = lease.journal.last();
         let calls = last.map(|step| step.pending.as_slice()).unwrap_or_default();

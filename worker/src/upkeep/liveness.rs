@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::{sync::watch, time::Instant};
 
-/// Whether this worker may claim runs and judge other workers.
+/// Whether this worker may claim runs and consider other workers dead.
 #[derive(Clone, Debug)]
 pub(crate) struct Liveness {
     /// The start of the current unbroken series of heartbeats; `None` after a missed one.

@@ -26,27 +26,27 @@ use crate::{context::Context, metrics::Rescue, run::finish};
 /// The maximum number of runs that a query returns.
 const PAGE: i64 = 500;
 
-/// How many runs a sweep has handled, by action.
+/// How many runs a scan has handled, by action.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct SweepOutcome {
+pub(crate) struct ScanOutcome {
     requeued: usize,
     finished: usize,
     expired: usize,
     notified: usize,
 }
 
-/// Sweeps until it is dropped.
+/// Scans until it is dropped.
 pub(crate) async fn run(context: Arc<Context>, alive_since: watch::Receiver<Option<Instant>>) {
     if cfg!(feature = "mutation-rescuer") {
         std::future::pending::<()>().await;
     }
     let mut ticks = interval(context.settings.liveness.rescue_interval_ms);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut forget = interval(std::time::Duration::from_hours(1));
+    let mut delete_dead = interval(std::time::Duration::from_hours(1));
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            _ = forget.tick() => {
+            _ = delete_dead.tick() => {
                 if let Err(error) = workers::delete_dead(&context.pool).await {
                     tracing::warn!(%error, "dead workers could not be removed");
                 }
@@ -54,34 +54,34 @@ pub(crate) async fn run(context: Arc<Context>, alive_since: watch::Receiver<Opti
             }
         }
         let since = *alive_since.borrow();
-        let swept = sweep(&context, since).await;
+        let handled = scan(&context, since).await;
         let rescues = &context.metrics.rescues;
         for (action, runs) in [
-            (Rescue::Requeued, swept.requeued),
-            (Rescue::Finished, swept.finished),
-            (Rescue::Expired, swept.expired),
-            (Rescue::Notified, swept.notified),
+            (Rescue::Requeued, handled.requeued),
+            (Rescue::Finished, handled.finished),
+            (Rescue::Expired, handled.expired),
+            (Rescue::Notified, handled.notified),
         ] {
             rescues.of(action).inc_by(runs as u64);
         }
-        if swept != SweepOutcome::default() {
-            tracing::info!(?swept, "stuck runs handled");
+        if handled != ScanOutcome::default() {
+            tracing::info!(?handled, "stuck runs handled");
         }
     }
 }
 
-/// One sweep. A part that fails does not prevent the others. No worker counts as dead before this worker's own heartbeats have succeeded for
+/// One scan. A part that fails does not prevent the others. No worker counts as dead before this worker's own heartbeats have succeeded for
 /// `WORKER_DEAD_AFTER_MS`: after a database outage every heartbeat is old, although all workers are alive.
-pub(crate) async fn sweep(context: &Context, alive_since: Option<Instant>) -> SweepOutcome {
+pub(crate) async fn scan(context: &Context, alive_since: Option<Instant>) -> ScanOutcome {
     let dead_after = context.settings.liveness.worker_dead_after_ms;
-    let mut swept = SweepOutcome::default();
+    let mut handled = ScanOutcome::default();
     if alive_since.is_some_and(|since| since.elapsed() >= dead_after) {
-        rescue_all(context, Cause::DeadWorker, &mut swept).await;
+        rescue_all(context, Cause::DeadWorker, &mut handled).await;
     }
-    rescue_all(context, Cause::Overdue, &mut swept).await;
+    rescue_all(context, Cause::Overdue, &mut handled).await;
     match approvals::expire(&context.pool, PAGE).await {
         Ok(expired) => {
-            swept.expired = expired.len();
+            handled.expired = expired.len();
             for queued in expired {
                 context.publish_queued(&queued);
                 context.notifier.notify_ready(queued.user_id, queued.run_id);
@@ -91,14 +91,14 @@ pub(crate) async fn sweep(context: &Context, alive_since: Option<Instant>) -> Sw
     }
     match rescue::take_due_notifications(&context.pool, PAGE).await {
         Ok(due) => {
-            swept.notified = due.len();
+            handled.notified = due.len();
             for notice in due {
                 context.notifier.notify_ready(notice.user_id, notice.run_id);
             }
         }
         Err(error) => tracing::warn!(%error, "due notifications could not be read"),
     }
-    swept
+    handled
 }
 
 /// Why runs are stuck.
@@ -121,7 +121,7 @@ async fn find(context: &Context, cause: Cause) -> Result<Vec<StuckRun>, sqlx::Er
 }
 
 /// Rescues page after page, while pages are full and runs are rescued.
-async fn rescue_all(context: &Context, cause: Cause, swept: &mut SweepOutcome) {
+async fn rescue_all(context: &Context, cause: Cause, handled: &mut ScanOutcome) {
     loop {
         let stuck_runs = match find(context, cause).await {
             Ok(stuck_runs) => stuck_runs,
@@ -131,11 +131,11 @@ async fn rescue_all(context: &Context, cause: Cause, swept: &mut SweepOutcome) {
             }
         };
         let is_full = i64::try_from(stuck_runs.len()).is_ok_and(|found| found >= PAGE);
-        let before = swept.requeued + swept.finished;
-        if let Err(error) = rescue_page(context, stuck_runs, swept).await {
+        let before = handled.requeued + handled.finished;
+        if let Err(error) = rescue_page(context, stuck_runs, handled).await {
             tracing::warn!(%error, "stuck runs could not be rescued");
         }
-        if !is_full || swept.requeued + swept.finished == before {
+        if !is_full || handled.requeued + handled.finished == before {
             return;
         }
     }
@@ -144,7 +144,7 @@ async fn rescue_all(context: &Context, cause: Cause, swept: &mut SweepOutcome) {
 async fn rescue_page(
     context: &Context,
     stuck_runs: Vec<StuckRun>,
-    swept: &mut SweepOutcome,
+    handled: &mut ScanOutcome,
 ) -> Result<(), sqlx::Error> {
     let mut finishes = Vec::new();
     let (mut run_ids, mut tokens): (Vec<Uuid>, Vec<Uuid>) = (Vec::new(), Vec::new());
@@ -164,7 +164,7 @@ async fn rescue_page(
     }
     if !run_ids.is_empty() {
         let requeued = rescue::requeue(&context.pool, &run_ids, &tokens).await?;
-        swept.requeued += requeued.len();
+        handled.requeued += requeued.len();
         if !requeued.is_empty() {
             failpoints::hit(Failpoint::Requeued);
         }
@@ -174,7 +174,7 @@ async fn rescue_page(
         }
     }
     if !finishes.is_empty() {
-        swept.finished += finish_all(context, &finishes).await?;
+        handled.finished += finish_all(context, &finishes).await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Agents of a file: each conversation is answered by the one that it has chosen, with that one's words, model and tools.
+//! Agents from a file: each conversation is answered by its chosen agent, with that agent's prompt, model and tools.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{process::Command, time::timeout};
 
-use crate::scene::{runs, tasks};
+use crate::workers::{runs, tasks};
 
 const FILE: &str = r#"
 [agents.shopper]
@@ -118,7 +118,7 @@ async fn agent_is_restricted_to_its_own_tools_and_limits() {
     app.model.script(Script::new().then([list()]).repeated());
     let endless = chat(&user, json!({"message": "go on", "agent": "shopper"})).await;
     assert_eq!(endless.status, 502, "{}", endless.body);
-    // Of its two steps the last must be the reply.
+    // The second of its two steps must be the reply.
     assert_eq!(
         endless.body["tool_calls"].as_array().unwrap().len(),
         1,
@@ -136,7 +136,7 @@ async fn unknown_agent_is_rejected_and_nothing_is_stored() {
     assert_eq!(first.status, 200, "{}", first.body);
     let conversation = first.id("conversation_id");
     for body in [
-        json!({"message": "hi", "agent": "nobody"}),
+        json!({"message": "hi", "agent": "unknown"}),
         json!({"message": "hi", "agent": ""}),
         json!({"message": "hi", "agent": 7}),
         json!({"message": "hi", "agent": "todo", "conversation_id": conversation}),
@@ -145,7 +145,7 @@ async fn unknown_agent_is_rejected_and_nothing_is_stored() {
         assert_eq!(refused.status, 422, "{body}: {}", refused.body);
         assert_eq!(refused.body["errors"][0]["field"], "agent", "{}", refused.body);
     }
-    // The agent is one of the fields that a key stands for.
+    // The agent is one of the fields that an idempotency key covers.
     let keyed = async |agent: &str| {
         let request = user.request(Method::POST, "/chat").header("idempotency-key", "k");
         Reply::read(request.json(&json!({"message": "hello", "agent": agent}))).await
@@ -233,9 +233,9 @@ async fn agent_without_server_address_is_reported_at_start() {
         .kill_on_drop(true)
         .output();
     let ended = timeout(Duration::from_secs(10), ended).await.unwrap().unwrap();
-    let said = String::from_utf8(ended.stderr).unwrap();
-    let what =
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    let expected =
         "error: AGENTS_FILE: the server of agent lost: OPENAI_BASE_URL: must be an http or https URL\n";
-    assert!(said.ends_with(what), "{said}");
+    assert!(stderr.ends_with(expected), "{stderr}");
     assert_eq!(ended.status.code(), Some(2));
 }

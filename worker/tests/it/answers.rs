@@ -54,7 +54,7 @@ async fn start(builder: Builder) -> (TestApp, User) {
     (app, user)
 }
 
-/// All reasons that a user is shown, apart from a status at the end. None contains words of the provider.
+/// All reasons that a user is shown, without the status at the end. None contains text of the provider.
 const REASONS: [&str; 16] = [
     "the model provider could not be reached",
     "the model provider did not answer in time",
@@ -115,13 +115,13 @@ async fn assert_end_of(app: &TestApp, user: &User, what: &str, script: Script, e
         }
     }
     // The fake model rejects an invalid transcript.
-    app.model.script(Script::always(Behaviour::reply("And on.")));
-    let next = user.chat_in(reply.id("conversation_id"), "and on").await;
-    assert_eq!(next.text("message"), "And on.", "after {what}: {}", next.body);
+    app.model.script(Script::always(Behaviour::reply("Continued.")));
+    let next = user.chat_in(reply.id("conversation_id"), "continue").await;
+    assert_eq!(next.text("message"), "Continued.", "after {what}: {}", next.body);
     reply
 }
 
-/// Asserts that no run failed because of our code or a statement.
+/// Asserts that no run failed because of a bug or a statement.
 async fn assert_no_internal_failures(app: &TestApp) {
     let failed = "SELECT count(*) FROM runs WHERE failures > 0 OR rescues > 0 OR attempt <> 1";
     assert_eq!(app.database.count(failed).await, 0);

@@ -1,14 +1,15 @@
-//! Calls that are made only with the user's consent.
+//! Tool calls that need the user's approval.
 
 use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{Builder, Reply, TestApp, User, eventually};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::scene::{process, runs, swift, tasks};
+use crate::workers::{process, runs, tasks, with_short_timeouts};
 
-fn deleting(builder: Builder) -> Builder {
-    swift(builder).worker("--approval-required-tools=delete_task")
+/// Deleting a task needs approval.
+fn with_approval(builder: Builder) -> Builder {
+    with_short_timeouts(builder).worker("--approval-required-tools=delete_task")
 }
 
 fn delete(task_id: i64) -> (String, String) {
@@ -19,26 +20,26 @@ fn add(title: &str) -> (String, String) {
     ("add_task".to_owned(), json!({"title": title}).to_string())
 }
 
-/// A model that asks for these calls once, and then says a word.
+/// A model that requests these calls once and then replies.
 fn once(calls: Vec<(String, String)>) -> Script {
     Script::new().then([Behaviour::ToolCalls(calls), Behaviour::reply("Done.")])
 }
 
-/// Waits until a run waits for its user, and gives it as its user sees it then.
-async fn parked(app: &TestApp, user: &User, run: &Reply) -> Reply {
-    let waits = format!(
+/// Waits until the run awaits approval. Returns it as its user reads it.
+async fn wait_for_approval_request(app: &TestApp, user: &User, run: &Reply) -> Reply {
+    let awaits_approval = format!(
         "SELECT count(*) FROM runs WHERE id = '{}' AND status = 'waiting_approval'",
         run.text("run_id")
     );
-    eventually("the run waits for its user", || async {
-        app.database.count(&waits).await == 1
+    eventually("the run awaits approval", || async {
+        app.database.count(&awaits_approval).await == 1
     })
     .await;
     user.get(&format!("/runs/{}", run.text("run_id"))).await
 }
 
-/// The ids of the calls that wait.
-fn waiting(run: &Reply) -> Vec<String> {
+/// The ids of the calls that need approval.
+fn pending_calls(run: &Reply) -> Vec<String> {
     let approvals = run.body["approvals"].as_array().cloned().unwrap_or_default();
     approvals
         .iter()
@@ -51,7 +52,8 @@ async fn decide(user: &User, run: &Reply, tool_call_id: &str, approve: bool) -> 
     user.post(&path, json!({"approve": approve})).await
 }
 
-fn errors(run: &Reply) -> Vec<String> {
+/// For each call, `true` or its error code.
+fn codes(run: &Reply) -> Vec<String> {
     let calls = run.body["tool_calls"].as_array().unwrap();
     calls
         .iter()
@@ -64,18 +66,18 @@ fn errors(run: &Reply) -> Vec<String> {
 
 #[tokio::test]
 async fn approved_call_is_made_with_the_arguments_that_were_shown() {
-    let app = deleting(TestApp::builder()).start().await;
+    let app = with_approval(TestApp::builder()).start().await;
     let user = app.user("Ada").await;
     user.post("/tasks", json!({"title": "milk"})).await;
     user.post("/tasks", json!({"title": "eggs"})).await;
-    // Asked once more, the model would want something else.
+    // A second request for the step would have other calls.
     app.model.script(Script::new().then([
         Behaviour::ToolCalls(vec![add("bread"), delete(1)]),
         Behaviour::reply("Done."),
         Behaviour::ToolCalls(vec![delete(2)]),
     ]));
     let posted = user.chat_async(None, "Delete the milk").await;
-    let run = parked(&app, &user, &posted).await;
+    let run = wait_for_approval_request(&app, &user, &posted).await;
     assert_eq!(run.status, 202, "{}", run.body);
     assert_eq!(run.text("status"), "waiting_approval");
     let approval = &run.body["approvals"][0];
@@ -85,24 +87,24 @@ async fn approved_call_is_made_with_the_arguments_that_were_shown() {
         json!({"user_id": user.id.to_string(), "task_id": 1})
     );
     assert!(approval["expires_at"].is_string());
-    assert_eq!(tasks(&app).await, 2, "nothing of the step is done");
+    assert_eq!(tasks(&app).await, 2, "no call of the step has been made");
     let fields = "SELECT concat_ws(' ', lease_token, worker_id, deadline_at, time_left > interval '4 minutes') FROM runs";
     assert_eq!(
         app.database.texts(fields).await,
         ["t"],
-        "no worker has it, no deadline"
+        "it has no worker and no deadline"
     );
 
-    let call = waiting(&run).remove(0);
+    let call = pending_calls(&run).remove(0);
     let decided = decide(&user, &posted, &call, true).await;
     assert_eq!(decided.status, 202, "{}", decided.body);
     let done = user.wait(posted.id("run_id")).await;
     assert_eq!(done.text("message"), "Done.", "{}", done.body);
     assert_eq!(done.tools(), ["add_task", "delete_task"]);
-    assert_eq!(errors(&done), ["true", "true"]);
+    assert_eq!(codes(&done), ["true", "true"]);
     let titles = app.database.texts("SELECT title FROM tasks ORDER BY title").await;
     assert_eq!(titles, ["bread", "eggs"]);
-    assert_eq!(app.model.requests().len(), 2, "the model was not asked again");
+    assert_eq!(app.model.requests().len(), 2, "the model is not called again");
     assert_eq!(runs(&app).await, ["succeeded 2 0 0"]);
     let steps = app
         .database
@@ -122,7 +124,7 @@ async fn approved_call_is_made_with_the_arguments_that_were_shown() {
 
 #[tokio::test]
 async fn declined_call_does_not_stop_the_other_calls_of_its_step() {
-    let app = deleting(TestApp::builder()).start().await;
+    let app = with_approval(TestApp::builder()).start().await;
     let user = app.user("Ada").await;
     user.post("/tasks", json!({"title": "milk"})).await;
     user.post("/tasks", json!({"title": "eggs"})).await;
@@ -133,20 +135,15 @@ async fn declined_call_does_not_stop_the_other_calls_of_its_step() {
         add("bread"),
     ]));
     let posted = user.chat_async(None, "Delete both").await;
-    let run = parked(&app, &user, &posted).await;
-    let calls = waiting(&run);
-    assert_eq!(
-        calls.len(),
-        2,
-        "what is refused anyway needs no consent: {}",
-        run.body
-    );
+    let run = wait_for_approval_request(&app, &user, &posted).await;
+    let calls = pending_calls(&run);
+    assert_eq!(calls.len(), 2, "a malformed call needs no approval: {}", run.body);
     let first = decide(&user, &posted, &calls[0], false).await;
     assert_eq!(
         (first.status.as_u16(), first.text("status")),
         (202, "waiting_approval")
     );
-    assert_eq!(waiting(&first), [calls[1].clone()]);
+    assert_eq!(pending_calls(&first), [calls[1].clone()]);
     let repeated = decide(&user, &posted, &calls[0], false).await;
     assert_eq!(
         (repeated.status.as_u16(), repeated.text("status")),
@@ -156,26 +153,26 @@ async fn declined_call_does_not_stop_the_other_calls_of_its_step() {
     assert_eq!(decide(&user, &posted, &calls[1], true).await.status, 202);
     let done = user.wait(posted.id("run_id")).await;
     assert_eq!(done.text("message"), "Done.", "{}", done.body);
-    assert_eq!(errors(&done), ["DECLINED", "VALIDATION_ERROR", "true", "true"]);
+    assert_eq!(codes(&done), ["DECLINED", "VALIDATION_ERROR", "true", "true"]);
     let titles = app.database.texts("SELECT title FROM tasks ORDER BY title").await;
     assert_eq!(titles, ["bread", "milk"]);
-    let told = app.model.requests().pop().unwrap().json().to_string();
+    let request = app.model.requests().pop().unwrap().json().to_string();
     assert!(
-        told.contains("The user declined this call; nothing was done."),
-        "{told}"
+        request.contains("The user declined this call; nothing was done."),
+        "{request}"
     );
 }
 
 #[tokio::test]
 async fn only_the_runs_user_can_decide_about_pending_calls() {
-    let app = deleting(TestApp::builder()).start().await;
+    let app = with_approval(TestApp::builder()).start().await;
     let user = app.user("Ada").await;
     let eve = app.user("Eve").await;
     user.post("/tasks", json!({"title": "milk"})).await;
     app.model.script(once(vec![add("eggs"), delete(1)]));
     let posted = user.chat_async(None, "go").await;
-    let run = parked(&app, &user, &posted).await;
-    let call = waiting(&run).remove(0);
+    let run = wait_for_approval_request(&app, &user, &posted).await;
+    let call = pending_calls(&run).remove(0);
     assert_eq!(decide(&eve, &posted, &call, true).await.status, 404);
     assert_eq!(decide(&user, &posted, "nothing", true).await.status, 404);
     assert_eq!(decide(&user, &posted, "a%00b", true).await.status, 404);
@@ -198,65 +195,65 @@ async fn only_the_runs_user_can_decide_about_pending_calls() {
     user.wait(posted.id("run_id")).await;
 }
 
-/// A worker dies while `hold` holds up what it does with the user's consent.
-async fn killed_while(app: &TestApp, hold: &str) {
+/// Kills a worker that waits for the lock taken by `lock_statement` after an approval.
+async fn kill_worker_blocked_by(app: &TestApp, lock_statement: &str) {
     let user = app.user("Ada").await;
     user.post("/tasks", json!({"title": "milk"})).await;
     app.model.script(once(vec![delete(1), add("eggs")]));
-    let asker = process(app, &[]).await;
+    let first_worker = process(app, &[]).await;
     let posted = user.chat_async(None, "Delete the milk").await;
-    let run = parked(app, &user, &posted).await;
-    let call = waiting(&run).remove(0);
-    // The one that has asked is not needed any more.
-    asker.kill().await;
+    let run = wait_for_approval_request(app, &user, &posted).await;
+    let call = pending_calls(&run).remove(0);
+    // The worker that requested the approval is no longer needed.
+    first_worker.kill().await;
 
     let mut holder = PgConnection::connect_with(app.database.options()).await.unwrap();
     let mut lock = holder.begin().await.unwrap();
-    sqlx::raw_sql(AssertSqlSafe(hold.to_owned()))
+    sqlx::raw_sql(AssertSqlSafe(lock_statement.to_owned()))
         .execute(&mut *lock)
         .await
         .unwrap();
     assert_eq!(decide(&user, &posted, &call, true).await.status, 202);
-    let victim = process(app, &[]).await;
+    let killed_worker = process(app, &[]).await;
     let blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("the worker is at it", || async {
+    eventually("the worker waits for the lock", || async {
         app.database.count(blocked).await > 0
     })
     .await;
-    victim.kill().await;
+    killed_worker.kill().await;
     lock.rollback().await.unwrap();
-    let _heir = app.start_worker().await;
+    let _other_worker = app.start_worker().await;
     let done = user.wait(posted.id("run_id")).await;
     assert_eq!(done.text("message"), "Done.", "{}", done.body);
-    assert_eq!(errors(&done), ["true", "true"]);
+    assert_eq!(codes(&done), ["true", "true"]);
     assert_eq!(app.database.texts("SELECT title FROM tasks").await, ["eggs"]);
     assert_eq!(runs(app).await, ["succeeded 3 0 1"]);
-    assert_eq!(app.model.requests().len(), 2, "the model was not asked again");
+    assert_eq!(app.model.requests().len(), 2, "the model is not called again");
 }
 
 #[tokio::test]
 async fn worker_killed_between_approval_and_effect_leaves_one_effect() {
-    let app = deleting(TestApp::builder().workers(0)).start().await;
-    killed_while(&app, "SELECT FROM task_counters FOR UPDATE").await;
+    let app = with_approval(TestApp::builder().workers(0)).start().await;
+    kill_worker_blocked_by(&app, "SELECT FROM task_counters FOR UPDATE").await;
 }
 
 #[tokio::test]
 async fn worker_killed_between_effect_and_record_leaves_one_effect() {
-    let app = deleting(TestApp::builder().workers(0)).start().await;
+    let app = with_approval(TestApp::builder().workers(0)).start().await;
     app.database
         .execute(
-            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+            "CREATE FUNCTION wait_for_lock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
                  PERFORM pg_advisory_xact_lock(7); RETURN NEW; END $$; \
-             CREATE TRIGGER wait BEFORE INSERT ON tool_calls FOR EACH ROW EXECUTE FUNCTION wait()",
+             CREATE TRIGGER wait_for_lock BEFORE INSERT ON tool_calls FOR EACH ROW EXECUTE FUNCTION wait_for_lock()",
         )
         .await
         .unwrap();
-    killed_while(&app, "SELECT pg_advisory_xact_lock(7)").await;
+    kill_worker_blocked_by(&app, "SELECT pg_advisory_xact_lock(7)").await;
 }
 
 #[tokio::test]
 async fn expired_approval_counts_as_declined() {
-    let app = deleting(TestApp::builder())
+    let app = with_approval(TestApp::builder())
         .worker("--approval-timeout-seconds=1")
         .start()
         .await;
@@ -264,11 +261,11 @@ async fn expired_approval_counts_as_declined() {
     user.post("/tasks", json!({"title": "milk"})).await;
     app.model.script(once(vec![delete(1)]));
     let posted = user.chat_async(None, "Delete the milk").await;
-    let run = parked(&app, &user, &posted).await;
-    let call = waiting(&run).remove(0);
+    let run = wait_for_approval_request(&app, &user, &posted).await;
+    let call = pending_calls(&run).remove(0);
     let done = user.wait(posted.id("run_id")).await;
     assert_eq!(done.text("message"), "Done.", "{}", done.body);
-    assert_eq!(errors(&done), ["APPROVAL_EXPIRED"]);
+    assert_eq!(codes(&done), ["APPROVAL_EXPIRED"]);
     assert_eq!(tasks(&app).await, 1);
     assert_eq!(decide(&user, &posted, &call, true).await.status, 409);
     assert_eq!(runs(&app).await, ["succeeded 2 0 0"]);
@@ -276,15 +273,15 @@ async fn expired_approval_counts_as_declined() {
 
 #[tokio::test]
 async fn run_awaiting_approval_can_be_cancelled_and_retried() {
-    let mut app = deleting(TestApp::builder()).start().await;
+    let mut app = with_approval(TestApp::builder()).start().await;
     let other = app.add_api().await;
     let user = app.user("Ada").await;
     user.post("/tasks", json!({"title": "milk"})).await;
     app.model
         .script(Script::new().then([Behaviour::ToolCalls(vec![delete(1)]), Behaviour::reply("Next.")]));
     let posted = user.chat_async(None, "Delete the milk").await;
-    let run = parked(&app, &user, &posted).await;
-    let call = waiting(&run).remove(0);
+    let run = wait_for_approval_request(&app, &user, &posted).await;
+    let call = pending_calls(&run).remove(0);
     let there = user.at(app.url_of(other));
     let cancelled = there
         .post(&format!("/runs/{}/cancel", posted.text("run_id")), Value::Null)
@@ -292,11 +289,15 @@ async fn run_awaiting_approval_can_be_cancelled_and_retried() {
     assert_eq!(cancelled.status, 202, "{}", cancelled.body);
     let ended = user.wait(posted.id("run_id")).await;
     assert_eq!(ended.text("status"), "cancelled", "{}", ended.body);
-    assert_eq!(errors(&ended), ["NOT_DONE"], "the journal says what became of it");
+    assert_eq!(
+        codes(&ended),
+        ["NOT_DONE"],
+        "the journal has the outcome of the call"
+    );
     assert_eq!(decide(&user, &posted, &call, true).await.status, 409);
     assert_eq!(tasks(&app).await, 1);
-    // Its history is one that a provider takes.
-    let next = user.chat_in(posted.id("conversation_id"), "And on").await;
+    // The history is valid for a provider.
+    let next = user.chat_in(posted.id("conversation_id"), "Continue").await;
     assert_eq!(next.text("message"), "Next.", "{}", next.body);
 
     app.model.script(Script::new().then([
@@ -305,7 +306,7 @@ async fn run_awaiting_approval_can_be_cancelled_and_retried() {
         Behaviour::reply("Gone."),
     ]));
     let posted = user.chat_async(None, "Delete it").await;
-    parked(&app, &user, &posted).await;
+    wait_for_approval_request(&app, &user, &posted).await;
     user.post(&format!("/runs/{}/cancel", posted.text("run_id")), Value::Null)
         .await;
     assert_eq!(user.wait(posted.id("run_id")).await.text("status"), "cancelled");
@@ -313,19 +314,19 @@ async fn run_awaiting_approval_can_be_cancelled_and_retried() {
         .post(&format!("/runs/{}/retry", posted.text("run_id")), Value::Null)
         .await;
     assert_eq!(retry.status, 202, "{}", retry.body);
-    let run = parked(&app, &user, &posted).await;
-    let second = waiting(&run).remove(0);
-    assert_ne!(second, call, "consent is asked for anew");
+    let run = wait_for_approval_request(&app, &user, &posted).await;
+    let second = pending_calls(&run).remove(0);
+    assert_ne!(second, call, "the retry requests a new approval");
     decide(&user, &posted, &second, true).await;
     let done = user.wait(posted.id("run_id")).await;
     assert_eq!(done.text("message"), "Gone.", "{}", done.body);
-    assert_eq!(errors(&done), ["NOT_DONE", "true"]);
+    assert_eq!(codes(&done), ["NOT_DONE", "true"]);
     assert_eq!(tasks(&app).await, 0);
 }
 
 #[tokio::test]
 async fn approval_blocks_only_its_own_conversation() {
-    let app = deleting(TestApp::builder()).start().await;
+    let app = with_approval(TestApp::builder()).start().await;
     let user = app.user("Ada").await;
     user.post("/tasks", json!({"title": "milk"})).await;
     app.model.script(
@@ -337,7 +338,7 @@ async fn approval_blocks_only_its_own_conversation() {
             .otherwise(Behaviour::reply("Hello.")),
     );
     let posted = user.chat_async(None, "Delete the milk").await;
-    let run = parked(&app, &user, &posted).await;
+    let run = wait_for_approval_request(&app, &user, &posted).await;
     let next = user.chat_async(Some(posted.id("conversation_id")), "hi").await;
     let elsewhere = user.chat("hi").await;
     assert_eq!(elsewhere.text("message"), "Hello.", "{}", elsewhere.body);
@@ -345,7 +346,7 @@ async fn approval_blocks_only_its_own_conversation() {
         runs(&app).await,
         ["waiting_approval 1 0 0", "queued 0 0 0", "succeeded 1 0 0"]
     );
-    decide(&user, &posted, &waiting(&run)[0], true).await;
+    decide(&user, &posted, &pending_calls(&run)[0], true).await;
     assert_eq!(user.wait(next.id("run_id")).await.text("message"), "Hello.");
     assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Done.");
 }

@@ -1,4 +1,4 @@
-//! Cancelling a run that runs.
+//! Cancels running runs.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use errand_fake_model::{Behaviour, Gate, Script};
 use errand_testkit::TestApp;
 use serde_json::{Value, json};
 
-use crate::scene::{add_milk, replies, runs, tasks};
+use crate::workers::{add_milk, replies, runs, tasks};
 
 #[tokio::test]
 async fn active_run_is_cancelled_within_a_heartbeat_and_keeps_its_effects() {
@@ -24,13 +24,13 @@ async fn active_run_is_cancelled_within_a_heartbeat_and_keeps_its_effects() {
     );
     let posted = user.chat_async(None, "Buy milk").await;
     gate.wait_arrived(1).await;
-    let asked = Instant::now();
+    let start = Instant::now();
     let cancel = user
         .post(&format!("/runs/{}/cancel", posted.text("run_id")), Value::Null)
         .await;
     assert_eq!(cancel.status, 202);
     let cancelled = user.wait(posted.id("run_id")).await;
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert_eq!(cancelled.text("status"), "cancelled");
     assert_eq!(cancelled.tools(), ["add_task"]);
     assert_eq!(cancelled.text("message"), "");
@@ -42,25 +42,25 @@ async fn active_run_is_cancelled_within_a_heartbeat_and_keeps_its_effects() {
 
     let next = user.chat_in(posted.id("conversation_id"), "Never mind").await;
     assert_eq!(next.text("message"), "As you say.", "{}", next.body);
-    let told = app.model.requests().pop().unwrap().json();
-    let roles: Vec<_> = told["messages"]
+    let request = app.model.requests().pop().unwrap().json();
+    let roles: Vec<_> = request["messages"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|told| told["role"].clone())
+        .map(|message| message["role"].clone())
         .collect();
     assert_eq!(
         roles,
         ["system", "user", "assistant", "tool", "assistant", "user"]
     );
-    let ending = told["messages"][4]["content"].as_str().unwrap();
+    let ending = request["messages"][4]["content"].as_str().unwrap();
     assert!(ending.contains("cancelled after these calls"), "{ending}");
     assert_eq!(replies(&app).await, ["As you say."]);
 }
 
 #[tokio::test]
 async fn cancellation_during_a_step_keeps_the_whole_step() {
-    // So rare a heartbeat that only the step itself can find the cancel, whose call to the worker is lost.
+    // With so rare a heartbeat, only the step can detect the cancellation; the command to the worker is lost.
     let app = TestApp::builder()
         .worker("--heartbeat-ms=60000")
         .worker("--worker-dead-after-ms=200000")
@@ -82,7 +82,7 @@ async fn cancellation_during_a_step_keeps_the_whole_step() {
     assert_eq!(cancelled.tools(), ["add_task", "add_task"]);
     assert!(cancelled.body["usage"]["total_tokens"].as_i64() > Some(0));
     assert_eq!(tasks(&app).await, 2);
-    // It may have been asked again while the step was being committed, in vain.
+    // The model may have been called again during the commit; that answer is discarded.
     tokio::time::timeout(Duration::from_secs(5), app.model.wait_idle())
         .await
         .unwrap();

@@ -1,13 +1,13 @@
-//! What admins say to workers: the queue pauses, a worker drains, a run that killed its workers is tried again.
+//! Admin commands: pause the queue, drain a worker, retry a run that killed its workers.
 
 use errand_fake_model::{Behaviour, Gate, Script};
 use errand_shared::Uuid;
 use errand_testkit::{TestApp, User, eventually};
 
-use crate::scene::{process, runs, swift};
+use crate::workers::{process, runs, with_short_timeouts};
 
-/// Waits until each of `workers` workers has sent two more heartbeats. By then each knows the current settings.
-async fn all_know(app: &TestApp, workers: i64) {
+/// Waits until each of `workers` workers has sent two more heartbeats. By then each has read the current state of the queue and of itself.
+async fn wait_for_heartbeats(app: &TestApp, workers: i64) {
     for _ in 0..2 {
         let now = app
             .database
@@ -15,7 +15,7 @@ async fn all_know(app: &TestApp, workers: i64) {
             .await
             .remove(0);
         let since = format!("SELECT count(*) FROM workers WHERE heartbeat_at > '{now}'");
-        eventually("every worker has beaten", || async {
+        eventually("every worker has sent a heartbeat", || async {
             app.database.count(&since).await == workers
         })
         .await;
@@ -37,7 +37,7 @@ fn hello() -> Script {
 
 #[tokio::test]
 async fn paused_queue_hands_out_no_runs_until_it_is_resumed() {
-    let app = swift(TestApp::builder().workers(2)).start().await;
+    let app = with_short_timeouts(TestApp::builder().workers(2)).start().await;
     let (user, admin) = (app.user("Ada").await, app.admin().await);
     app.model.script(hello());
     let gate = Gate::new();
@@ -46,9 +46,9 @@ async fn paused_queue_hands_out_no_runs_until_it_is_resumed() {
     let held = user.chat_async(None, "slow").await.id("run_id");
     gate.wait_arrived(1).await;
     assert_eq!(admin.admin_post("/queue/pause").await.status, 200);
-    all_know(&app, 2).await;
+    wait_for_heartbeats(&app, 2).await;
     let posted = post(&user, 3).await;
-    // A lost notification must not matter either.
+    // The rescuer notifies of these runs again; still no worker may claim them.
     app.database
         .execute("UPDATE runs SET ring_at = now() WHERE status = 'queued'")
         .await
@@ -59,7 +59,7 @@ async fn paused_queue_hands_out_no_runs_until_it_is_resumed() {
         "At last.",
         "active runs continue"
     );
-    all_know(&app, 2).await;
+    wait_for_heartbeats(&app, 2).await;
     let claimed = "SELECT count(*) FROM runs WHERE attempt > 0";
     assert_eq!(app.database.count(claimed).await, 1);
     assert_eq!(admin.admin_post("/queue/resume").await.status, 200);
@@ -70,11 +70,11 @@ async fn paused_queue_hands_out_no_runs_until_it_is_resumed() {
 
 #[tokio::test]
 async fn draining_worker_claims_nothing_until_it_is_undrained() {
-    let mut app = swift(TestApp::builder().workers(2)).start().await;
+    let mut app = with_short_timeouts(TestApp::builder().workers(2)).start().await;
     let (user, admin) = (app.user("Ada").await, app.admin().await);
     app.model.script(hello());
     let (one, other) = (app.take_worker(), app.take_worker());
-    all_know(&app, 2).await;
+    wait_for_heartbeats(&app, 2).await;
     for (idle, busy) in [(&one, &other), (&other, &one)] {
         assert_eq!(
             admin
@@ -90,68 +90,68 @@ async fn draining_worker_claims_nothing_until_it_is_undrained() {
                 .status,
             200
         );
-        all_know(&app, 2).await;
+        wait_for_heartbeats(&app, 2).await;
         let before = app.database.count("SELECT count(*) FROM runs").await;
         for run in post(&user, 10).await {
             assert_eq!(user.wait(run).await.text("message"), "Hello!");
         }
-        let theirs = format!(
+        let executed = format!(
             "SELECT count(*) FROM (SELECT worker_id FROM runs ORDER BY id OFFSET {before}) r WHERE worker_id = '{}'",
             busy.id
         );
-        assert_eq!(app.database.count(&theirs).await, 10);
+        assert_eq!(app.database.count(&executed).await, 10);
     }
 }
 
 #[tokio::test]
 async fn admin_retries_a_run_that_killed_its_workers_in_order() {
-    let app = swift(TestApp::builder().workers(0).worker("--run-max-attempts=2"))
+    let app = with_short_timeouts(TestApp::builder().workers(0).worker("--run-max-attempts=2"))
         .start()
         .await;
     let (user, admin) = (app.user("Ada").await, app.admin().await);
     let gate = Gate::new();
-    let poison = || Behaviour::Hang.behind(&gate);
-    let digested = Gate::new();
-    let last = Behaviour::reply("Digested.").behind(&digested);
+    let deadly = || Behaviour::Hang.behind(&gate);
+    let last_gate = Gate::new();
+    let last = Behaviour::reply("Survived.").behind(&last_gate);
     app.model.script(hello());
     app.model
-        .add(Script::new().when("poison", [poison(), poison(), last]));
-    let posted = user.chat_async(None, "poison").await;
+        .add(Script::new().when("deadly", [deadly(), deadly(), last]));
+    let posted = user.chat_async(None, "deadly").await;
     let (run, conversation) = (posted.id("run_id"), posted.id("conversation_id"));
     for death in 1..=2 {
-        let victim = process(&app, &[]).await;
+        let killed_worker = process(&app, &[]).await;
         gate.wait_arrived(death).await;
-        victim.kill().await;
+        killed_worker.kill().await;
     }
-    let judge = app.start_worker().await;
+    let next_worker = app.start_worker().await;
     user.wait(run).await;
-    let letters = admin.admin_get("/runs?status=failed").await.body;
-    let letter = &letters["items"][0];
-    assert_eq!(letter["run_id"], run.to_string(), "{letters}");
+    let dead_letters = admin.admin_get("/runs?status=failed").await.body;
+    let letter = &dead_letters["items"][0];
+    assert_eq!(letter["run_id"], run.to_string(), "{dead_letters}");
     assert_eq!(letter["last_error"], "2 workers died while executing the run");
     assert_eq!(letter["reason"], "the worker executing the run died repeatedly");
     assert_eq!(letter["attempt"], 2);
 
     let retried = admin.admin_post(&format!("/runs/{run}/retry")).await;
     assert_eq!(retried.status, 202, "{}", retried.body);
-    // The judge may have it already when the answer is made.
+    // The worker may have claimed the run before the response is built.
     assert!(
         matches!(retried.text("status"), "queued" | "running"),
         "{}",
         retried.body
     );
-    digested.wait_arrived(1).await;
-    // Later messages wait for it.
+    last_gate.wait_arrived(1).await;
+    // A later message of the conversation waits.
     let next = user.chat_async(Some(conversation), "hi").await.id("run_id");
-    let dead = format!("DELETE FROM workers WHERE id <> '{}'", judge.id);
+    let dead = format!("DELETE FROM workers WHERE id <> '{}'", next_worker.id);
     app.database.execute(&dead).await.unwrap();
-    all_know(&app, 1).await;
+    wait_for_heartbeats(&app, 1).await;
     assert_eq!(runs(&app).await, ["running 3 0 0", "queued 0 0 0"]);
     let not_last = admin.admin_post(&format!("/runs/{run}/retry")).await;
     assert_eq!(not_last.status, 409, "{}", not_last.body);
-    digested.release();
-    assert_eq!(user.wait(run).await.text("message"), "Digested.");
+    last_gate.release();
+    assert_eq!(user.wait(run).await.text("message"), "Survived.");
     assert_eq!(user.wait(next).await.text("message"), "Hello!");
     let order = "SELECT content FROM messages WHERE role = 'assistant' ORDER BY seq";
-    assert_eq!(app.database.texts(order).await, ["Digested.", "Hello!"]);
+    assert_eq!(app.database.texts(order).await, ["Survived.", "Hello!"]);
 }

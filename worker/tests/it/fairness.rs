@@ -7,20 +7,20 @@ use errand_fake_model::{Latency, Options};
 use errand_shared::{Uuid, signals::wire::ReadyNotice};
 use errand_testkit::{TestApp, User, eventually};
 
-/// Runs of one user that wait, each in a conversation of its own, as if they had been posted an hour ago.
-async fn many(app: &TestApp, user: &User, runs: u32) {
+/// Inserts queued runs of one user, each in its own conversation, as if they had been posted an hour ago.
+async fn queue_runs(app: &TestApp, user: &User, runs: u32) {
     let conversations = format!(
         "INSERT INTO conversations (id, user_id, title, last_seq) \
-         SELECT gen_random_uuid(), '{}', 'many', 1 FROM generate_series(1, {runs})",
+         SELECT gen_random_uuid(), '{}', 'queued', 1 FROM generate_series(1, {runs})",
         user.id
     );
-    let waiting = "INSERT INTO runs (id, conversation_id, user_id, seq, queued_at, available_at, ring_at) \
+    let queued_runs = "INSERT INTO runs (id, conversation_id, user_id, seq, queued_at, available_at, ring_at) \
                    SELECT gen_random_uuid(), id, user_id, 1, now() - interval '1 hour', now() - interval '1 hour', \
-                       now() + interval '1 hour' FROM conversations WHERE title = 'many'";
-    let said = "INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content) \
+                       now() + interval '1 hour' FROM conversations WHERE title = 'queued'";
+    let messages = "INSERT INTO messages (id, conversation_id, seq, run_id, slot, role, content) \
                 SELECT gen_random_uuid(), conversation_id, 1, id, 0, 'user', 'Hello' FROM runs \
-                WHERE conversation_id IN (SELECT id FROM conversations WHERE title = 'many')";
-    for statement in [&conversations, waiting, said] {
+                WHERE conversation_id IN (SELECT id FROM conversations WHERE title = 'queued')";
+    for statement in [&conversations, queued_runs, messages] {
         app.database.execute(statement).await.unwrap();
     }
 }
@@ -51,17 +51,18 @@ async fn notify_all(app: &TestApp) {
 }
 
 /// The largest number of other users' runs that were claimed between the post and the claim of one of this user's runs.
-async fn went_before(app: &TestApp, user: &User) -> i64 {
-    let before = format!(
+async fn max_runs_claimed_before(app: &TestApp, user: &User) -> i64 {
+    let claimed_before = format!(
         "SELECT max(n) FROM (SELECT count(o.id) AS n FROM runs r LEFT JOIN runs o ON o.user_id <> r.user_id \
              AND o.claimed_at >= r.queued_at AND o.claimed_at < r.claimed_at \
          WHERE r.user_id = '{}' GROUP BY r.id) counts",
         user.id
     );
-    app.database.count(&before).await
+    app.database.count(&claimed_before).await
 }
 
-async fn give_up_the_rest(app: &TestApp) {
+/// Ends a test whose other runs do not matter.
+async fn delete_queued_runs(app: &TestApp) {
     app.database
         .execute("DELETE FROM runs WHERE status = 'queued'")
         .await
@@ -77,14 +78,14 @@ fn slow_model() -> Options {
 }
 
 #[tokio::test]
-async fn message_waits_for_at_most_one_of_another_users_ten_thousand() {
+async fn message_waits_for_at_most_one_run_of_a_user_with_ten_thousand() {
     let app = TestApp::builder().workers(0).model(slow_model()).start().await;
     let ada = app.user("Ada").await;
     let bob = app.user("Bob").await;
-    many(&app, &ada, 10_000).await;
+    queue_runs(&app, &ada, 10_000).await;
     notify_all(&app).await;
     let _worker = app.start_worker_with(&["--worker-concurrency=1"]).await;
-    eventually("some of Ada's are answered", || async {
+    eventually("some of Ada's runs are answered", || async {
         app.database
             .try_count("SELECT count(*) FROM runs WHERE status = 'succeeded'")
             .await
@@ -94,8 +95,8 @@ async fn message_waits_for_at_most_one_of_another_users_ten_thousand() {
     for _ in 0..5 {
         assert_eq!(bob.chat("Hello").await.status, 200);
     }
-    assert!(went_before(&app, &bob).await <= 1);
-    give_up_the_rest(&app).await;
+    assert!(max_runs_claimed_before(&app, &bob).await <= 1);
+    delete_queued_runs(&app).await;
 }
 
 #[tokio::test]
@@ -111,11 +112,11 @@ async fn users_share_workers_fairly_without_redis() {
     let ada = app.user("Ada").await;
     let bob = app.user("Bob").await;
     redis.stop().await.unwrap();
-    many(&app, &ada, 1000).await;
+    queue_runs(&app, &ada, 1000).await;
     let _worker = app
         .start_worker_with(&["--worker-concurrency=1", "--rescue-interval-ms=20"])
         .await;
-    eventually("some of Ada's are answered", || async {
+    eventually("some of Ada's runs are answered", || async {
         app.database
             .try_count("SELECT count(*) FROM runs WHERE status = 'succeeded'")
             .await
@@ -124,18 +125,18 @@ async fn users_share_workers_fairly_without_redis() {
     .await;
     let answered = tokio::time::timeout(Duration::from_mins(1), bob.chat("Hello")).await;
     assert_eq!(answered.unwrap().status, 200);
-    // The look that was under way when Bob posted, and one that takes turns.
-    assert!(went_before(&app, &bob).await <= 2);
-    give_up_the_rest(&app).await;
+    // The query in progress when Bob posted may return a run of Ada; the next query alternates between users.
+    assert!(max_runs_claimed_before(&app, &bob).await <= 2);
+    delete_queued_runs(&app).await;
 }
 
 #[tokio::test]
 async fn queued_notifications_are_taken_by_any_worker_with_free_slots() {
     let app = TestApp::builder().workers(0).model(slow_model()).start().await;
     let ada = app.user("Ada").await;
-    many(&app, &ada, 200).await;
+    queue_runs(&app, &ada, 200).await;
     notify_all(&app).await;
-    // Its own sweeps would find them as well, much later.
+    // A scan would find them too, but much later.
     let settings = ["--worker-concurrency=2", "--rescue-interval-ms=600000"];
     let first = app.start_worker_with(&settings).await;
     let second = app.start_worker_with(&settings).await;

@@ -1,11 +1,11 @@
-//! What a worker logs of a run can be found by the run, its conversation and the request that posted it.
+//! A worker's log lines about a run contain the IDs of the run, its conversation and the request that posted it.
 
 use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{Reply, TestApp};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::scene::process;
+use crate::workers::process;
 
 #[tokio::test]
 async fn log_lines_of_a_run_contain_its_ids() {

@@ -49,10 +49,10 @@ mod rescue;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
-mod scene;
-#[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod storm;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod workers;

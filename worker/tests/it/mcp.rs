@@ -1,4 +1,4 @@
-//! Other people's MCP servers in chats: what is offered, what is called, and what a server's faults come to.
+//! External MCP servers in chats: which tools are offered, which are called, and how server failures are handled.
 
 use std::time::{Duration, Instant};
 
@@ -6,14 +6,14 @@ use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{AgentsFile, Builder, McpFault, McpFixture, Reply, TestApp, eventually};
 use serde_json::{Value, json};
 
-use crate::scene::{runs, tasks};
+use crate::workers::{runs, tasks};
 
-fn known(builder: Builder, file: &AgentsFile) -> Builder {
+fn with_agents(builder: Builder, file: &AgentsFile) -> Builder {
     builder.api(file.setting()).worker(file.setting())
 }
 
 pub(crate) async fn start(file: &AgentsFile) -> TestApp {
-    known(TestApp::builder(), file).start().await
+    with_agents(TestApp::builder(), file).start().await
 }
 
 pub(crate) fn call(tool: &str, arguments: &Value) -> (String, String) {
@@ -24,7 +24,7 @@ pub(crate) fn pay(amount: i64) -> (String, String) {
     call("shop__pay", &json!({"amount": amount}))
 }
 
-/// A model that asks for these calls once, and then says a word.
+/// A model that requests these calls once and then replies.
 pub(crate) fn once(calls: Vec<(String, String)>) -> Script {
     Script::new().then([Behaviour::ToolCalls(calls), Behaviour::reply("Done.")])
 }
@@ -35,7 +35,7 @@ fn results(reply: &Reply) -> Vec<Value> {
     calls.iter().map(|call| call["result"].clone()).collect()
 }
 
-/// Of each call whether it succeeded, else the word before the colon of its error.
+/// For each call, `true` or its error code.
 pub(crate) fn codes(reply: &Reply) -> Vec<String> {
     results(reply)
         .iter()
@@ -147,18 +147,18 @@ async fn failed_mcp_call_is_a_result_for_the_model() {
         (None, pay(1), "true", 1),
     ];
     let mut effects = 0;
-    for (fault, asked, code, more) in cases {
+    for (fault, call, code, new_effects) in cases {
         if let Some(fault) = fault.clone() {
             shop.next_call(fault);
         }
-        app.model.script(once(vec![asked.clone()]));
+        app.model.script(once(vec![call.clone()]));
         let reply = user.chat("go on").await;
-        assert_eq!(reply.text("message"), "Done.", "{asked:?}: {}", reply.body);
-        assert_eq!(codes(&reply), [code], "{asked:?}: {}", reply.body);
-        effects += more;
-        assert_eq!(shop.effects().len(), effects, "{asked:?}");
+        assert_eq!(reply.text("message"), "Done.", "{call:?}: {}", reply.body);
+        assert_eq!(codes(&reply), [code], "{call:?}: {}", reply.body);
+        effects += new_effects;
+        assert_eq!(shop.effects().len(), effects, "{call:?}");
         let result = results(&reply)[0].to_string();
-        assert!(result.len() < 4096, "{asked:?}: {} bytes", result.len());
+        assert!(result.len() < 4096, "{call:?}: {} bytes", result.len());
     }
 }
 
@@ -171,23 +171,23 @@ async fn mcp_server_that_dies_during_a_call_is_used_again_after_its_restart() {
     app.model.script(once(vec![pay(3)]));
     shop.next_call(McpFault::Hang);
     let posted = user.chat_async(None, "pay").await;
-    shop.has_done(1).await;
-    shop.die();
-    let began = Instant::now();
+    shop.wait_for_effects(1).await;
+    shop.kill();
+    let start = Instant::now();
     let reply = user.wait(posted.id("run_id")).await;
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert_eq!(reply.text("message"), "Done.", "{}", reply.body);
     assert_eq!(codes(&reply), ["OUTCOME_UNKNOWN"]);
 
-    // While it is away chats go on without it, at once.
+    // While it is down, chats continue without it, immediately.
     app.model.script(once(vec![pay(4)]));
-    let began = Instant::now();
+    let start = Instant::now();
     let reply = user.chat("pay again").await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!(codes(&reply), ["TOOL_UNAVAILABLE"]);
     assert_eq!(offered(&app), Vec::<String>::new());
 
-    shop.come_back().await;
+    shop.restart().await;
     app.model.script(Script::new().otherwise(Behaviour::reply("Hm.")));
     eventually("its tools are offered again", || async {
         user.chat("anything?").await;
@@ -209,7 +209,7 @@ async fn mcp_call_of_a_cancelled_run_has_an_unknown_outcome() {
     app.model.script(once(vec![pay(3)]));
     shop.next_call(McpFault::Hang);
     let posted = user.chat_async(None, "pay").await;
-    shop.has_done(1).await;
+    shop.wait_for_effects(1).await;
     let cancel = user
         .post(&format!("/runs/{}/cancel", posted.text("run_id")), Value::Null)
         .await;
@@ -266,7 +266,7 @@ async fn mcp_redirects_are_not_followed() {
 #[tokio::test]
 async fn private_mcp_address_requires_permission() {
     let shop = McpFixture::start();
-    // By a name, because an address in its place is refused at the start.
+    // A host name, because a private IP address is rejected at startup.
     let url = shop.url().replace("127.0.0.1", "localhost");
     let file = AgentsFile::new(&format!("[[mcp_servers]]\nname = \"shop\"\nurl = \"{url}\""));
     let app = start(&file).await;

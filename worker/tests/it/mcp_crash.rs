@@ -1,27 +1,28 @@
-//! Workers that die around a call of an MCP tool: it has its effect at most once, unless it is safe to repeat.
+//! Workers that die during a call of an MCP tool: the call takes effect at most once, unless it is safe to repeat.
 
 use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{AgentsFile, McpFault, McpFixture, Reply, TestApp, eventually};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
-use crate::scene::{process, runs, swift};
+use crate::workers::{process, runs, with_short_timeouts};
 
 async fn start(file: &AgentsFile) -> TestApp {
-    swift(TestApp::builder().workers(0))
+    with_short_timeouts(TestApp::builder().workers(0))
         .api(file.setting())
         .worker(file.setting())
         .start()
         .await
 }
 
-/// A model that asks for one call of this tool, and then says a word. Asked once more it would want something else.
+/// A model that requests one call of this tool and then replies. A second request for the call would have other arguments.
 fn once(tool: &str) -> Script {
     let call = |amount: i64| Behaviour::tool_call(tool, json!({"amount": amount}).to_string());
     Script::new().then([call(3), Behaviour::reply("Done."), call(4)])
 }
 
-fn result(reply: &Reply) -> String {
+/// `true` or the error code of the first call.
+fn code(reply: &Reply) -> String {
     let result = &reply.body["tool_calls"][0]["result"];
     match result["error"].as_str() {
         Some(error) => error.split(':').next().unwrap_or_default().to_owned(),
@@ -31,7 +32,7 @@ fn result(reply: &Reply) -> String {
 
 #[tokio::test]
 async fn interrupted_mcp_call_is_repeated_only_if_that_is_safe() {
-    for (tool, code, effects) in [
+    for (tool, expected, effects) in [
         ("shop__pay", "OUTCOME_UNKNOWN", 1),
         ("shop__put", "true", 2),
         ("shop__look", "true", 2),
@@ -42,14 +43,14 @@ async fn interrupted_mcp_call_is_repeated_only_if_that_is_safe() {
         let user = app.user("Ada").await;
         app.model.script(once(tool));
         shop.next_call(McpFault::Hang);
-        let victim = process(&app, &[]).await;
+        let killed_worker = process(&app, &[]).await;
         let posted = user.chat_async(None, "go").await;
-        shop.has_done(1).await;
-        victim.kill().await;
-        let _heir = app.start_worker().await;
+        shop.wait_for_effects(1).await;
+        killed_worker.kill().await;
+        let _other_worker = app.start_worker().await;
         let reply = user.wait(posted.id("run_id")).await;
         assert_eq!(reply.text("message"), "Done.", "{tool}: {}", reply.body);
-        assert_eq!(result(&reply), code, "{tool}: {}", reply.body);
+        assert_eq!(code(&reply), expected, "{tool}: {}", reply.body);
         let done = shop.effects();
         assert_eq!(done.len(), effects, "{tool}");
         // Every attempt of a call has the same idempotency key and the recorded arguments.
@@ -61,11 +62,7 @@ async fn interrupted_mcp_call_is_repeated_only_if_that_is_safe() {
             );
         }
         assert_eq!(runs(&app).await, ["succeeded 2 0 1"], "{tool}");
-        assert_eq!(
-            app.model.requests().len(),
-            2,
-            "{tool}: the model is not asked for the call again"
-        );
+        assert_eq!(app.model.requests().len(), 2, "{tool}: one model call per step");
     }
 }
 
@@ -77,13 +74,13 @@ async fn tool_configured_as_idempotent_is_repeated() {
     let user = app.user("Ada").await;
     app.model.script(once("shop__pay"));
     shop.next_call(McpFault::Hang);
-    let victim = process(&app, &[]).await;
+    let killed_worker = process(&app, &[]).await;
     let posted = user.chat_async(None, "go").await;
-    shop.has_done(1).await;
-    victim.kill().await;
-    let _heir = app.start_worker().await;
+    shop.wait_for_effects(1).await;
+    killed_worker.kill().await;
+    let _other_worker = app.start_worker().await;
     let reply = user.wait(posted.id("run_id")).await;
-    assert_eq!(result(&reply), "true", "{}", reply.body);
+    assert_eq!(code(&reply), "true", "{}", reply.body);
     assert_eq!(shop.effects().len(), 2);
 }
 
@@ -94,7 +91,7 @@ async fn mcp_call_not_marked_as_started_is_made_by_another_worker() {
     let app = start(&file).await;
     let user = app.user("Ada").await;
     app.model.script(once("shop__pay"));
-    // Whoever is about to set the mark waits for this lock.
+    // The worker that is about to mark the call as started waits for this lock.
     let mut holder = PgConnection::connect_with(app.database.options()).await.unwrap();
     sqlx::raw_sql("SELECT pg_advisory_lock(7)")
         .execute(&mut holder)
@@ -102,21 +99,21 @@ async fn mcp_call_not_marked_as_started_is_made_by_another_worker() {
         .unwrap();
     app.database
         .execute(
-            "CREATE FUNCTION wait_for_it() RETURNS trigger LANGUAGE plpgsql AS \
+            "CREATE FUNCTION wait_for_lock() RETURNS trigger LANGUAGE plpgsql AS \
              $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NEW; END $$; \
-             CREATE TRIGGER wait_for_it BEFORE UPDATE ON asked_calls FOR EACH ROW EXECUTE FUNCTION wait_for_it()",
+             CREATE TRIGGER wait_for_lock BEFORE UPDATE ON asked_calls FOR EACH ROW EXECUTE FUNCTION wait_for_lock()",
         )
         .await
         .unwrap();
-    let victim = process(&app, &[]).await;
+    let killed_worker = process(&app, &[]).await;
     let posted = user.chat_async(None, "go").await;
-    let held = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    eventually("the worker is about to set the mark", || async {
-        app.database.count(held).await > 0
+    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("the worker is about to mark the call as started", || async {
+        app.database.count(blocked).await > 0
     })
     .await;
-    victim.kill().await;
-    // Postgres continues a statement even if its client is gone.
+    killed_worker.kill().await;
+    // Postgres continues a statement even if its client has disconnected.
     sqlx::raw_sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
          WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -129,10 +126,10 @@ async fn mcp_call_not_marked_as_started_is_made_by_another_worker() {
         .await
         .unwrap();
     assert_eq!(shop.effects().len(), 0);
-    let _heir = app.start_worker().await;
+    let _other_worker = app.start_worker().await;
     let reply = user.wait(posted.id("run_id")).await;
     assert_eq!(reply.text("message"), "Done.", "{}", reply.body);
-    assert_eq!(result(&reply), "true", "{}", reply.body);
+    assert_eq!(code(&reply), "true", "{}", reply.body);
     assert_eq!(shop.effects().len(), 1);
     assert_eq!(app.model.requests().len(), 2);
 }

@@ -6,14 +6,14 @@ use errand_testkit::{TestApp, User};
 
 use crate::{
     proxy::{Loss, Proxy},
-    scene::{LONGER_THAN_DEAD_AFTER, add_milk, replies, runs, steps_committed, swift, tasks},
+    workers::{LONGER_THAN_DEAD_AFTER, add_milk, replies, runs, steps_committed, tasks, with_short_timeouts},
 };
 
-/// An outage that is longer than a worker may be silent.
-async fn outage(postgres: &mut Postgres, meanwhile: impl FnOnce()) {
+/// Stops Postgres for longer than [`LONGER_THAN_DEAD_AFTER`] and runs `during` in the meantime.
+async fn outage(postgres: &mut Postgres, during: impl FnOnce()) {
     postgres.stop().await.unwrap();
-    meanwhile();
-    // Its length is what is tried.
+    during();
+    // The duration is what is tested.
     tokio::time::sleep(LONGER_THAN_DEAD_AFTER).await;
     postgres.start_again().await.unwrap();
 }
@@ -26,7 +26,7 @@ async fn post(user: &User, message: &str) {
 #[tokio::test]
 async fn long_database_outage_rescues_and_repeats_nothing() {
     let mut postgres = Postgres::ephemeral().await.unwrap();
-    let app = swift(TestApp::builder().workers(2).postgres_url(postgres.url()))
+    let app = with_short_timeouts(TestApp::builder().workers(2).postgres_url(postgres.url()))
         .start()
         .await;
     let user = app.user("Ada").await;
@@ -41,9 +41,13 @@ async fn long_database_outage_rescues_and_repeats_nothing() {
     gate.release();
     app.drained().await;
     assert_eq!(replies(&app).await, ["After."]);
-    assert_eq!(runs(&app).await, ["succeeded 1 0 0"], "not even asked again");
+    assert_eq!(
+        runs(&app).await,
+        ["succeeded 1 0 0"],
+        "the model is not called again"
+    );
 
-    // The reply meets the outage.
+    // The reply is stored during the outage.
     let gate = Gate::new();
     app.model
         .script(Script::new().when("during", [Behaviour::reply("During.").behind(&gate)]));
@@ -52,9 +56,9 @@ async fn long_database_outage_rescues_and_repeats_nothing() {
     outage(&mut postgres, || gate.release()).await;
     app.drained().await;
     assert_eq!(replies(&app).await, ["After.", "During."]);
-    assert_eq!(runs(&app).await[1], "succeeded 1 0 0", "a reply in hand is kept");
+    assert_eq!(runs(&app).await[1], "succeeded 1 0 0", "a finished reply is kept");
 
-    // A step meets the outage.
+    // The step is committed during the outage.
     let gate = Gate::new();
     app.model.script(Script::new().when(
         "step",
@@ -66,15 +70,23 @@ async fn long_database_outage_rescues_and_repeats_nothing() {
     app.drained().await;
     assert_eq!(replies(&app).await, ["After.", "During.", "Step."]);
     assert_eq!(tasks(&app).await, 1);
-    assert_eq!(runs(&app).await[2], "succeeded 2 0 0", "handed back at no cost");
+    assert_eq!(
+        runs(&app).await[2],
+        "succeeded 2 0 0",
+        "the release counts as no failure"
+    );
 
-    assert_eq!(user.chat("Hello").await.status, 200, "all is well again");
+    assert_eq!(
+        user.chat("Hello").await.status,
+        200,
+        "chats work after the outages"
+    );
 }
 
 #[tokio::test]
 async fn queued_runs_are_answered_after_a_database_outage() {
     let mut postgres = Postgres::ephemeral().await.unwrap();
-    let app = swift(
+    let app = with_short_timeouts(
         TestApp::builder()
             .workers(1)
             .worker("--worker-concurrency=1")
@@ -101,9 +113,9 @@ async fn queued_runs_are_answered_after_a_database_outage() {
     );
 }
 
-/// An app without a worker, and a worker's way to Postgres that can lose an answer.
-async fn behind_proxy() -> (Proxy, TestApp, [String; 2]) {
-    let app = swift(TestApp::builder().workers(0)).start().await;
+/// Starts an app without workers. Returns it with a proxy that can lose a response of Postgres, and a worker's settings to use it.
+async fn app_with_proxy() -> (Proxy, TestApp, [String; 2]) {
+    let app = with_short_timeouts(TestApp::builder().workers(0)).start().await;
     let mut url = reqwest::Url::parse(app.database.url()).unwrap();
     let proxy = Proxy::start(format!(
         "{}:{}",
@@ -123,7 +135,7 @@ async fn behind_proxy() -> (Proxy, TestApp, [String; 2]) {
 #[tokio::test]
 async fn claim_with_a_lost_response_is_released() {
     for loss in [Loss::Break, Loss::Silence] {
-        let (proxy, app, settings) = behind_proxy().await;
+        let (proxy, app, settings) = app_with_proxy().await;
         let user = app.user("Ada").await;
         app.model.script(Script::always(Behaviour::reply("Hello!")));
         let posted = user.chat_async(None, "hi").await;
@@ -142,7 +154,7 @@ async fn claim_with_a_lost_response_is_released() {
 #[tokio::test]
 async fn step_with_an_unconfirmed_commit_is_not_repeated() {
     for loss in [Loss::Break, Loss::Silence] {
-        let (proxy, app, settings) = behind_proxy().await;
+        let (proxy, app, settings) = app_with_proxy().await;
         let _worker = app
             .start_worker_with(&settings.each_ref().map(String::as_str))
             .await;
@@ -167,14 +179,14 @@ async fn step_with_an_unconfirmed_commit_is_not_repeated() {
 async fn reply_with_an_unconfirmed_commit_is_stored_once_and_published() {
     let reply = "A reply that appears nowhere else.";
     for loss in [Loss::Break, Loss::Silence] {
-        let (proxy, app, settings) = behind_proxy().await;
+        let (proxy, app, settings) = app_with_proxy().await;
         let _worker = app
             .start_worker_with(&settings.each_ref().map(String::as_str))
             .await;
         let user = app.user("Ada").await;
         app.model
             .script(Script::new().when("hi", [Behaviour::reply("Warm."), Behaviour::reply(reply)]));
-        // The statement is known to the connection by then, so that the marker stands in what executes it.
+        // Prepares the statement, so that the marker occurs only in its execution.
         assert_eq!(user.chat("hi").await.status, 200);
         proxy.lose_response_to(reply, loss);
         let answered = user.chat("hi").await;
@@ -187,31 +199,32 @@ async fn reply_with_an_unconfirmed_commit_is_stored_once_and_published() {
 }
 
 /// Steps are not flushed: a crash of Postgres can lose one that its worker has seen committed, while the lease, which is
-/// older, is kept. What follows from the lost step must not be stored as if it were there.
+/// older, is kept. Nothing that follows from the lost step may be stored.
 #[tokio::test]
 async fn steps_after_one_lost_in_a_crash_are_repeated() {
-    let lost = "DELETE FROM steps; DELETE FROM tasks; DELETE FROM task_counters";
-    // The reply, another step, and a failure.
+    let lose_step = "DELETE FROM steps; DELETE FROM tasks; DELETE FROM task_counters";
+    // A reply, another step, and a failure.
     let seconds = [
         Behaviour::reply("Done."),
         Behaviour::tool_call("list_tasks", "{}"),
         Behaviour::status(400),
     ];
     for (number, second) in seconds.into_iter().enumerate() {
-        let app = swift(TestApp::builder()).start().await;
+        let app = with_short_timeouts(TestApp::builder()).start().await;
         let user = app.user("Ada").await;
         let gate = Gate::new();
-        let begins = |request: &ChatRequest| request.messages.last().is_some_and(|last| last.role == "user");
+        let is_first_call =
+            |request: &ChatRequest| request.messages.last().is_some_and(|last| last.role == "user");
         app.model.script(
             Script::new()
                 .then([add_milk(), second.behind(&gate)])
-                .when_fn(begins, [add_milk()])
+                .when_fn(is_first_call, [add_milk()])
                 .otherwise(Behaviour::reply("Done.")),
         );
         let posted = user.chat_async(None, "Buy milk").await;
         gate.wait_arrived(1).await;
         steps_committed(&app, 1).await;
-        app.database.execute(lost).await.unwrap();
+        app.database.execute(lose_step).await.unwrap();
         gate.release();
         let answered = user.wait(posted.id("run_id")).await;
         let stored = user.get(&format!("/runs/{}", posted.id("run_id"))).await;

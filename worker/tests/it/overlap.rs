@@ -1,4 +1,4 @@
-//! The model is asked while the step before is being committed: nothing follows from its answer before the commit.
+//! The model is called while the previous step commits: its answer has no effect before the commit.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use sqlx::{
     types::chrono::{DateTime, Utc},
 };
 
-use crate::scene::{add_milk, replies, tasks};
+use crate::workers::{add_milk, replies, tasks};
 
-/// Readers of a run that is between its tool call and the commit of that step, and the transaction that it waits for. Its model
-/// has given the second answer, and would say "Anew." from then on.
+/// The event stream of a run whose tool has run and whose step waits for the returned lock. The model has already returned its second
+/// answer; later requests get "Again.".
 async fn between_call_and_commit(
     app: &TestApp,
     user: &User,
@@ -23,7 +23,7 @@ async fn between_call_and_commit(
     app.model.script(
         Script::new()
             .when("milk", [add_milk().behind(&gate), second])
-            .otherwise(Behaviour::reply("Anew.")),
+            .otherwise(Behaviour::reply("Again.")),
     );
     let events = user.chat_events(None, "Buy milk").await;
     gate.wait_arrived(1).await;
@@ -35,7 +35,7 @@ async fn between_call_and_commit(
         app.model.wait_idle().await;
     })
     .await
-    .expect("the model is asked before the step is committed");
+    .expect("the model is called before the step is committed");
     assert_eq!(app.database.count("SELECT count(*) FROM steps").await, 0);
     (events, lock)
 }
@@ -44,19 +44,19 @@ async fn between_call_and_commit(
 async fn early_answer_is_not_published_before_the_commit() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
-    let (events, lock) = between_call_and_commit(&app, &user, Behaviour::reply("Early.")).await;
+    let (stream, lock) = between_call_and_commit(&app, &user, Behaviour::reply("Early.")).await;
     let now = app.database.texts("SELECT to_json(clock_timestamp()) #>> '{}'");
     let released: DateTime<Utc> = now.await[0].parse().unwrap();
     lock.rollback().await.unwrap();
-    let told = events.rest().await;
-    let kinds = kinds_of(&told);
-    let place = |kind: &str| kinds.iter().position(|told| *told == kind).unwrap();
-    assert!(place("tool.finished") < place("message.delta"), "{kinds:?}");
-    for event in &told[place("tool.finished")..] {
+    let events = stream.rest().await;
+    let kinds = kinds_of(&events);
+    let position = |kind: &str| kinds.iter().position(|other| *other == kind).unwrap();
+    assert!(position("tool.finished") < position("message.delta"), "{kinds:?}");
+    for event in &events[position("tool.finished")..] {
         assert!(at(event) >= released, "{event} at {released}");
     }
-    assert_eq!(kind_of(told.last().unwrap()), "run.succeeded");
-    assert_eq!(text_of(&told), "Early.");
+    assert_eq!(kind_of(events.last().unwrap()), "run.succeeded");
+    assert_eq!(text_of(&events), "Early.");
     assert_eq!(tasks(&app).await, 1);
     assert_eq!(replies(&app).await, ["Early."]);
 }
@@ -65,58 +65,61 @@ async fn early_answer_is_not_published_before_the_commit() {
 async fn early_answer_is_discarded_if_the_commit_fails() {
     let app = TestApp::builder().worker("--heartbeat-ms=100").start().await;
     let user = app.user("Ada").await;
-    let (events, mut lock) = between_call_and_commit(&app, &user, Behaviour::reply("Early.")).await;
+    let (stream, mut lock) = between_call_and_commit(&app, &user, Behaviour::reply("Early.")).await;
     lock.execute("UPDATE runs SET lease_token = gen_random_uuid()")
         .await
         .unwrap();
     lock.commit().await.unwrap();
-    let told = events.rest().await;
-    let kinds = kinds_of(&told);
+    let events = stream.rest().await;
+    let kinds = kinds_of(&events);
     assert!(!kinds.contains(&"tool.finished"), "{kinds:?}");
-    assert_eq!(text_of(&told), "Anew.");
+    assert_eq!(text_of(&events), "Again.");
     assert_eq!(tasks(&app).await, 0);
-    assert_eq!(replies(&app).await, ["Anew."]);
+    assert_eq!(replies(&app).await, ["Again."]);
 }
 
-/// A new subscriber makes the worker check for unpublished events.
+/// Each new subscriber makes the worker publish what it has not published yet.
 #[tokio::test]
 async fn earlier_text_is_withdrawn_only_after_the_commit() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
     let (first, second) = (Gate::new(), Gate::new());
-    let aloud = Behaviour::ReplyWithToolCalls {
+    let text_and_call = Behaviour::ReplyWithToolCalls {
         content: "Let me see.".to_owned(),
         calls: vec![("add_task".to_owned(), r#"{"title":"milk"}"#.to_owned())],
     };
     app.model.script(Script::new().when(
         "milk",
-        [aloud.behind(&first), Behaviour::reply("Done.").behind(&second)],
+        [
+            text_and_call.behind(&first),
+            Behaviour::reply("Done.").behind(&second),
+        ],
     ));
-    let mut events = user.chat_events(None, "Buy milk").await;
+    let mut stream = user.chat_events(None, "Buy milk").await;
     first.wait_arrived(1).await;
     let mut lock = app.database.pool.begin().await.unwrap();
     lock.execute("SELECT FROM runs FOR UPDATE").await.unwrap();
     first.release();
     second.wait_arrived(1).await;
-    let mut told = events.until("tool.started").await;
-    let run_id = told[0]["run_id"].as_str().unwrap().parse().unwrap();
+    let mut events = stream.until("tool.started").await;
+    let run_id = events[0]["run_id"].as_str().unwrap().parse().unwrap();
     for _ in 0..3 {
         user.events(run_id, 0).await.until("tool.started").await;
     }
     lock.rollback().await.unwrap();
-    told.extend(events.until("tool.finished").await);
+    events.extend(stream.until("tool.finished").await);
     second.release();
-    told.extend(events.rest().await);
-    let kinds = kinds_of(&told);
-    let place = |kind: &str| kinds.iter().position(|told| *told == kind).unwrap();
-    assert!(place("tool.finished") < place("message.reset"), "{kinds:?}");
-    assert_eq!(text_of(&told), "Done.");
+    events.extend(stream.rest().await);
+    let kinds = kinds_of(&events);
+    let position = |kind: &str| kinds.iter().position(|other| *other == kind).unwrap();
+    assert!(position("tool.finished") < position("message.reset"), "{kinds:?}");
+    assert_eq!(text_of(&events), "Done.");
 }
 
 /// The results of a step are published with its commit, whatever the next model call waits for.
 #[tokio::test]
 async fn results_are_published_while_the_next_call_waits_for_the_rate_limit() {
-    // One at once, then one in six seconds.
+    // One request immediately, then one every six seconds.
     let app = TestApp::builder()
         .worker("--model-requests-per-minute=10")
         .start()
@@ -142,7 +145,7 @@ async fn results_are_published_while_the_model_call_waits_for_its_retry() {
     lock.rollback().await.unwrap();
     events.until("tool.finished").await;
     assert_eq!(app.model.counts().received, 2);
-    assert_eq!(text_of(&events.rest().await), "Anew.");
+    assert_eq!(text_of(&events.rest().await), "Again.");
 }
 
 /// The time of an event.

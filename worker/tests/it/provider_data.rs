@@ -5,7 +5,7 @@ use errand_fake_model::{Behaviour, Gate, Script};
 use errand_testkit::TestApp;
 use serde_json::{Value, json};
 
-use crate::scene::{process, runs, steps_committed, swift};
+use crate::workers::{process, runs, steps_committed, with_short_timeouts};
 
 /// A stream that adds a task, with a provider's data in every known form.
 fn add_milk_with_data() -> Behaviour {
@@ -82,7 +82,7 @@ async fn data_is_sent_back_in_the_run_and_in_later_messages() {
 
 #[tokio::test]
 async fn data_of_a_dead_workers_step_is_sent_back() {
-    let app = swift(TestApp::builder().workers(0)).start().await;
+    let app = with_short_timeouts(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
     let script = [

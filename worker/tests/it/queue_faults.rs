@@ -1,4 +1,4 @@
-//! Redis fails in every way it can: each message is answered once all the same.
+//! Redis fails in every way: each message is still answered once.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use errand_fake_model::{Behaviour, Gate, Script};
 use errand_testkit::{Reply, TestApp, User, eventually};
 use redis::{AsyncCommands, aio::MultiplexedConnection};
 
-use crate::scene::{one_task_each, replies, tasks};
+use crate::workers::{one_task_each, replies, tasks};
 
-/// An app on a Redis of its own.
+/// Starts an app on this Redis.
 async fn app_on(redis: &Redis) -> (TestApp, User) {
     let app = TestApp::builder().redis_url(redis.url()).start().await;
     app.model.script(one_task_each());
@@ -26,8 +26,8 @@ async fn post(user: &User, chats: usize) -> Vec<Reply> {
     posted
 }
 
-/// Waits until all are answered; each of them once.
-async fn all_answered_once(app: &TestApp, chats: usize) {
+/// Waits until all chats are answered and asserts that each was answered once.
+async fn assert_all_answered_once(app: &TestApp, chats: usize) {
     app.drained().await;
     let chats = i64::try_from(chats).unwrap();
     assert_eq!(
@@ -42,13 +42,13 @@ async fn all_answered_once(app: &TestApp, chats: usize) {
             .await,
         chats
     );
-    assert_eq!(tasks(app).await, chats, "a tool acted twice or not at all");
+    assert_eq!(tasks(app).await, chats, "one effect per message");
 }
 
-/// Waits until a worker listens for hints.
-async fn listened_to(app: &TestApp, redis: &mut MultiplexedConnection) {
+/// Waits until a worker blocks on the notification list.
+async fn wait_until_worker_pops(app: &TestApp, redis: &mut MultiplexedConnection) {
     let key = app.ready_key();
-    eventually("a worker waits for hints", || {
+    eventually("a worker waits for notifications", || {
         let (mut redis, key) = (redis.clone(), key.clone());
         async move {
             let clients: String = redis::cmd("CLIENT")
@@ -63,13 +63,13 @@ async fn listened_to(app: &TestApp, redis: &mut MultiplexedConnection) {
     .await;
 }
 
-/// A chat now starts at once.
-async fn is_quick(user: &User) {
+/// Asserts that a chat is answered without a scan's delay.
+async fn assert_chats_are_fast(user: &User) {
     let mut best = Duration::MAX;
     for _ in 0..5 {
-        let asked = Instant::now();
+        let start = Instant::now();
         assert_eq!(user.chat("Buy milk").await.status, 200);
-        best = best.min(asked.elapsed());
+        best = best.min(start.elapsed());
     }
     assert!(best < Duration::from_millis(500), "{best:?}");
 }
@@ -83,9 +83,9 @@ async fn redis_restart_loses_no_message() {
     post(&user, 5).await;
     redis.start_again().await.unwrap();
     post(&user, 5).await;
-    all_answered_once(&app, 15).await;
-    listened_to(&app, &mut app.redis().await).await;
-    is_quick(&user).await;
+    assert_all_answered_once(&app, 15).await;
+    wait_until_worker_pops(&app, &mut app.redis().await).await;
+    assert_chats_are_fast(&user).await;
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn redis_crash_loses_no_message() {
         post(&user, 5).await;
         redis.start_again().await.unwrap();
     }
-    all_answered_once(&app, 30).await;
+    assert_all_answered_once(&app, 30).await;
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn queued_runs_are_answered_after_redis_is_flushed() {
     gate.wait_arrived(1).await;
     post(&user, 10).await;
     let mut connection = app.redis().await;
-    eventually("ten hints wait", || {
+    eventually("ten notifications are queued", || {
         let mut connection = connection.clone();
         let key = app.ready_key();
         async move { connection.llen::<_, i64>(key).await.unwrap() >= 10 }
@@ -144,17 +144,17 @@ async fn stalled_redis_loses_no_message() {
         post(&user, 5).await;
         assert!(
             stalled.elapsed() < Duration::from_secs(2),
-            "a post waits for no Redis: {:?}",
+            "a post does not wait for Redis: {:?}",
             stalled.elapsed()
         );
-        // Its length is what is tried.
+        // The duration is what is tested.
         tokio::time::sleep(stall.saturating_sub(stalled.elapsed())).await;
         redis.resume().unwrap();
         post(&user, 5).await;
     }
-    all_answered_once(&app, 30).await;
-    listened_to(&app, &mut app.redis().await).await;
-    is_quick(&user).await;
+    assert_all_answered_once(&app, 30).await;
+    wait_until_worker_pops(&app, &mut app.redis().await).await;
+    assert_chats_are_fast(&user).await;
 }
 
 #[tokio::test]
@@ -176,9 +176,9 @@ async fn malformed_notifications_are_dropped() {
         }
         post(&user, 5).await;
     }
-    all_answered_once(&app, 15).await;
-    listened_to(&app, &mut connection).await;
-    is_quick(&user).await;
+    assert_all_answered_once(&app, 15).await;
+    wait_until_worker_pops(&app, &mut connection).await;
+    assert_chats_are_fast(&user).await;
 }
 
 #[tokio::test]
@@ -186,15 +186,15 @@ async fn notification_key_of_a_wrong_type_is_removed() {
     let redis = Redis::ephemeral().await.unwrap();
     let (app, user) = app_on(&redis).await;
     let mut connection = app.redis().await;
-    listened_to(&app, &mut connection).await;
+    wait_until_worker_pops(&app, &mut connection).await;
     let () = connection.set(app.ready_key(), "a string").await.unwrap();
     post(&user, 5).await;
     let () = connection.del(app.ready_key()).await.unwrap();
     let () = connection.hset(app.ready_key(), "a", "hash").await.unwrap();
     post(&user, 5).await;
-    all_answered_once(&app, 10).await;
-    listened_to(&app, &mut connection).await;
-    is_quick(&user).await;
+    assert_all_answered_once(&app, 10).await;
+    wait_until_worker_pops(&app, &mut connection).await;
+    assert_chats_are_fast(&user).await;
 }
 
 #[tokio::test]
@@ -212,14 +212,14 @@ async fn stale_notifications_cause_no_long_delay() {
         let () = connection.rpush(app.ready_key(), ids).await.unwrap();
     }
     let _worker = app.start_worker().await;
-    let asked = Instant::now();
+    let start = Instant::now();
     let reply = user.chat("Buy milk").await;
     assert_eq!(reply.status, 200, "{}", reply.body);
-    let first = asked.elapsed();
+    let first = start.elapsed();
     assert!(first < Duration::from_secs(15), "{first:?}");
-    listened_to(&app, &mut connection).await;
-    is_quick(&user).await;
-    all_answered_once(&app, 6).await;
+    wait_until_worker_pops(&app, &mut connection).await;
+    assert_chats_are_fast(&user).await;
+    assert_all_answered_once(&app, 6).await;
 }
 
 #[tokio::test]
@@ -228,9 +228,9 @@ async fn worker_starts_without_redis_and_uses_it_once_available() {
     redis.stop().await.unwrap();
     let (app, user) = app_on(&redis).await;
     post(&user, 5).await;
-    all_answered_once(&app, 5).await;
+    assert_all_answered_once(&app, 5).await;
     redis.start_again().await.unwrap();
-    listened_to(&app, &mut app.redis().await).await;
-    is_quick(&user).await;
-    all_answered_once(&app, 10).await;
+    wait_until_worker_pops(&app, &mut app.redis().await).await;
+    assert_chats_are_fast(&user).await;
+    assert_all_answered_once(&app, 10).await;
 }

@@ -1,4 +1,4 @@
-//! Workers that die or sleep: their runs are answered by others, once.
+//! Workers that die or are suspended: other workers answer their runs, once.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,11 @@ use errand_shared::{
 use errand_testkit::{TestApp, eventually};
 use serde_json::Value;
 
-use crate::scene::{add_milk, process, replies, runs, steps_committed, swift, tasks};
+use crate::workers::{add_milk, process, replies, runs, steps_committed, tasks, with_short_timeouts};
 
 #[tokio::test]
 async fn run_of_a_killed_worker_is_answered_once() {
-    let app = swift(TestApp::builder().workers(0)).start().await;
+    let app = with_short_timeouts(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
     for tool_first in [false, true] {
         let gate = Gate::new();
@@ -28,14 +28,14 @@ async fn run_of_a_killed_worker_is_answered_once() {
         };
         app.model
             .script(Script::new().when("milk", before.into_iter().chain([Behaviour::reply("Done.")])));
-        let victim = process(&app, &[]).await;
+        let killed_worker = process(&app, &[]).await;
         let posted = user.chat_async(None, "Buy milk").await;
         gate.wait_arrived(1).await;
         if tool_first {
-            // Two are those of the first pass.
+            // The first iteration committed two steps.
             steps_committed(&app, 2 + 1).await;
         }
-        victim.kill().await;
+        killed_worker.kill().await;
         let _other = app.start_worker().await;
         let answered = user.wait(posted.id("run_id")).await;
         assert_eq!(answered.text("message"), "Done.", "{}", answered.body);
@@ -58,12 +58,12 @@ async fn run_of_a_dead_worker_is_rescued_within_ten_seconds_by_default() {
             Behaviour::reply("Hello!").behind(&gate),
         ],
     ));
-    let victim = process(&app, &[]).await;
+    let killed_worker = process(&app, &[]).await;
     let posted = user.chat_async(None, "hi").await;
     gate.wait_arrived(1).await;
     let _other = app.start_worker().await;
     let death = Instant::now();
-    victim.kill().await;
+    killed_worker.kill().await;
     gate.wait_arrived(2).await;
     assert!(death.elapsed() < Duration::from_secs(10), "{:?}", death.elapsed());
     gate.release();
@@ -72,37 +72,39 @@ async fn run_of_a_dead_worker_is_rescued_within_ten_seconds_by_default() {
 
 #[tokio::test]
 async fn worker_suspended_past_its_lease_writes_nothing() {
-    let app = swift(TestApp::builder().workers(0)).start().await;
+    let app = with_short_timeouts(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
-    let ghost = Behaviour::tool_call("add_task", r#"{"title":"a ghost"}"#);
-    for late in [Behaviour::reply("From the sleeper."), ghost] {
+    let late_call = Behaviour::tool_call("add_task", r#"{"title":"late"}"#);
+    for late in [Behaviour::reply("From the suspended worker."), late_call] {
         let gate = Gate::new();
         let others = Behaviour::reply("From the other.");
         let script = Script::new().when("hi", [late.behind(&gate), others]);
         app.model
             .script(script.otherwise(Behaviour::reply("Still here.")));
-        let mut sleeper = process(&app, &[]).await;
+        let mut suspended = process(&app, &[]).await;
         let posted = user.chat_async(None, "hi").await;
         gate.wait_arrived(1).await;
-        sleeper.freeze();
+        suspended.freeze();
         let other = app.start_worker().await;
         let answered = user.wait(posted.id("run_id")).await;
         assert_eq!(answered.text("message"), "From the other.");
         other.stop().await;
-        // The model's answer is waiting for the sleeper when it wakes.
+        // The model's answer is available when the worker resumes.
         gate.release();
         app.model.wait_idle().await;
-        sleeper.thaw();
-        eventually("the sleeper knows that its lease is lost", || async {
-            let dropped = sleeper.lines("attempt failed");
+        suspended.thaw();
+        eventually("the worker knows that its lease is lost", || async {
+            let dropped = suspended.lines("attempt failed");
             dropped.iter().any(|line| line["failure"] == "the lease is lost")
-                || !sleeper.lines("lease lost before the run was finished").is_empty()
+                || !suspended
+                    .lines("lease lost before the run was finished")
+                    .is_empty()
         })
         .await;
         let again = user.chat_in(posted.id("conversation_id"), "again").await;
         assert_eq!(again.text("message"), "Still here.", "{}", again.body);
-        sleeper.terminate();
-        assert_eq!(sleeper.exit_code(Duration::from_secs(20)).await, Some(0));
+        suspended.terminate();
+        assert_eq!(suspended.exit_code(Duration::from_secs(20)).await, Some(0));
     }
     let expected = [
         "succeeded 2 0 1",
@@ -120,21 +122,21 @@ async fn worker_suspended_past_its_lease_writes_nothing() {
 
 #[tokio::test]
 async fn run_that_kills_its_workers_fails_and_can_be_retried() {
-    let app = swift(TestApp::builder().workers(0).worker("--run-max-attempts=2"))
+    let app = with_short_timeouts(TestApp::builder().workers(0).worker("--run-max-attempts=2"))
         .start()
         .await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
-    let poison = || Behaviour::Hang.behind(&gate);
+    let deadly = || Behaviour::Hang.behind(&gate);
     app.model
-        .script(Script::new().when("poison", [poison(), poison(), Behaviour::reply("Digested.")]));
-    let posted = user.chat_async(None, "poison").await;
+        .script(Script::new().when("deadly", [deadly(), deadly(), Behaviour::reply("Survived.")]));
+    let posted = user.chat_async(None, "deadly").await;
     for death in 1..=2 {
-        let victim = process(&app, &[]).await;
+        let killed_worker = process(&app, &[]).await;
         gate.wait_arrived(death).await;
-        victim.kill().await;
+        killed_worker.kill().await;
     }
-    let _judge = app.start_worker().await;
+    let _next_worker = app.start_worker().await;
     let failed = user.wait(posted.id("run_id")).await;
     assert_eq!(failed.text("status"), "failed", "{}", failed.body);
     let detail = failed.body["problem"]["detail"].as_str().unwrap();
@@ -142,9 +144,9 @@ async fn run_that_kills_its_workers_fails_and_can_be_retried() {
         detail,
         "Agent execution failed: the worker executing the run died repeatedly"
     );
-    let told = "SELECT concat_ws(' ', attempt, failures, last_error) FROM runs";
+    let fields = "SELECT concat_ws(' ', attempt, failures, last_error) FROM runs";
     assert_eq!(
-        app.database.texts(told).await,
+        app.database.texts(fields).await,
         ["2 0 2 workers died while executing the run"]
     );
     assert_eq!(gate.arrived(), 2, "there is no third attempt");
@@ -153,15 +155,15 @@ async fn run_that_kills_its_workers_fails_and_can_be_retried() {
         .post(&format!("/runs/{}/retry", posted.text("run_id")), Value::Null)
         .await;
     assert_eq!(retry.status, 202);
-    assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Digested.");
+    assert_eq!(user.wait(posted.id("run_id")).await.text("message"), "Survived.");
 }
 
 #[tokio::test]
 async fn overdue_run_of_a_live_worker_is_finished() {
-    let app = swift(TestApp::builder().workers(0)).start().await;
+    let app = with_short_timeouts(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
     let posted = user.chat_async(None, "hi").await;
-    // A worker that beats and does nothing.
+    // A worker that sends heartbeats and executes nothing.
     let row = WorkerRow {
         id: Uuid::now_v7(),
         host: "h".to_owned(),
@@ -210,7 +212,7 @@ async fn run_fails_if_the_model_hangs_past_the_deadline() {
     let user = app.user("Ada").await;
     app.model
         .script(Script::new().then([add_milk(), Behaviour::Hang]));
-    let asked = Instant::now();
+    let start = Instant::now();
     let failed = user.chat("Buy milk").await;
     assert_eq!(failed.status, 502, "{}", failed.body);
     assert_eq!(
@@ -218,6 +220,6 @@ async fn run_fails_if_the_model_hangs_past_the_deadline() {
         "Agent execution failed: the run took too long"
     );
     assert_eq!(failed.tools(), ["add_task"], "the completed call is reported");
-    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
     assert_eq!(tasks(&app).await, 1);
 }

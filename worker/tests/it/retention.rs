@@ -3,10 +3,11 @@
 use errand_testkit::{TestApp, eventually};
 use serde_json::json;
 
-/// A run that succeeded two days ago, as its id says; its reply has a tool call.
+/// The id of the old run. As a version 7 UUID it is as old as the run.
 const OLD: &str = "00000000-0000-7000-8000-000000000001";
 
-fn an_old_run(user: &str) -> String {
+/// SQL that inserts a run that succeeded two days ago, with a tool call.
+fn insert_old_run(user: &str) -> String {
     let call = json!([{"tool_call_id": "c", "tool_name": "add_task", "arguments": {"user_id": user, "title": "milk"},
         "result": {"success": false, "error": "VALIDATION_ERROR: no", "message": "no"}}]);
     format!(
@@ -32,7 +33,7 @@ async fn worker_deletes_only_old_data() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     app.database
-        .execute(&an_old_run(&user.id.to_string()))
+        .execute(&insert_old_run(&user.id.to_string()))
         .await
         .unwrap();
     let before = user.get(&format!("/runs/{OLD}")).await;
@@ -49,8 +50,8 @@ async fn worker_deletes_only_old_data() {
             "--retention-interval-seconds=1",
         ])
         .await;
-    let young = user.chat("Add a task to buy milk").await;
-    assert_eq!(young.status, 200, "{}", young.body);
+    let recent = user.chat("Add a task to buy milk").await;
+    assert_eq!(recent.status, 200, "{}", recent.body);
     let old =
         "SELECT (SELECT count(*) FROM steps WHERE step_of_old) + (SELECT count(*) FROM idempotency_keys)"
             .replace("step_of_old", &format!("run_id = '{OLD}'"));
@@ -61,7 +62,7 @@ async fn worker_deletes_only_old_data() {
     assert_eq!(
         app.database.count("SELECT count(*) FROM steps").await,
         2,
-        "those of the young run"
+        "the steps of the recent run"
     );
     assert_eq!(app.database.count("SELECT count(*) FROM tool_calls").await, 1);
     assert_eq!(user.get(&format!("/runs/{OLD}")).await.body, before.body);
@@ -72,16 +73,16 @@ async fn nothing_is_deleted_by_default() {
     let app = TestApp::builder().workers(0).start().await;
     let user = app.user("Ada").await;
     app.database
-        .execute(&an_old_run(&user.id.to_string()))
+        .execute(&insert_old_run(&user.id.to_string()))
         .await
         .unwrap();
-    // A refresh token whose time is over shows that a pass has been made.
+    // The deleted expired token shows that a pass has run.
     app.database
         .execute("UPDATE refresh_tokens SET expires_at = now() - interval '1 second'")
         .await
         .unwrap();
     let _worker = app.start_worker_with(&["--retention-interval-seconds=1"]).await;
-    eventually("a pass", || async {
+    eventually("the worker has deleted the expired token", || async {
         app.database.count("SELECT count(*) FROM refresh_tokens").await == 0
     })
     .await;

@@ -1,4 +1,4 @@
-//! SIGTERM: nothing new, what is in flight ends or is handed back, exit code 0.
+//! SIGTERM: a worker claims nothing more, finishes or releases its active runs, and exits with 0.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use errand_devstack::{Postgres, Redis};
 use errand_fake_model::{Behaviour, Gate, Script};
 use errand_testkit::{TestApp, WorkerProcess, eventually};
 
-use crate::scene::{add_milk, process, runs, swift, tasks};
+use crate::workers::{add_milk, process, runs, tasks, with_short_timeouts};
 
 #[tokio::test]
 async fn stopping_worker_finishes_its_active_runs() {
@@ -57,10 +57,10 @@ async fn runs_are_released_after_the_grace_period() {
     let mut worker = process(&app, &["--shutdown-grace-seconds=1"]).await;
     let posted = user.chat_async(None, "Buy milk").await;
     gate.wait_arrived(1).await;
-    let told = Instant::now();
+    let start = Instant::now();
     worker.terminate();
     assert_eq!(worker.exit_code(Duration::from_secs(20)).await, Some(0));
-    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!(runs(&app).await, ["queued 1 0 0"]);
     assert_eq!(app.database.count("SELECT count(*) FROM workers").await, 0);
 
@@ -74,11 +74,11 @@ async fn runs_are_released_after_the_grace_period() {
 
 #[tokio::test]
 async fn worker_without_database_and_redis_can_be_stopped() {
-    let nobody = "127.0.0.1:1";
+    let unreachable = "127.0.0.1:1";
     let arguments = [
-        format!("--database-url=postgres://x@{nobody}/x"),
-        format!("--redis-url=redis://{nobody}"),
-        format!("--openai-base-url=http://{nobody}"),
+        format!("--database-url=postgres://x@{unreachable}/x"),
+        format!("--redis-url=redis://{unreachable}"),
+        format!("--openai-base-url=http://{unreachable}"),
         "--admin-listen-addr=127.0.0.1:0".to_owned(),
     ];
     let mut worker = WorkerProcess::start(env!("CARGO_BIN_EXE_errand-worker"), &arguments).await;
@@ -95,7 +95,7 @@ async fn worker_stops_during_an_outage_of_database_and_redis() {
         .workers(0)
         .postgres_url(postgres.url())
         .redis_url(redis.url());
-    let app = swift(builder).start().await;
+    let app = with_short_timeouts(builder).start().await;
     let user = app.user("Ada").await;
     let gate = Gate::new();
     let replies = ["Lost.", "Hello!"].map(|reply| Behaviour::reply(reply).behind(&gate));
@@ -107,7 +107,7 @@ async fn worker_stops_during_an_outage_of_database_and_redis() {
     postgres.stop().await.unwrap();
     worker.terminate();
     worker.logged("SIGTERM").await;
-    // A reply that can't be stored.
+    // The reply cannot be stored.
     gate.release();
     assert_eq!(worker.exit_code(Duration::from_secs(15)).await, Some(0));
     redis.resume().unwrap();
@@ -118,13 +118,13 @@ async fn worker_stops_during_an_outage_of_database_and_redis() {
     assert_eq!(
         runs(&app).await,
         ["succeeded 2 0 1"],
-        "taken up like that of a dead worker"
+        "rescued like the run of a dead worker"
     );
 }
 
 #[tokio::test]
 async fn drained_worker_claims_nothing_until_it_is_undrained() {
-    let app = swift(TestApp::builder().workers(0)).start().await;
+    let app = with_short_timeouts(TestApp::builder().workers(0)).start().await;
     let user = app.user("Ada").await;
     let drained = app.start_worker().await;
     assert_eq!(user.chat("Hello").await.status, 200);
@@ -133,11 +133,11 @@ async fn drained_worker_claims_nothing_until_it_is_undrained() {
         .await
         .unwrap();
     let now = app.database.texts("SELECT now()::text").await.remove(0);
-    // Two more beats, and the worker has read it.
-    let beaten =
+    // After two more heartbeats the worker knows.
+    let heartbeats =
         format!("SELECT count(*) FROM workers WHERE heartbeat_at > '{now}'::timestamptz + interval '200 ms'");
-    eventually("the worker has beaten twice", || async {
-        app.database.count(&beaten).await == 1
+    eventually("the worker has sent two heartbeats", || async {
+        app.database.count(&heartbeats).await == 1
     })
     .await;
 

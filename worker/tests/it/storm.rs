@@ -1,4 +1,4 @@
-//! Everything at once: workers killed and frozen, Redis restarted, and each message is answered once and in order.
+//! Several faults at once: workers are killed and suspended, Redis restarts. Each message is answered once and in order.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use errand_devstack::Redis;
 use errand_fake_model::{Latency, Options};
 use errand_testkit::{TestApp, eventually};
 
-use crate::scene::{one_task_each, process, swift, tasks};
+use crate::workers::{one_task_each, process, tasks, with_short_timeouts};
 
 const CONVERSATIONS: i64 = 16;
 const MESSAGES: i64 = 6;
@@ -21,7 +21,7 @@ async fn messages_are_answered_once_and_in_order_while_workers_are_killed() {
         ..Options::default()
     };
     let builder = TestApp::builder().workers(0).model(model).redis_url(redis.url());
-    let app = swift(builder)
+    let app = with_short_timeouts(builder)
         .worker("--run-max-attempts=100")
         .worker("--worker-concurrency=8")
         .start()
@@ -51,7 +51,7 @@ async fn messages_are_answered_once_and_in_order_while_workers_are_killed() {
             "SELECT count(*) FROM runs WHERE status = 'succeeded' HAVING count(*) >= {}",
             round * 15
         );
-        eventually("runs are claimed again", || async {
+        eventually("runs are answered", || async {
             app.database.try_count(&done).await.is_ok()
         })
         .await;
@@ -61,7 +61,7 @@ async fn messages_are_answered_once_and_in_order_while_workers_are_killed() {
             redis.restart().await.unwrap();
         }
         workers.push(process(&app, &[]).await);
-        eventually("the frozen one is taken for dead", || async {
+        eventually("the runs of the frozen worker are rescued", || async {
             app.database
                 .count("SELECT count(*) FROM runs WHERE rescues > 0")
                 .await
@@ -83,7 +83,7 @@ async fn messages_are_answered_once_and_in_order_while_workers_are_killed() {
             .await,
         all
     );
-    assert_eq!(tasks(&app).await, all, "one effect a message");
+    assert_eq!(tasks(&app).await, all, "one effect per message");
     assert_eq!(
         app.database
             .count("SELECT count(*) FROM messages WHERE role = 'assistant'")
@@ -96,7 +96,7 @@ async fn messages_are_answered_once_and_in_order_while_workers_are_killed() {
             .await,
         0
     );
-    // The replies stand in the order of the messages that they answer.
+    // The replies are in the order of the messages that they answer.
     let out_of_order = "SELECT count(*) FROM (SELECT r.seq, lag(r.seq) OVER (PARTITION BY m.conversation_id ORDER BY m.seq) AS before \
          FROM messages m JOIN runs r ON r.id = m.run_id WHERE m.role = 'assistant') o WHERE o.before > o.seq";
     assert_eq!(app.database.count(out_of_order).await, 0);

@@ -1,10 +1,10 @@
-//! The tools through the whole system, and what the loop makes of calls that are wrong.
+//! The tools through the whole system, and how the loop handles invalid calls.
 
 use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{Reply, TestApp};
 use serde_json::{Value, json};
 
-use crate::scene::{runs, tasks};
+use crate::workers::{runs, tasks};
 
 fn call(name: &str, arguments: &Value) -> (String, String) {
     (name.to_owned(), arguments.to_string())
@@ -24,7 +24,7 @@ fn results(reply: &Reply) -> Vec<Value> {
         .collect()
 }
 
-/// Of each call whether it succeeded, else the word before the colon of its error.
+/// For each call, `true` or its error code.
 fn codes(reply: &Reply) -> Vec<String> {
     results(reply)
         .iter()
@@ -80,8 +80,8 @@ async fn model_can_use_each_tool() {
     );
 
     // The model receives each result as it is stored, without the user's id.
-    let told = app.model.requests().pop().unwrap().json();
-    let answers: Vec<Value> = told["messages"]
+    let request = app.model.requests().pop().unwrap().json();
+    let answers: Vec<Value> = request["messages"]
         .as_array()
         .unwrap()
         .iter()
@@ -89,9 +89,9 @@ async fn model_can_use_each_tool() {
         .map(|message| serde_json::from_str(message["content"].as_str().unwrap()).unwrap())
         .collect();
     assert_eq!(answers, results);
-    assert!(!told.to_string().contains(&user.id.to_string()));
+    assert!(!request.to_string().contains(&user.id.to_string()));
 
-    // What the user reads later is what they were answered.
+    // The stored messages equal the response.
     let path = format!("/conversations/{}/messages", reply.text("conversation_id"));
     let messages = user.get(&path).await;
     assert_eq!(messages.body["items"][1]["tool_calls"], reply.body["tool_calls"]);
@@ -161,12 +161,12 @@ async fn failed_call_is_a_result_for_the_model() {
     let titles = app.database.texts("SELECT title FROM tasks ORDER BY title").await;
     assert_eq!(titles, ["hers", "milk"]);
 
-    app.model.script(Script::always(Behaviour::reply("And on.")));
-    let next = user.chat_in(reply.id("conversation_id"), "and on").await;
+    app.model.script(Script::always(Behaviour::reply("Continued.")));
+    let next = user.chat_in(reply.id("conversation_id"), "continue").await;
     assert_eq!(
         next.text("message"),
-        "And on.",
-        "the history is one that a provider takes: {}",
+        "Continued.",
+        "the history is valid for a provider: {}",
         next.body
     );
 }
@@ -191,7 +191,7 @@ async fn calls_beyond_the_limit_of_a_step_are_rejected() {
     let reply = user.chat("a hundred").await;
     assert_eq!(reply.status, 502, "{}", reply.body);
     assert!(reply.text("detail").contains("tool-loop limit"), "{}", reply.body);
-    assert_eq!(tasks(&app).await, 16, "none of them was made");
+    assert_eq!(tasks(&app).await, 16, "no call was made");
 }
 
 #[tokio::test]
@@ -218,16 +218,16 @@ async fn calls_with_the_same_id_are_distinguished() {
 async fn text_beside_tool_calls_is_recorded_and_sent_again() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
-    let aloud = Behaviour::ReplyWithToolCalls {
+    let text_and_call = Behaviour::ReplyWithToolCalls {
         content: "Let me\0 see.".to_owned(),
         calls: vec![add("milk")],
     };
     app.model
-        .script(Script::new().then([aloud, Behaviour::reply("Done.")]));
+        .script(Script::new().then([text_and_call, Behaviour::reply("Done.")]));
     let reply = user.chat("milk").await;
     assert_eq!(reply.text("message"), "Done.");
-    let told = app.model.requests().pop().unwrap().json();
-    assert_eq!(told["messages"][2]["content"], "Let me see.");
+    let request = app.model.requests().pop().unwrap().json();
+    assert_eq!(request["messages"][2]["content"], "Let me see.");
     assert_eq!(
         app.database
             .texts("SELECT content FROM steps WHERE step = 0")
@@ -243,15 +243,15 @@ async fn tool_that_fails_in_the_database_is_rolled_back_alone() {
     app.database
         .execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-                 IF NEW.title = 'poison' THEN RAISE 'a secret of the database'; END IF; RETURN NEW; END $$; \
+                 IF NEW.title = 'bad' THEN RAISE 'a secret of the database'; END IF; RETURN NEW; END $$; \
              CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION refuse()",
         )
         .await
         .unwrap();
     let step = vec![
         add("milk"),
-        add("poison"),
-        call("update_task", &json!({"task_id": 1, "title": "poison"})),
+        add("bad"),
+        call("update_task", &json!({"task_id": 1, "title": "bad"})),
         call("delete_task", &json!({"task_id": 9})),
         add("eggs"),
     ];

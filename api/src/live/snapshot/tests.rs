@@ -162,8 +162,8 @@ fn calls_missing_from_the_log_come_from_recorded_steps_once() {
         result: Cow::Owned(json!({})),
         success: true,
     };
-    let anew = [logged(started_seq(1) + 3000, call)];
-    let half = snapshot(&running, Some(&anew), 0, NOW);
+    let restarted = [logged(started_seq(1) + 3000, call)];
+    let half = snapshot(&running, Some(&restarted), 0, NOW);
     assert_eq!(
         kinds(&half),
         ["run.queued", "tool.started", "tool.finished", "tool.finished"]
@@ -179,17 +179,17 @@ fn calls_missing_from_the_log_come_from_recorded_steps_once() {
     assert_eq!(
         kinds(&unknown),
         Vec::<&str>::new(),
-        "with Redis away nothing is made up"
+        "without Redis no event is made up"
     );
 }
 
 #[test]
 fn a_requeued_run_starts_with_a_queued_event() {
     let queued = view(RunStatus::Queued, 1, 2, 1);
-    let told = snapshot(&queued, Some(&[]), started_seq(1) + 4, NOW);
+    let requeued = snapshot(&queued, Some(&[]), started_seq(1) + 4, NOW);
     let expected = ["run.queued", "message.reset", "tool.started", "tool.finished"];
-    assert_eq!(kinds(&told), expected);
-    assert_eq!(seq_of(&told.events[0]), queued_seq(2));
+    assert_eq!(kinds(&requeued), expected);
+    assert_eq!(seq_of(&requeued.events[0]), queued_seq(2));
 }
 
 #[test]

@@ -1,5 +1,5 @@
--- A book in which everything holds: 5 conversations a user, 20 runs a conversation, each of which added a task. Three
--- messages a run. The number of users stands in the setting errand.users.
+-- A database without violations: 5 conversations per user, 20 runs per conversation, one added task per run, three messages per run.
+-- The setting errand.users is the number of users.
 SET synchronous_commit TO off;
 INSERT INTO users (id, email, name)
 SELECT gen_random_uuid(), g || '@example.com', 'x' FROM generate_series(1, current_setting('errand.users')::int) g;

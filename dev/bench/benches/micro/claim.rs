@@ -1,4 +1,4 @@
-//! What a claim costs, of one run and of 64 at once, with everything that it brings along.
+//! What a claim costs, of one run and of 64 at once, with everything it returns.
 #![expect(
     clippy::expect_used,
     reason = "a benchmark without its surroundings can only fail"

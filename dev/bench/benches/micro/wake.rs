@@ -59,10 +59,10 @@ pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
                     let mut woken = JoinSet::new();
                     woken.spawn(waiters.wait(Uuid::nil(), id));
                     tokio::task::yield_now().await;
-                    let told = Instant::now();
+                    let start = Instant::now();
                     waiters.report_finished(end(Uuid::nil(), id));
                     drop(woken.join_next().await);
-                    took += told.elapsed();
+                    took += start.elapsed();
                 }
                 took
             })
@@ -77,12 +77,12 @@ pub(crate) fn measure(criterion: &mut Criterion, runtime: &Runtime) {
                     let mut waits = JoinSet::new();
                     let ids = wait(&waiters, &mut waits);
                     tokio::task::yield_now().await;
-                    let told = Instant::now();
+                    let start = Instant::now();
                     for id in ids {
                         waiters.report_finished(end(Uuid::nil(), id));
                     }
                     while waits.join_next().await.is_some() {}
-                    took += told.elapsed();
+                    took += start.elapsed();
                 }
                 took
             })

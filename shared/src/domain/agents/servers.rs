@@ -23,7 +23,7 @@ pub struct McpServer {
     /// Tools that may be called again after a crash, regardless of their annotations.
     pub idempotent: Vec<String>,
     /// Which tools need the user's approval.
-    pub approve: Consent,
+    pub approve: ApprovalPolicy,
     /// The time limit of a call.
     pub timeout: Duration,
     /// The time limit of connecting and listing the tools.
@@ -40,7 +40,7 @@ pub struct McpServer {
 
 /// Which tools of a server need the user's approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Consent {
+pub enum ApprovalPolicy {
     /// None.
     Never,
     /// Tools whose annotations do not rule out destructive effects.

@@ -95,7 +95,7 @@ fn every_event_type_survives_a_round_trip() {
 }
 
 #[test]
-fn numbers_grow_from_the_queue_to_the_end_and_over_every_change_of_hands() {
+fn event_numbers_increase_within_and_across_epochs() {
     let epochs = [0, 1, 2, i32::MAX];
     let numbers: Vec<_> = epochs
         .iter()

@@ -82,7 +82,7 @@ impl Sender {
 
     /// Adds all messages except notifications to the pipeline. Returns them in the order of their commands.
     fn add_others<'a>(&self, pipeline: &mut redis::Pipeline, batch: &'a [Notice]) -> Vec<&'a Notice> {
-        let finished_channel = self.redis.finals_channel();
+        let finished_channel = self.redis.finished_channel();
         let mut first = true;
         let mut added = Vec::new();
         for notice in batch {
@@ -129,7 +129,10 @@ impl Sender {
                     pipeline.publish(self.redis.user_channel(*user_id), payload.as_slice());
                 }
                 Notice::AwaitingApproval(waiting) => {
-                    pipeline.publish(self.redis.parked_channel(), waiting.encode().as_slice());
+                    pipeline.publish(
+                        self.redis.awaiting_approval_channel(),
+                        waiting.encode().as_slice(),
+                    );
                 }
                 Notice::Command(command) => {
                     pipeline.publish(self.redis.control_channel(), command.encode().as_slice());

@@ -33,7 +33,7 @@ pub(crate) struct Model {
 pub(crate) struct Conversation {
     pub(crate) user: usize,
     pub(crate) last_seq: i64,
-    pub(crate) gone: bool,
+    pub(crate) deleted: bool,
     /// Sequence number, run and role of its messages.
     pub(crate) messages: Vec<(i64, usize, &'static str)>,
 }
@@ -69,7 +69,7 @@ pub(crate) struct Run {
     /// How many of them succeeded.
     pub(crate) made: i64,
     pub(crate) tokens: i64,
-    pub(crate) gone: bool,
+    pub(crate) deleted: bool,
     /// The numbers of its final events so far.
     final_seqs: Vec<i64>,
 }
@@ -116,11 +116,12 @@ impl Model {
         if key.is_some_and(|key| self.keys.contains(&(user, key))) {
             return PostOutcome::KeyAlreadyUsed;
         }
-        if place.is_some_and(|place| self.conversations[place].gone || self.conversations[place].user != user)
+        if place
+            .is_some_and(|place| self.conversations[place].deleted || self.conversations[place].user != user)
         {
             return PostOutcome::ConversationNotFound;
         }
-        let open = |run: &&Run| run.user == user && !run.gone && is_open(run.status);
+        let open = |run: &&Run| run.user == user && !run.deleted && is_open(run.status);
         if self.runs.iter().filter(open).count() >= MAX_OPEN {
             return PostOutcome::TooManyOpenRuns;
         }
@@ -129,7 +130,7 @@ impl Model {
             self.conversations.push(Conversation {
                 user,
                 last_seq: 0,
-                gone: false,
+                deleted: false,
                 messages: Vec::new(),
             });
             self.conversations.len() - 1
@@ -158,7 +159,7 @@ impl Model {
             calls: 0,
             made: 0,
             tokens: 0,
-            gone: false,
+            deleted: false,
             final_seqs: Vec::new(),
         });
         PostOutcome::Stored
@@ -170,7 +171,7 @@ impl Model {
         let before = |other: &Run| {
             other.conversation == it.conversation && other.seq < it.seq && is_open(other.status)
         };
-        !it.gone && it.status == RunStatus::Queued && it.due && !self.runs.iter().any(before)
+        !it.deleted && it.status == RunStatus::Queued && it.due && !self.runs.iter().any(before)
     }
 
     /// Claims the ready runs among `picks`. Each gets the next lease number.
@@ -195,7 +196,7 @@ impl Model {
     /// The run of a lease, while the lease is valid.
     fn held(&mut self, lease: usize) -> Option<&mut Run> {
         let run = &mut self.runs[self.leases[lease].0];
-        (!run.gone && run.lease == Some(lease)).then_some(run)
+        (!run.deleted && run.lease == Some(lease)).then_some(run)
     }
 
     /// Records a step with this number of tool calls; with `again`, the last step a second time.
@@ -257,7 +258,7 @@ impl Model {
     pub(crate) fn release_all(&mut self, worker: usize) -> Vec<usize> {
         let mut released = Vec::new();
         for (number, run) in self.runs.iter_mut().enumerate() {
-            if !run.gone && run.status == RunStatus::Running && run.worker == Some(worker) {
+            if !run.deleted && run.status == RunStatus::Running && run.worker == Some(worker) {
                 run.requeue();
                 released.push(number);
             }
@@ -278,7 +279,7 @@ impl Model {
             self.runs
                 .iter()
                 .enumerate()
-                .filter(|(_, run)| !run.gone && of(run))
+                .filter(|(_, run)| !run.deleted && of(run))
                 .filter_map(|(number, run)| {
                     Some(Seen {
                         run: number,
@@ -318,7 +319,7 @@ impl Model {
     /// Requests a cancellation. Returns the run's status and epoch. None if it does not exist or belongs to another user.
     pub(crate) fn request_cancel(&mut self, user: usize, run: usize) -> Option<(RunStatus, i32)> {
         let run = &mut self.runs[run];
-        if run.gone || run.user != user {
+        if run.deleted || run.user != user {
             return None;
         }
         run.cancel |= is_open(run.status);
@@ -329,7 +330,7 @@ impl Model {
     pub(crate) fn finish_unclaimed(&mut self, number: usize, epoch: i32) -> bool {
         let run = &self.runs[number];
         let unclaimed = matches!(run.status, RunStatus::Queued | RunStatus::WaitingApproval);
-        let ends = !run.gone && unclaimed && run.epoch == epoch;
+        let ends = !run.deleted && unclaimed && run.epoch == epoch;
         if ends {
             self.settle_run(number);
             self.end(number, RunStatus::Cancelled, epoch + 1);
@@ -340,7 +341,7 @@ impl Model {
     /// Retries a run. Returns its new epoch, or why it cannot be retried.
     pub(crate) fn retry(&mut self, user: usize, number: usize) -> Result<i32, RetryOutcome> {
         let run = &self.runs[number];
-        if run.gone || run.user != user {
+        if run.deleted || run.user != user {
             return Err(RetryOutcome::NotFound);
         }
         let later = |other: &Run| other.conversation == run.conversation && other.seq > run.seq;
@@ -359,13 +360,13 @@ impl Model {
 
     pub(crate) fn delete(&mut self, user: usize, number: usize) -> bool {
         let conversation = &mut self.conversations[number];
-        if conversation.gone || conversation.user != user {
+        if conversation.deleted || conversation.user != user {
             return false;
         }
-        conversation.gone = true;
+        conversation.deleted = true;
         conversation.messages.clear();
         for run in self.runs.iter_mut().filter(|run| run.conversation == number) {
-            run.gone = true;
+            run.deleted = true;
         }
         true
     }
@@ -398,7 +399,7 @@ impl Model {
                 "one reply per run, in order: {replies:?}"
             );
         }
-        for run in self.runs.iter().filter(|run| !run.gone) {
+        for run in self.runs.iter().filter(|run| !run.deleted) {
             assert!(
                 run.final_seqs.is_sorted_by(|a, b| a < b),
                 "event numbers increase: {run:?}"

@@ -41,11 +41,11 @@ impl Harness<'_> {
     pub(super) async fn compare(&self) {
         self.model.check_invariants();
         let mut expected: Vec<_> = (0..self.runs.len())
-            .filter(|run| !self.model.runs[*run].gone)
+            .filter(|run| !self.model.runs[*run].deleted)
             .map(|run| self.row(run))
             .collect();
         for (number, conversation) in self.model.conversations.iter().enumerate() {
-            if !conversation.gone {
+            if !conversation.deleted {
                 let id = self.conversations[number];
                 expected.push(format!("conversation {id} {}", conversation.last_seq));
                 expected.extend(
@@ -71,7 +71,7 @@ impl Harness<'_> {
             .model
             .asked
             .iter()
-            .filter(|ask| !self.model.runs[ask.run].gone)
+            .filter(|ask| !self.model.runs[ask.run].deleted)
         {
             expected.push(format!(
                 "pending {} {} {} {} {} {}",

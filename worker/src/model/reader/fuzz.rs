@@ -56,7 +56,7 @@ fn read(pieces: &[&[u8]], error: Option<ModelError>) -> Read {
     }
     reader.end(error)?;
     let shown = reader.content().to_owned();
-    let answer = reader.into_answer();
+    let answer = reader.into_answer("host/model");
     if answer.tool_calls.is_empty() {
         assert_eq!(answer.content, shown, "the reply is the text that was shown");
     }

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{Fault, Reference, WORD_CHARS, number, secret, text};
 use crate::{
     domain::agents::{
-        Consent, McpServer, McpTransport, Secrets,
+        ApprovalPolicy, McpServer, McpTransport, Secrets,
         servers::{ALL_TOOLS, CHOICE_SEPARATOR},
     },
     service::config::Secret,
@@ -35,7 +35,7 @@ pub(super) struct Written {
     env: BTreeMap<Spanned<String>, Spanned<Reference>>,
     tools: Option<Vec<Spanned<String>>>,
     idempotent: Option<Vec<Spanned<String>>>,
-    approve: Option<Spanned<WrittenConsent>>,
+    approve: Option<Spanned<WrittenPolicy>>,
     timeout_seconds: Option<Spanned<u64>>,
     connect_timeout_seconds: Option<Spanned<u64>>,
     allow_private: Option<Spanned<bool>>,
@@ -50,7 +50,7 @@ pub(super) struct Written {
     untagged,
     expecting = "approve: must be \"never\", \"destructive\", \"always\" or a list of tools"
 )]
-enum WrittenConsent {
+enum WrittenPolicy {
     Word(String),
     Tools(Vec<String>),
 }
@@ -124,7 +124,7 @@ fn check(written: Written, secrets: Secrets) -> Result<McpServer, Fault> {
         name: written.name.into_inner(),
         transport,
         idempotent: chosen_names("idempotent", written.idempotent, tools.as_deref())?,
-        approve: consent(written.approve, tools.as_deref())?,
+        approve: approval_policy(written.approve, tools.as_deref())?,
         tools,
         timeout: seconds("timeout_seconds", written.timeout_seconds, 3600, 60)?,
         connect_timeout: seconds("connect_timeout_seconds", written.connect_timeout_seconds, 60, 10)?,
@@ -202,27 +202,30 @@ fn chosen_names(
     names(name, written)
 }
 
-fn consent(written: Option<Spanned<WrittenConsent>>, taken: Option<&[String]>) -> Result<Consent, Fault> {
+fn approval_policy(
+    written: Option<Spanned<WrittenPolicy>>,
+    taken: Option<&[String]>,
+) -> Result<ApprovalPolicy, Fault> {
     let Some(written) = written else {
-        return Ok(Consent::Never);
+        return Ok(ApprovalPolicy::Never);
     };
     match written.get_ref() {
-        WrittenConsent::Word(word) => match word.as_str() {
-            "never" => Ok(Consent::Never),
-            "destructive" => Ok(Consent::Destructive),
-            "always" => Ok(Consent::Always),
+        WrittenPolicy::Word(word) => match word.as_str() {
+            "never" => Ok(ApprovalPolicy::Never),
+            "destructive" => Ok(ApprovalPolicy::Destructive),
+            "always" => Ok(ApprovalPolicy::Always),
             _ => {
                 let what = "approve: must be \"never\", \"destructive\", \"always\" or a list of tools";
                 Err(Fault::at(&written, what))
             }
         },
-        WrittenConsent::Tools(tools) => {
+        WrittenPolicy::Tools(tools) => {
             let is_taken = |tool: &String| taken.is_none_or(|taken| taken.contains(tool));
             if tools.len() > MAX_NAMES || !tools.iter().all(is_taken) {
                 let what = format!("approve: at most {MAX_NAMES} tools, all of them in tools");
                 return Err(Fault::at(&written, what));
             }
-            Ok(Consent::Of(tools.clone()))
+            Ok(ApprovalPolicy::Of(tools.clone()))
         }
     }
 }
@@ -319,7 +322,7 @@ mod tests {
                     },
                     tools: Some(vec!["read".to_owned(), "write".to_owned()]),
                     idempotent: vec!["write".to_owned()],
-                    approve: Consent::Of(vec!["write".to_owned()]),
+                    approve: ApprovalPolicy::Of(vec!["write".to_owned()]),
                     timeout: Duration::from_secs(5),
                     connect_timeout: Duration::from_secs(2),
                     max_concurrent_calls: 3,
@@ -336,7 +339,7 @@ mod tests {
                     },
                     tools: None,
                     idempotent: Vec::new(),
-                    approve: Consent::Never,
+                    approve: ApprovalPolicy::Never,
                     timeout: Duration::from_mins(1),
                     connect_timeout: Duration::from_secs(10),
                     max_concurrent_calls: 32,

@@ -122,7 +122,7 @@ impl Model {
         let ask = &self.asked[call];
         let (number, step) = (ask.run, ask.step);
         let run = &self.runs[number];
-        if run.gone || run.user != user {
+        if run.deleted || run.user != user {
             return Err(DecisionOutcome::RunNotFound);
         }
         if !ask.needs_approval {
@@ -152,7 +152,7 @@ impl Model {
     /// An hour passes for a run that awaits approval: the approval expires, and the suspended deadline does not change.
     pub(crate) fn hour_passes(&mut self, number: usize) -> bool {
         let run = &mut self.runs[number];
-        let waits = !run.gone && run.status == RunStatus::WaitingApproval;
+        let waits = !run.deleted && run.status == RunStatus::WaitingApproval;
         if waits {
             run.approval_expired = true;
             for ask in self.asked.iter_mut().filter(|ask| ask.run == number) {
@@ -166,7 +166,7 @@ impl Model {
     pub(crate) fn expire(&mut self) -> Vec<usize> {
         let mut expired = Vec::new();
         for (number, run) in self.runs.iter_mut().enumerate() {
-            if !run.gone && run.status == RunStatus::WaitingApproval && run.approval_expired {
+            if !run.deleted && run.status == RunStatus::WaitingApproval && run.approval_expired {
                 run.requeue();
                 expired.push(number);
             }
@@ -202,7 +202,7 @@ impl Model {
             );
             assert!(ask.decisions <= 1, "at most one decision is stored: {ask:?}");
         }
-        for (number, run) in self.runs.iter().enumerate().filter(|(_, run)| !run.gone) {
+        for (number, run) in self.runs.iter().enumerate().filter(|(_, run)| !run.deleted) {
             let waits = |ask: &Ask| ask.run == number && ask.step + 1 == run.steps && ask.is_undecided();
             assert!(
                 run.status != RunStatus::WaitingApproval || self.asked.iter().any(waits),

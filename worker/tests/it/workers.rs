@@ -1,20 +1,20 @@
-//! What the tests share: short beats, workers as processes, a model that adds one task a chat.
+//! Test helpers: workers with short timeouts, workers as processes, a model that adds one task per chat, and queries.
 
 use errand_fake_model::{Behaviour, Script};
 use errand_testkit::{Builder, TestApp, WorkerProcess, eventually};
 
-/// Workers whose death is noticed within two seconds.
-pub(crate) fn swift(builder: Builder) -> Builder {
+/// Workers whose death is detected within two seconds.
+pub(crate) fn with_short_timeouts(builder: Builder) -> Builder {
     builder
         .worker("--heartbeat-ms=100")
         .worker("--worker-dead-after-ms=1500")
         .worker("--rescue-interval-ms=50")
 }
 
-/// Longer than [`swift`] workers wait before they take each other for dead.
+/// Longer than workers [`with_short_timeouts`] wait before they consider each other dead.
 pub(crate) const LONGER_THAN_DEAD_AFTER: std::time::Duration = std::time::Duration::from_millis(2500);
 
-/// A worker of the app as a process of its own.
+/// Starts a worker of the app as a separate process.
 pub(crate) async fn process(app: &TestApp, more: &[&str]) -> WorkerProcess {
     let mut arguments = app.worker_arguments().to_vec();
     arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
@@ -25,7 +25,7 @@ pub(crate) fn add_milk() -> Behaviour {
     Behaviour::tool_call("add_task", r#"{"title":"milk"}"#)
 }
 
-/// A model that answers every message with one new task and then with a word.
+/// A model that adds one task per message and then replies.
 pub(crate) fn one_task_each() -> Script {
     let answered = |request: &errand_fake_model::ChatRequest| {
         request
@@ -54,12 +54,12 @@ pub(crate) async fn steps_committed(app: &TestApp, steps: i64) {
     .await;
 }
 
-/// How many tasks there are.
+/// The number of tasks.
 pub(crate) async fn tasks(app: &TestApp) -> i64 {
     app.database.count("SELECT count(*) FROM tasks").await
 }
 
-/// Of each run, in order of their ids: status, attempts, failures, rescues.
+/// The status, attempts, failures and rescues of each run, ordered by id.
 pub(crate) async fn runs(app: &TestApp) -> Vec<String> {
     app.database
         .texts("SELECT concat_ws(' ', status, attempt, failures, rescues) FROM runs ORDER BY id")
