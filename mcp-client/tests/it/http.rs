@@ -47,13 +47,13 @@ async fn refused_call_is_made_after_the_restart() {
     let arguments = json!({"amount": 1});
     let call = fixture.server().prepare("s__pay", arguments.as_object().unwrap());
     let call = call.await.unwrap();
-    shop.die();
+    shop.kill();
     let restart = async {
         eventually("the lost connection is noticed", || async {
             fixture.server().listing().await.is_none()
         })
         .await;
-        shop.come_back().await;
+        shop.restart().await;
         shop
     };
     let until = Instant::now() + Duration::from_secs(30);
@@ -89,8 +89,8 @@ async fn server_without_sessions_answers_in_json() {
     let put = json!({"amount": 1});
     assert!(fixture.call("put", &put).await.success);
     // A restart goes unnoticed.
-    shop.die();
-    shop.come_back().await;
+    shop.kill();
+    shop.restart().await;
     assert!(fixture.call("put", &put).await.success);
     let text = fixture.metrics.text().unwrap();
     let opened = "errand_mcp_connections_total{server=\"s\",outcome=\"opened\"} 1\n";
