@@ -6,7 +6,7 @@ use errand_shared::domain::agents::McpTransport;
 use errand_testkit::{LostSession, McpFixture, eventually};
 use futures::future::join_all;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::fixture::Fixture;
 
@@ -47,7 +47,12 @@ async fn refused_call_is_made_after_the_restart() {
     let arguments = json!({"amount": 1});
     let call = fixture.server().prepare("s__pay", arguments.as_object().unwrap());
     let call = call.await.unwrap();
+    let address = shop.url().replace("http://", "").replace("/mcp", "");
     shop.kill();
+    eventually("the port is closed", || async {
+        TcpStream::connect(&address).await.is_err()
+    })
+    .await;
     let restart = async {
         eventually("the lost connection is noticed", || async {
             fixture.server().listing().await.is_none()
