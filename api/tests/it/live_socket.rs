@@ -93,6 +93,9 @@ async fn a_late_websocket_receives_missed_events() {
         .script(Script::new().when("milk", [add_milk(), Behaviour::reply("Done.").behind(&gate)]));
     let posted = user.chat_async(None, "milk").await;
     gate.wait_arrived(1).await;
+    // The model is called while the step commits: its event is published later.
+    let mut events = user.events(posted.id("run_id"), 0).await;
+    events.until("tool.finished").await;
     let (mut late, mut asking) = (open(&app, 0, &user).await, open(&app, 0, &user).await);
     asking
         .send_json(json!({"type": "subscribe", "run_id": posted.body["run_id"]}))

@@ -428,6 +428,22 @@ async fn missing_tool_message_is_reported() {
 }
 
 #[tokio::test]
+async fn tool_message_with_other_provider_data_is_reported() {
+    reports(
+        Check::ToolRows,
+        |s| {
+            format!(
+                "UPDATE messages SET metadata = metadata || '{{\"provider_data\": {{}}}}' \
+                 WHERE run_id = '{}' AND slot = 1",
+                s.added
+            )
+        },
+        |s| run(s.added),
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn tool_message_with_another_result_is_reported() {
     reports(
         Check::ToolRows,

@@ -46,7 +46,7 @@ const REJECTIONS: [&str; 11] = [
 ];
 
 /// Errors that demand reasoning, signatures or short IDs contain all words of one of these lists.
-const DEMANDS: [(&[&str], Change<'static>); 8] = [
+const DEMANDS: [(&[&str], Change<'static>); 11] = [
     // DeepSeek: "The reasoning_content in the thinking mode must be passed back to the API."
     (&["reasoning_content", "must be"], Change::SendEmptyReasoning),
     (&["reasoning_content", "missing"], Change::SendEmptyReasoning),
@@ -66,6 +66,11 @@ const DEMANDS: [(&[&str], Change<'static>); 8] = [
     // Anthropic: "tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'".
     (&["tool_use", "id", "match pattern"], Change::ShortenCallIds),
     (&["tool_result", "id", "match pattern"], Change::ShortenCallIds),
+    // Servers that accept only texts: "Invalid value for 'content': expected a string, got null.",
+    // "messages.2.content: Input should be a valid string", "content must not be null".
+    (&["content", "got null"], Change::SendEmptyContent),
+    (&["content", "should be a valid string"], Change::SendEmptyContent),
+    (&["content", "not be null"], Change::SendEmptyContent),
 ];
 
 /// The members with a provider's data that an error may reject.
@@ -92,6 +97,8 @@ pub(super) struct Parameters {
     pub(super) empty_reasoning: bool,
     /// Tool calls without signature, which another model wrote, are sent with a placeholder.
     pub(super) placeholder_signature: bool,
+    /// Messages with tool calls and without text are sent with an empty text instead of null.
+    pub(super) empty_content: bool,
     /// IDs of tool calls are replaced by nine letters and digits.
     pub(super) short_call_ids: bool,
     /// The members of the agent's `request` that have been rejected.
@@ -111,6 +118,7 @@ enum Change<'a> {
     OmitProviderData,
     SendEmptyReasoning,
     SendPlaceholderSignature,
+    SendEmptyContent,
     ShortenCallIds,
 }
 
@@ -126,6 +134,7 @@ impl fmt::Display for Change<'_> {
             Self::OmitProviderData => "reasoning with tool calls",
             Self::SendEmptyReasoning => "messages without reasoning_content",
             Self::SendPlaceholderSignature => "tool calls without signature",
+            Self::SendEmptyContent => "messages without content",
             Self::ShortenCallIds => "IDs of tool calls",
         })
     }
@@ -155,6 +164,7 @@ impl AcceptedParameters {
             provider_data: true,
             empty_reasoning: is_host(&HOSTS_WITH_EMPTY_REASONING),
             placeholder_signature: is_host(&HOSTS_WITH_SIGNATURES) && is_model(&MODELS_WITH_SIGNATURES),
+            empty_content: false,
             short_call_ids: is_host(&HOSTS_WITH_SHORT_CALL_IDS),
             omitted: Vec::new(),
             only_max_tokens: false,
@@ -218,6 +228,7 @@ impl Parameters {
             Change::OmitProviderData => self.provider_data = false,
             Change::SendEmptyReasoning => self.empty_reasoning = true,
             Change::SendPlaceholderSignature => self.placeholder_signature = true,
+            Change::SendEmptyContent => self.empty_content = true,
             Change::ShortenCallIds => self.short_call_ids = true,
         }
     }

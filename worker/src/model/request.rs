@@ -163,7 +163,10 @@ impl Serialize for Messages<'_> {
                 } => {
                     calls = (tool_calls, self.call_data(message));
                     WireMessage::Assistant {
-                        content: (!content.is_empty() || tool_calls.is_empty()).then_some(content),
+                        content: (!content.is_empty()
+                            || tool_calls.is_empty()
+                            || self.parameters.empty_content)
+                            .then_some(content),
                         tool_calls: self.calls(tool_calls, calls.1),
                         data: self.message_data(message),
                     }

@@ -60,16 +60,21 @@ pub(super) async fn tool_rows(
             SELECT DISTINCT 'run ' || COALESCE(k.run_id, m.run_id) AS what
             FROM (
                 SELECT t.run_id, t.tool_call_id, t.tool_name, t.result,
+                    CASE WHEN t.call_index = 0 THEN s.provider_data END AS provider_data,
                     row_number() OVER (PARTITION BY t.run_id ORDER BY t.step, t.call_index) AS nth
                 FROM tool_calls t JOIN runs r ON r.id = t.run_id
+                    LEFT JOIN steps s ON s.run_id = t.run_id AND s.step = t.step
                 WHERE r.status IN ('succeeded', 'failed', 'cancelled')
             ) k
-            FULL JOIN (SELECT t.run_id, t.slot, t.tool_call_id, t.name, t.content
+            FULL JOIN (SELECT t.run_id, t.slot, t.tool_call_id, t.name, t.content,
+                    t.metadata -> 'provider_data' AS provider_data
                 FROM messages t LEFT JOIN runs r ON r.id = t.run_id
                 WHERE t.role = 'tool' AND r.journal_dropped_at IS NULL) m
                 ON m.run_id = k.run_id AND m.slot = k.nth
             WHERE k.run_id IS NULL OR m.run_id IS NULL OR m.tool_call_id IS DISTINCT FROM k.tool_call_id
                OR m.name IS DISTINCT FROM k.tool_name OR m.content IS DISTINCT FROM k.result::text
+               -- Older programs do not copy the provider's data.
+               OR m.provider_data <> COALESCE(k.provider_data, 'null')
         )
         SELECT (SELECT count(*) FROM tool_calls) AS "examined!", (SELECT count(*) FROM bad) AS "violations!",
             ARRAY(SELECT what FROM bad ORDER BY what LIMIT $1) AS "offenders!"

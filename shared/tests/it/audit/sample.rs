@@ -170,6 +170,7 @@ async fn turn(db: &TestDb, post: &Post, titles: &[&str], delete: Option<i64>) {
     ));
     let record = StepRecord {
         content: "I will".to_owned(),
+        provider_data: Some(json!({"source": "host/model", "message": {"reasoning": "Hm."}})),
         ..step(0, 100, 10)
     };
     let recorded = steps::record(&mut transaction, lease.run_id, lease.token, &record, &calls)

@@ -145,6 +145,22 @@ fn missing_reasoning_and_signatures_are_replaced_where_required() {
 }
 
 #[test]
+fn content_is_null_or_empty_beside_tool_calls() {
+    let settings = settings("m");
+    let mut parameters = parameters(&settings, "http://host/v1");
+    let messages = step(["a", "b"], None);
+    assert_eq!(
+        sent(&settings, &parameters, &messages)["messages"][0]["content"],
+        Value::Null
+    );
+    parameters.empty_content = true;
+    assert_eq!(
+        sent(&settings, &parameters, &messages)["messages"][0]["content"],
+        ""
+    );
+}
+
+#[test]
 fn recorded_data_is_not_replaced() {
     let settings = settings("gemini-3-pro");
     let mut parameters = parameters(
