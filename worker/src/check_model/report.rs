@@ -119,14 +119,13 @@ fn rows(findings: &Findings) -> [Row; 7] {
         ),
         (
             "token usage",
-            verdict(answered.is_some(), findings.usage.total() > 0),
-            match (answered, findings.usage.total()) {
+            verdict(answered.is_some(), !findings.usage.is_estimated),
+            match (answered, findings.usage) {
                 (None, _) => String::new(),
-                (Some(_), 0) => "not reported".to_owned(),
-                (Some(_), _) => format!(
-                    "{} + {} tokens",
-                    findings.usage.prompt_tokens, findings.usage.completion_tokens
-                ),
+                (Some(_), usage) if usage.is_estimated => "not reported; runs record estimates".to_owned(),
+                (Some(_), usage) => {
+                    format!("{} + {} tokens", usage.prompt_tokens, usage.completion_tokens)
+                }
             },
         ),
         (

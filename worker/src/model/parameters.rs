@@ -15,7 +15,7 @@ use crate::settings::ModelSettings;
 
 /// Models that take `max_completion_tokens` instead of `max_tokens`, and no temperature other than 1. Prefixes of the name after
 /// the last slash. Source: the API reference of `OpenAI` on reasoning models.
-const REASONING_MODELS: [&str; 4] = ["o1", "o3", "o4-", "gpt-5"];
+const REASONING_MODELS: [&str; 5] = ["o1", "o3", "o4-", "gpt-5", "gpt-6"];
 /// Models that reject a temperature. Source: Moonshot's documentation of its thinking models.
 const MODELS_WITHOUT_TEMPERATURE: [&str; 2] = ["kimi-k2.", "kimi-k2-thinking"];
 /// Hosts that reject `stream_options`; they always report the usage. Sources: Mistral answers 422 "Extra inputs are not permitted";
@@ -45,8 +45,10 @@ const REJECTIONS: [&str; 11] = [
     "only the default",
 ];
 
+const REASONING_EFFORT: &str = "reasoning_effort";
+
 /// Errors that demand reasoning, signatures or short IDs contain all words of one of these lists.
-const DEMANDS: [(&[&str], Change<'static>); 11] = [
+const DEMANDS: [(&[&str], Change<'static>); 12] = [
     // DeepSeek: "The reasoning_content in the thinking mode must be passed back to the API."
     (&["reasoning_content", "must be"], Change::SendEmptyReasoning),
     (&["reasoning_content", "missing"], Change::SendEmptyReasoning),
@@ -66,6 +68,11 @@ const DEMANDS: [(&[&str], Change<'static>); 11] = [
     // Anthropic: "tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'".
     (&["tool_use", "id", "match pattern"], Change::ShortenCallIds),
     (&["tool_result", "id", "match pattern"], Change::ShortenCallIds),
+    // OpenAI: "Function tools with reasoning_effort are not supported … use /v1/responses or set reasoning_effort to 'none'."
+    (
+        &["function tools", "reasoning_effort"],
+        Change::SendNoReasoningEffort,
+    ),
     // Servers that accept only texts: "Invalid value for 'content': expected a string, got null.",
     // "messages.2.content: Input should be a valid string", "content must not be null".
     (&["content", "got null"], Change::SendEmptyContent),
@@ -97,6 +104,8 @@ pub(super) struct Parameters {
     pub(super) empty_reasoning: bool,
     /// Tool calls without signature, which another model wrote, are sent with a placeholder.
     pub(super) placeholder_signature: bool,
+    /// `reasoning_effort` is `none`, whatever the agent's `request` says.
+    pub(super) no_reasoning_effort: bool,
     /// Messages with tool calls and without text are sent with an empty text instead of null.
     pub(super) empty_content: bool,
     /// IDs of tool calls are replaced by nine letters and digits.
@@ -119,6 +128,7 @@ enum Change<'a> {
     SendEmptyReasoning,
     SendPlaceholderSignature,
     SendEmptyContent,
+    SendNoReasoningEffort,
     ShortenCallIds,
 }
 
@@ -135,6 +145,7 @@ impl fmt::Display for Change<'_> {
             Self::SendEmptyReasoning => "messages without reasoning_content",
             Self::SendPlaceholderSignature => "tool calls without signature",
             Self::SendEmptyContent => "messages without content",
+            Self::SendNoReasoningEffort => REASONING_EFFORT,
             Self::ShortenCallIds => "IDs of tool calls",
         })
     }
@@ -165,6 +176,7 @@ impl AcceptedParameters {
             empty_reasoning: is_host(&HOSTS_WITH_EMPTY_REASONING),
             placeholder_signature: is_host(&HOSTS_WITH_SIGNATURES) && is_model(&MODELS_WITH_SIGNATURES),
             empty_content: false,
+            no_reasoning_effort: false,
             short_call_ids: is_host(&HOSTS_WITH_SHORT_CALL_IDS),
             omitted: Vec::new(),
             only_max_tokens: false,
@@ -220,16 +232,22 @@ impl Parameters {
                 self.max_completion_tokens = false;
                 self.only_max_tokens = true;
             }
-            Change::OmitMember(name) => {
-                if !self.omitted.iter().any(|omitted| omitted == name) {
-                    self.omitted.push(name.to_owned());
-                }
+            Change::OmitMember(name) => self.omit(name),
+            Change::SendNoReasoningEffort => {
+                self.no_reasoning_effort = true;
+                self.omit(REASONING_EFFORT);
             }
             Change::OmitProviderData => self.provider_data = false,
             Change::SendEmptyReasoning => self.empty_reasoning = true,
             Change::SendPlaceholderSignature => self.placeholder_signature = true,
             Change::SendEmptyContent => self.empty_content = true,
             Change::ShortenCallIds => self.short_call_ids = true,
+        }
+    }
+
+    fn omit(&mut self, name: &str) {
+        if !self.omitted.iter().any(|omitted| omitted == name) {
+            self.omitted.push(name.to_owned());
         }
     }
 

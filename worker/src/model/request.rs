@@ -39,6 +39,8 @@ pub(super) struct Request<'a> {
     max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<StreamOptions>,
@@ -110,6 +112,7 @@ impl<'a> Request<'a> {
                 .then_some(settings.openai_temperature),
             max_tokens,
             max_completion_tokens,
+            reasoning_effort: parameters.no_reasoning_effort.then_some("none"),
             stream: true,
             stream_options: (parameters.stream_options && !own.has(&["stream_options"]))
                 .then_some(StreamOptions { include_usage: true }),

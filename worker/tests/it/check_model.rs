@@ -197,7 +197,10 @@ async fn server_that_does_not_stream_passes() {
     assert_eq!((code, &*error), (Some(0), ""), "{table}");
     assert_eq!(row(&table, "streaming"), "no   the text arrived in one piece");
     assert_eq!(row(&table, "parallel calls"), "no   one call in each answer");
-    assert_eq!(row(&table, "token usage"), "no   not reported");
+    assert_eq!(
+        row(&table, "token usage"),
+        "no   not reported; runs record estimates"
+    );
     server.shutdown().await;
 }
 

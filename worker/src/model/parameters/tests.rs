@@ -119,7 +119,7 @@ type IsApplied = fn(&Parameters) -> bool;
 #[test]
 fn demanded_data_and_ids_are_sent() {
     let accepted = accepted("new", OPENAI);
-    let demands: [(&str, IsApplied); 7] = [
+    let demands: [(&str, IsApplied); 8] = [
         (
             "The `reasoning_content` in the thinking mode must be passed back to the API.",
             |parameters| parameters.empty_reasoning,
@@ -131,6 +131,10 @@ fn demanded_data_and_ids_are_sent() {
         (
             "Tool call id was call_abc but must be a-z, A-Z, 0-9, with a length of 9.",
             |parameters| parameters.short_call_ids,
+        ),
+        (
+            "Function tools with reasoning_effort are not supported for this model. Set reasoning_effort to 'none'.",
+            |parameters| parameters.no_reasoning_effort,
         ),
         (
             "Invalid value for 'content': expected a string, got null.",

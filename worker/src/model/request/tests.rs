@@ -145,6 +145,16 @@ fn missing_reasoning_and_signatures_are_replaced_where_required() {
 }
 
 #[test]
+fn reasoning_effort_is_none_where_tools_require_it() {
+    let mut settings = settings("m");
+    settings.request = std::sync::Arc::new(json!({"reasoning_effort": "high"}).as_object().cloned().unwrap());
+    let accepted = AcceptedParameters::new(&settings, &"http://host/v1".parse().unwrap());
+    let demand = "Function tools with reasoning_effort are not supported; set reasoning_effort to 'none'.";
+    assert!(accepted.learn(&accepted.get(), demand));
+    assert_eq!(sent(&settings, &accepted.get(), &[])["reasoning_effort"], "none");
+}
+
+#[test]
 fn content_is_null_or_empty_beside_tool_calls() {
     let settings = settings("m");
     let mut parameters = parameters(&settings, "http://host/v1");
