@@ -1,6 +1,6 @@
 //! Measures how long it takes to build the transcript: of no history, of 25 turns, and of 1,000 turns, which the limits shorten.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use criterion::{BatchSize, Criterion};
 use errand_agent::{AgentRun, Instructions, Limits, Prompt, RecordedCall, Turn, TurnOutcome};
@@ -19,6 +19,7 @@ fn turn(number: usize) -> Turn {
         }],
         reply: Some(format!("Added task {number}: measure {number}")),
         outcome: TurnOutcome::Succeeded,
+        provider_data: BTreeMap::new(),
     }
 }
 
