@@ -75,6 +75,11 @@ impl Models {
         run: &mut AgentRun,
         error: ModelError,
     ) -> Result<usize, ModelError> {
+        if !error.is_context_overflow()
+            && let Some(next) = self.after(position, &error)
+        {
+            return Ok(next);
+        }
         if error.may_be_context_overflow()
             && let Some(model) = self.get(position)
         {
@@ -84,7 +89,7 @@ impl Models {
                 return Ok(position);
             }
         }
-        self.after(position, &error).ok_or(error)
+        Err(error)
     }
 
     /// The position of the model that answers in place of the one at `position`, which failed with `error`. `None` if the error is no

@@ -103,6 +103,9 @@ pub(crate) enum ModelError {
     /// The response has status 200 and ended before the first choice.
     #[error("no answer: {0}")]
     NoAnswer(String),
+    /// The response has status 200, and its connection broke before the first choice.
+    #[error("connection: {0}")]
+    BrokenOff(String),
     /// The answer is larger than the limit.
     #[error("the answer is too large")]
     TooLarge,
@@ -111,7 +114,7 @@ pub(crate) enum ModelError {
 impl ModelError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Connection(_) => ErrorKind::Connection,
+            Self::Connection(_) | Self::BrokenOff(_) => ErrorKind::Connection,
             Self::Provider(error) => error.kind,
             Self::TimedOut => ErrorKind::Timeout,
             Self::RunDeadline => ErrorKind::RunDeadline,
@@ -130,9 +133,9 @@ impl ModelError {
         self.kind() == ErrorKind::ContextTooLong
     }
 
-    /// Whether the conversation exceeds the model's context window, or may exceed it: some servers just end the stream then.
+    /// Whether the conversation exceeds the model's context window, or may exceed it: some servers just end the response then.
     pub(crate) fn may_be_context_overflow(&self) -> bool {
-        self.is_context_overflow() || matches!(self, Self::NoAnswer(_))
+        self.is_context_overflow() || matches!(self, Self::NoAnswer(_) | Self::BrokenOff(_))
     }
 
     /// How long the provider asks to wait before the next request.

@@ -126,7 +126,12 @@ impl AnswerReader {
             self.answer.is_done = self.answer.assembler.has_choice();
         } else if let Some(error) = error {
             if !self.answer.is_complete() {
-                return Err(error);
+                return Err(match error {
+                    ModelError::Connection(error) if !self.answer.assembler.has_choice() => {
+                        ModelError::BrokenOff(error)
+                    }
+                    error => error,
+                });
             }
         } else if !self.answer.is_done
             && let Some(event) = self.events.finish()

@@ -64,12 +64,19 @@ async fn history_is_halved_until_it_fits_the_window() {
 
 #[tokio::test]
 async fn history_is_shortened_if_the_server_breaks_off_before_an_answer() {
-    let app = TestApp::start().await;
+    let app = TestApp::builder()
+        .worker("--model-retries=1")
+        .worker("--model-retry-base-ms=10")
+        .start()
+        .await;
     let user = app.user("Ada").await;
     let conversation = conversation(&app, &user, 4).await;
-    app.model.script(model_with_window(4, Behaviour::raw("")));
-    let reply = user.chat_in(conversation, "message 5").await;
-    assert_eq!(reply.text("message"), "Within the window.", "{}", reply.body);
+    let broken_off = Behaviour::DisconnectMidStream { after_chunks: 0 };
+    for (message, rejection) in [("message 5", Behaviour::raw("")), ("message 6", broken_off)] {
+        app.model.script(model_with_window(4, rejection));
+        let reply = user.chat_in(conversation, message).await;
+        assert_eq!(reply.text("message"), "Within the window.", "{}", reply.body);
+    }
 }
 
 #[tokio::test]
