@@ -1,8 +1,9 @@
 //! Keeps a server connected: connects on first use, lists its tools, and reconnects with back-off.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use errand_shared::service::telemetry::error_chain;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -69,7 +70,7 @@ impl Server {
                 return Some(opened);
             }
             Ok(Err(error)) => {
-                let error = text::line(&chain(&error), MAX_LOGGED_BYTES);
+                let error = text::line(&error_chain(&error), MAX_LOGGED_BYTES);
                 tracing::warn!(mcp.server = self.name(), error, "cannot connect to MCP server");
             }
             Err(_elapsed) => {
@@ -164,16 +165,4 @@ fn delays() -> ExponentialBackoff {
         .without_max_times()
         .with_jitter()
         .build()
-}
-
-/// The texts of an error and its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -212,7 +212,7 @@ async fn a_run_shows_its_steps_without_message_content() {
     assert!(!seen.body.to_string().contains("milk"), "{}", seen.body);
     let wrong = Behaviour::tool_call("delete_task", r#"{"task_id":99}"#);
     app.model
-        .script(Script::new().then([wrong, Behaviour::reply("There is none.")]));
+        .script(Script::new().then([wrong, Behaviour::reply("I found no such task.")]));
     let failed = user.chat("Delete it").await;
     let seen = admin
         .admin_get(&format!("/runs/{}", failed.id("run_id")))

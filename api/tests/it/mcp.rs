@@ -446,16 +446,22 @@ async fn an_interrupted_commit_has_an_unknown_outcome() {
         .start()
         .await;
     let user = app.user("Ada").await;
-    // A commit takes a second.
+    // A commit waits for a lock that the test holds until the call has its result.
     let slow = "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+            $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
         CREATE CONSTRAINT TRIGGER lingering AFTER INSERT ON tasks DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW EXECUTE FUNCTION linger()";
     sqlx::raw_sql(slow).execute(&app.database.pool).await.unwrap();
+    let mut lock = app.database.pool.begin().await.unwrap();
+    sqlx::raw_sql("SELECT pg_advisory_xact_lock(1)")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
     let result = call(&app, &user, MODERN, "add_task", json!({"title": "perhaps"})).await;
     let error = result["structuredContent"]["error"].as_str().unwrap();
     assert!(error.starts_with("INTERNAL_ERROR"), "{error}");
     assert!(error.contains("unknown"), "{error}");
+    lock.rollback().await.unwrap();
     eventually("the commit with the unknown outcome has succeeded", || async {
         user.get("/tasks").await.body["total"] == 1
     })

@@ -76,3 +76,15 @@ fn without_contents(filter: EnvFilter) -> EnvFilter {
         Err(_) => filter,
     }
 }
+
+/// The texts of an error and of its causes, outermost first, separated by colons: `Display` shows only the outermost one.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

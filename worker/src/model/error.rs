@@ -7,6 +7,8 @@ pub(super) use provider::ProviderError;
 
 use std::time::Duration;
 
+use errand_shared::service::telemetry::error_chain;
+
 errand_shared::label_values! {
     /// The kind of a model error. Metrics, retries and the sentence for the user depend on it.
     pub(crate) enum ErrorKind: "kind" {
@@ -172,19 +174,8 @@ impl From<ProviderError> for ModelError {
 
 impl From<reqwest::Error> for ModelError {
     fn from(error: reqwest::Error) -> Self {
-        Self::Connection(one_line(&chain(&error)))
+        Self::Connection(one_line(&error_chain(&error)))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The first 300 characters of a text, on one line and without control characters.

@@ -2,7 +2,7 @@
 //! later messages of the conversation.
 
 use errand_fake_model::{Behaviour, Gate, Script};
-use errand_testkit::TestApp;
+use errand_testkit::{Reply, TestApp, User};
 use serde_json::{Value, json};
 
 use crate::workers::{process, runs, steps_committed, with_short_timeouts};
@@ -39,6 +39,13 @@ fn message_with_call(app: &TestApp) -> Value {
     messages.swap_remove(position.unwrap())
 }
 
+/// A chat whose model adds a task, with data, and then replies "Done.", as it does to later messages.
+async fn buy_milk(app: &TestApp, user: &User) -> Reply {
+    let script = Script::new().then([add_milk_with_data()]);
+    app.model.script(script.otherwise(Behaviour::reply("Done.")));
+    user.chat("Buy milk").await
+}
+
 fn assert_data_sent_back(app: &TestApp) {
     let message = message_with_call(app);
     assert_eq!(message["reasoning_content"], "The user wants milk.", "{message}");
@@ -58,12 +65,7 @@ fn assert_data_sent_back(app: &TestApp) {
 async fn data_is_sent_back_in_the_run_and_in_later_messages() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
-    app.model.script(
-        Script::new()
-            .then([add_milk_with_data()])
-            .otherwise(Behaviour::reply("Done.")),
-    );
-    let reply = user.chat("Buy milk").await;
+    let reply = buy_milk(&app, &user).await;
     assert_eq!(
         (reply.text("message"), reply.tools()),
         ("Done.", vec!["add_task"])
@@ -106,12 +108,7 @@ async fn data_of_a_dead_workers_step_is_sent_back() {
 async fn data_of_another_model_is_not_sent() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
-    app.model.script(
-        Script::new()
-            .then([add_milk_with_data()])
-            .otherwise(Behaviour::reply("Done.")),
-    );
-    let reply = user.chat("Buy milk").await;
+    let reply = buy_milk(&app, &user).await;
     let elsewhere = "UPDATE messages SET metadata = jsonb_set(metadata, '{provider_data,source}', '\"other/model\"') \
                      WHERE metadata ? 'provider_data'";
     app.database.execute(elsewhere).await.unwrap();
