@@ -84,7 +84,7 @@ pub async fn check_model(settings: &CheckModelSettings) -> Result<CheckReport, E
     let (server, secrets) = public_address(&model);
     let mut check = Check::new(&model, tools)?;
     let failure = check.run(&names).await;
-    check.findings.rejected = check.client.rejected_parameters();
+    check.findings.rejected = check.client.rejected_parts();
     Ok(CheckReport::new(&server, &model.openai_model, &check.findings, failure).without(&secrets))
 }
 

@@ -102,8 +102,8 @@ impl ModelClient {
         &self.settings.openai_model
     }
 
-    /// The request parameters that the provider has rejected or demanded, and that requests no longer contain or now contain.
-    pub(crate) fn rejected_parameters(&self) -> Vec<String> {
+    /// What the provider has rejected in the requests since the client exists: parameters and other parts of their form.
+    pub(crate) fn rejected_parts(&self) -> Vec<String> {
         self.parameters.changes()
     }
 
